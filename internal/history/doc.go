@@ -1,0 +1,19 @@
+// Package history keeps what was said to whom.
+//
+// Two logs make up a user's history. The inbox is the user's own: unicasts
+// inline, multicasts as references to a body stored once. The broadcast log is
+// everybody's: a broadcast is one write, however many users there are. A page
+// of history is the two merged by id when it is read.
+//
+//	Append ──▶ one committer gives ids, writes, syncs ──▶ visible ──▶ Follow ──▶ connections
+//	                                                         │
+//	                            Attach, Page, Ack ◀──────────┘
+//
+// Ids are given inside the operation that makes an entry visible, so id order
+// is the order in which entries become visible: a reader that has seen an id
+// has seen everything before it in that log.
+//
+// [Store] is the contract. Its engines are memory (naive, the oracle that
+// tests compare with) and embedded (Pebble, one machine); the suite in
+// historytest holds every engine to the contract.
+package history

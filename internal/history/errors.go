@@ -1,0 +1,30 @@
+package history
+
+import "errors"
+
+// What callers can do about an error is decided by these; engines wrap them
+// with what happened.
+var (
+	// Bad input: the same call fails again.
+
+	// ErrUser: the user is empty, longer than [MaxUser] bytes or not UTF-8.
+	ErrUser = errors.New("bad user")
+	// ErrCursor: not a cursor of this system, or damaged.
+	ErrCursor = errors.New("bad cursor")
+	// ErrID: not a message id.
+	ErrID = errors.New("bad message id")
+
+	// Trouble of the store: reads may still work, and the same append may
+	// succeed later.
+
+	// ErrReadOnly: the store could not write (disk full, I/O error) and takes
+	// no more appends until it is opened again. What was acknowledged is kept.
+	ErrReadOnly = errors.New("history is read-only")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("history is closed")
+
+	// Opening.
+
+	// ErrLocked: another process has the data directory open.
+	ErrLocked = errors.New("data directory is in use by another process")
+)

@@ -1,0 +1,268 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Kind is how a message was sent.
+type Kind uint8
+
+// The kinds. Unicasts and multicasts lie in inboxes, broadcasts in the
+// broadcast log.
+const (
+	Unicast Kind = iota + 1
+	Multicast
+	Broadcast
+)
+
+// String returns the word that the API uses.
+func (k Kind) String() string {
+	switch k {
+	case Unicast:
+		return "unicast"
+	case Multicast:
+		return "multicast"
+	case Broadcast:
+		return "broadcast"
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Log returns the word for the log that messages of this kind lie in.
+func (k Kind) Log() string {
+	if k == Broadcast {
+		return "broadcast"
+	}
+	return "inbox"
+}
+
+// Push is a message on its way in.
+type Push struct {
+	Kind Kind
+	// Users are the recipients: exactly one of a Unicast, one or more of a
+	// Multicast (a user named twice counts once), none of a Broadcast.
+	Users []string
+	// Data is stored as it is. The store keeps no reference to it after
+	// Append returns, but followers may: the caller must not change it.
+	Data []byte
+	// TTL is how long the message is shown; 0 means as long as retention lets.
+	TTL time.Duration
+	// Key makes retries harmless: while it is remembered ([Retention.Keys]) an
+	// Append with the same Key stores nothing. Empty means none. Keys are one
+	// name space for all users and kinds.
+	Key string
+}
+
+// Receipt is what became of a Push.
+type Receipt struct {
+	ID ID
+	// Duplicate: Key was seen before, nothing was stored, ID is the first
+	// call's, the counts are 0.
+	Duplicate bool
+	// Recipients counts the users it was stored for; 0 for a broadcast.
+	Recipients int
+	// Online counts the attached connections that it goes to now.
+	Online int
+}
+
+// Message is one message of a history. Its time is ID.Time(). Data is shared:
+// nobody may change it.
+type Message struct {
+	ID   ID
+	Kind Kind
+	Data []byte
+}
+
+// Direction is where a page lies.
+type Direction uint8
+
+const (
+	// Newest: the last Limit messages.
+	Newest Direction = iota
+	// Forward: the first messages after Query.After.
+	Forward
+	// Backward: the last messages with an id below Query.Before.
+	Backward
+)
+
+// Query asks for one page of history.
+type Query struct {
+	Direction Direction
+	After     Cursor // with Forward
+	Before    ID     // with Backward
+	// Limit is the most messages in the page; at least 1.
+	Limit int
+	// MaxBytes ends a page before the message whose Data would take the sum
+	// past it, though never before the first; 0 means no bound.
+	MaxBytes int
+}
+
+// Page is one page of history, oldest message first. Messages past their TTL
+// or retention are not in it.
+type Page struct {
+	Messages []Message
+	// Cursor continues forward after this page. After a page with nothing
+	// more ahead of it, it is the head of both logs.
+	Cursor Cursor
+	// HasMore: there is more in the direction asked (Newest looks backward).
+	HasMore bool
+	// Unread counts the messages that lie after the read mark and that pages
+	// would list now.
+	Unread int
+	// Truncated: retention (not a TTL) dropped an entry that lay after
+	// Query.After. False unless Forward.
+	Truncated bool
+}
+
+// StartAt is where a connection's messages begin.
+type StartAt uint8
+
+const (
+	// StartNow: with what is appended after Attach.
+	StartNow StartAt = iota
+	// StartAfter: after a given cursor.
+	StartAfter
+	// StartUnread: after the user's read mark.
+	StartUnread
+)
+
+// Start says where a connection begins and how much of what it missed comes
+// with Attach.
+type Start struct {
+	At     StartAt
+	Cursor Cursor // with StartAfter
+	// Limit and MaxBytes bound the first page, as in Query.
+	Limit    int
+	MaxBytes int
+}
+
+// Attachment is where a new connection stands.
+type Attachment struct {
+	// From is where it begins: Page holds what comes after From. With
+	// StartNow it is the head of both logs, and Page is empty.
+	From Cursor
+	Page Page
+}
+
+// Recipient is one addressee of a Delivery.
+type Recipient struct {
+	User string
+	// Prev is the id of the entry before this one in the user's inbox, 0 if
+	// there never was one. A connection whose last inbox id is below Prev has
+	// a hole and reads the page after its cursor.
+	Prev ID
+}
+
+// Delivery is one append, as followers get it. Nobody may change what it
+// refers to; it may be kept.
+type Delivery struct {
+	Message Message
+	// Recipients of a unicast or multicast: those that are attached here.
+	Recipients []Recipient
+	// Prev of a broadcast: the id of the broadcast before it, 0 if none.
+	Prev ID
+}
+
+// Store keeps histories. All methods may be called from any goroutine, and
+// after Close return [ErrClosed].
+//
+// A context that ends makes a method return its error early; what an Append
+// did by then is unknown to its caller, who retries with the same Key.
+type Store interface {
+	// Append stores p for all its recipients or for none.
+	//
+	// Durable: when it returns nil, as the engine's sync policy says.
+	// Visible: at once and everywhere (Page, Attach, followers) when it is
+	// durable, never before. Ordered: ids rise in the order of visibility, over
+	// all users and both logs of an engine that is one process. Idempotent: by
+	// p.Key. Errors: ErrUser, ErrReadOnly.
+	Append(ctx context.Context, p Push) (Receipt, error)
+
+	// Attach registers one connection of user and reads the first page after
+	// its start, in one atomic step: every message is either covered by the
+	// heads that Attach saw or handed to the follower after it. Each Attach is
+	// undone by one Detach. Errors: ErrUser, ErrCursor.
+	Attach(ctx context.Context, user string, s Start) (Attachment, error)
+
+	// Detach takes back one Attach of user.
+	Detach(user string)
+
+	// Page reads one page of user's history, as it is at one moment. Any user
+	// has a history. Errors: ErrUser, ErrCursor.
+	Page(ctx context.Context, user string, q Query) (Page, error)
+
+	// Ack moves user's read mark to c, in each log only ever forward and at
+	// most to the head, and returns how many messages are unread now. Durable
+	// like an Append. Errors: ErrUser, ErrCursor, ErrReadOnly.
+	Ack(ctx context.Context, user string, c Cursor) (unread int, err error)
+
+	// Follow hands every later append that concerns an attached connection to
+	// deliver: in id order, one call at a time, never two for the same append,
+	// and before Append returns. The slice is the store's again when deliver
+	// returns. While deliver blocks, appends wait: that is how a slow node
+	// slows its publishers down. deliver must not call the store. Only one
+	// follower at a time; Follow panics on a second. stop returns when deliver
+	// will not be called any more.
+	Follow(deliver func([]Delivery)) (stop func())
+
+	// Ready returns nil while appends are possible, else why not.
+	Ready() error
+
+	// Close waits for running appends, syncs what was appended under any
+	// policy, and lets go of the data. The second Close returns nil.
+	Close() error
+}
+
+// Retention says how long things are kept. The zero value of each field takes
+// the default.
+type Retention struct {
+	// InboxCount is the most entries that an inbox shows. Default 1,000.
+	InboxCount int
+	// InboxAge is how long an inbox shows an entry. Default 30 days.
+	InboxAge time.Duration
+	// BroadcastCount is the most broadcasts kept. Default 10,000.
+	BroadcastCount int
+	// BroadcastAge is how long a broadcast is shown. Default 30 days.
+	BroadcastAge time.Duration
+	// Keys is how long an idempotency key is remembered. Default 24 hours.
+	Keys time.Duration
+}
+
+// WithDefaults returns r with its zero fields set to the defaults.
+func (r Retention) WithDefaults() Retention {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	if r.InboxCount == 0 {
+		r.InboxCount = 1000
+	}
+	if r.BroadcastCount == 0 {
+		r.BroadcastCount = 10000
+	}
+	set(&r.InboxAge, 30*24*time.Hour)
+	set(&r.BroadcastAge, 30*24*time.Hour)
+	set(&r.Keys, 24*time.Hour)
+	return r
+}
+
+// MaxUser is the most bytes in a user.
+const MaxUser = 128
+
+// CheckUser returns an error wrapping [ErrUser] unless user is 1 to MaxUser
+// bytes of UTF-8.
+func CheckUser(user string) error {
+	switch {
+	case user == "":
+		return fmt.Errorf("%w: it is empty", ErrUser)
+	case len(user) > MaxUser:
+		return fmt.Errorf("%w: at most %d bytes, got %d", ErrUser, MaxUser, len(user))
+	case !utf8.ValidString(user):
+		return fmt.Errorf("%w: not valid UTF-8", ErrUser)
+	}
+	return nil
+}
