@@ -79,6 +79,23 @@ func (c Cursor) Check(now time.Time) error {
 	return nil
 }
 
+// Clamp returns c with each id that lies past head taken back to head, or an
+// error wrapping [ErrCursor] if Check refuses such an id. Ids up to head are
+// good whatever the clock says: it may have been set back.
+func (c Cursor) Clamp(head Cursor, now time.Time) (Cursor, error) {
+	past := c
+	if c.Inbox <= head.Inbox {
+		past.Inbox = 0
+	}
+	if c.Broadcast <= head.Broadcast {
+		past.Broadcast = 0
+	}
+	if err := past.Check(now); err != nil {
+		return Cursor{}, err
+	}
+	return c.Min(head), nil
+}
+
 // Max returns the later of c and d in each log.
 func (c Cursor) Max(d Cursor) Cursor {
 	return Cursor{Inbox: max(c.Inbox, d.Inbox), Broadcast: max(c.Broadcast, d.Broadcast)}

@@ -48,11 +48,12 @@ type Push struct {
 	// Data is stored as it is. The store keeps no reference to it after
 	// Append returns, but followers may: the caller must not change it.
 	Data []byte
-	// TTL is how long the message is shown; 0 means as long as retention lets.
+	// TTL is how long the message is shown, counted from its ID.Time() in whole
+	// milliseconds, rounded up; 0 means as long as retention lets.
 	TTL time.Duration
 	// Key makes retries harmless: while it is remembered ([Retention.Keys]) an
-	// Append with the same Key stores nothing. Empty means none. Keys are one
-	// name space for all users and kinds.
+	// Append with the same Key stores nothing, whatever else it asks for. Empty
+	// means none. Keys are one name space for all users and kinds.
 	Key string
 }
 
@@ -62,7 +63,8 @@ type Receipt struct {
 	// Duplicate: Key was seen before, nothing was stored, ID is the first
 	// call's, the counts are 0.
 	Duplicate bool
-	// Recipients counts the users it was stored for; 0 for a broadcast.
+	// Recipients counts the users it was stored for, each once; 0 for a
+	// broadcast.
 	Recipients int
 	// Online counts the attached connections that it goes to now.
 	Online int
@@ -96,7 +98,8 @@ type Query struct {
 	// Limit is the most messages in the page; at least 1.
 	Limit int
 	// MaxBytes ends a page before the message whose Data would take the sum
-	// past it, though never before the first; 0 means no bound.
+	// past it, though never before the first; 0 means no bound. Newest and
+	// Backward count from the newest message of the page.
 	MaxBytes int
 }
 
@@ -104,16 +107,21 @@ type Query struct {
 // or retention are not in it.
 type Page struct {
 	Messages []Message
-	// Cursor continues forward after this page. After a page with nothing
-	// more ahead of it, it is the head of both logs.
+	// Cursor continues forward after this page: in each log it lies at or
+	// after every entry (shown or not) that comes before the next message, and
+	// never past the log's head. Next is the message that made HasMore true
+	// for Forward, and Before for Backward. With nothing ahead, and for
+	// Newest, it is the head of both logs.
 	Cursor Cursor
-	// HasMore: there is more in the direction asked (Newest looks backward).
+	// HasMore: there is another message to show in the direction asked (Newest
+	// looks backward).
 	HasMore bool
 	// Unread counts the messages that lie after the read mark and that pages
 	// would list now.
 	Unread int
-	// Truncated: retention (not a TTL) dropped an entry that lay after
-	// Query.After. False unless Forward.
+	// Truncated: retention dropped an entry that lay after Query.After, in
+	// either log, whether or not its TTL had ended by then; a TTL alone
+	// truncates nothing. False unless Forward.
 	Truncated bool
 }
 
@@ -141,8 +149,9 @@ type Start struct {
 
 // Attachment is where a new connection stands.
 type Attachment struct {
-	// From is where it begins: Page holds what comes after From. With
-	// StartNow it is the head of both logs, and Page is empty.
+	// From is where it begins: Page is the Forward page after From. It never
+	// lies past the heads. With StartNow it is the head of both logs, and Page
+	// holds only Cursor and Unread.
 	From Cursor
 	Page Page
 }
@@ -150,8 +159,8 @@ type Attachment struct {
 // Recipient is one addressee of a Delivery.
 type Recipient struct {
 	User string
-	// Prev is the id of the entry before this one in the user's inbox, 0 if
-	// there never was one. A connection whose last inbox id is below Prev has
+	// Prev is the id of the entry before this one in the user's inbox, whether
+	// or not it is still kept; 0 if there never was one. A connection whose last inbox id is below Prev has
 	// a hole and reads the page after its cursor.
 	Prev ID
 }
@@ -160,9 +169,11 @@ type Recipient struct {
 // refers to; it may be kept.
 type Delivery struct {
 	Message Message
-	// Recipients of a unicast or multicast: those that are attached here.
+	// Recipients of a unicast or multicast: those that are attached here, each
+	// user once, in no particular order.
 	Recipients []Recipient
-	// Prev of a broadcast: the id of the broadcast before it, 0 if none.
+	// Prev of a broadcast: the id of the broadcast before it, whether or not it
+	// is still kept; 0 if there never was one.
 	Prev ID
 }
 
@@ -170,7 +181,13 @@ type Delivery struct {
 // after Close return [ErrClosed].
 //
 // A context that ends makes a method return its error early; what an Append
-// did by then is unknown to its caller, who retries with the same Key.
+// did by then is unknown to its caller, who retries with the same Key. With a
+// context that had ended before the call nothing is done.
+//
+// A cursor past the head of a log counts as that head: the store may have lost
+// its tail. One that no head ever explains is ErrCursor ([Cursor.Clamp]).
+// What Push.Check, Query.Check or Start.Check refuse is refused before
+// anything is done.
 type Store interface {
 	// Append stores p for all its recipients or for none.
 	//
@@ -187,7 +204,7 @@ type Store interface {
 	// undone by one Detach. Errors: ErrUser, ErrCursor.
 	Attach(ctx context.Context, user string, s Start) (Attachment, error)
 
-	// Detach takes back one Attach of user.
+	// Detach takes back one Attach of user, one that returned no error.
 	Detach(user string)
 
 	// Page reads one page of user's history, as it is at one moment. Any user
@@ -203,9 +220,11 @@ type Store interface {
 	// deliver: in id order, one call at a time, never two for the same append,
 	// and before Append returns. The slice is the store's again when deliver
 	// returns. While deliver blocks, appends wait: that is how a slow node
-	// slows its publishers down. deliver must not call the store. Only one
-	// follower at a time; Follow panics on a second. stop returns when deliver
-	// will not be called any more.
+	// slows its publishers down; reads do not wait. deliver must not call the
+	// store. Only one follower at a time; Follow panics on a second. stop
+	// returns when deliver will not be called any more; then another may
+	// follow. Broadcasts concern every connection; while none is attached
+	// nothing is handed over.
 	Follow(deliver func([]Delivery)) (stop func())
 
 	// Ready returns nil while appends are possible, else why not.
@@ -217,7 +236,8 @@ type Store interface {
 }
 
 // Retention says how long things are kept. The zero value of each field takes
-// the default.
+// the default. Entries count whether or not their TTL has ended. At time now
+// an age drops the entries with an id below FirstIDAt(now - age).
 type Retention struct {
 	// InboxCount is the most entries that an inbox shows. Default 1,000.
 	InboxCount int
@@ -227,7 +247,8 @@ type Retention struct {
 	BroadcastCount int
 	// BroadcastAge is how long a broadcast is shown. Default 30 days.
 	BroadcastAge time.Duration
-	// Keys is how long an idempotency key is remembered. Default 24 hours.
+	// Keys is how long an idempotency key is remembered, from the ID.Time() of
+	// the message that it names. Default 24 hours.
 	Keys time.Duration
 }
 

@@ -1,0 +1,75 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Check returns nil if p can be appended, an error wrapping [ErrUser] if one of
+// its users is bad, and another error if its fields do not fit together.
+func (p Push) Check() error {
+	if err := p.checkShape(); err != nil {
+		return err
+	}
+	for _, user := range p.Users {
+		if err := CheckUser(user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p Push) checkShape() error {
+	n := len(p.Users)
+	switch {
+	case p.Kind < Unicast || p.Kind > Broadcast:
+		return fmt.Errorf("push of unknown %v", p.Kind)
+	case p.Kind == Unicast && n != 1:
+		return fmt.Errorf("unicast to %d users", n)
+	case p.Kind == Multicast && n == 0:
+		return errors.New("multicast to no user")
+	case p.Kind == Broadcast && n != 0:
+		return fmt.Errorf("broadcast to %d users", n)
+	case p.TTL < 0:
+		return fmt.Errorf("push with negative ttl %v", p.TTL)
+	}
+	return nil
+}
+
+// Check returns an error unless q can be answered. Cursors are checked by the
+// store, which knows its heads.
+func (q Query) Check() error {
+	if q.Direction > Backward {
+		return fmt.Errorf("page in unknown direction %d", q.Direction)
+	}
+	return checkBounds(q.Limit, q.MaxBytes)
+}
+
+// Check returns an error unless a connection can start so.
+func (s Start) Check() error {
+	switch s.At {
+	case StartNow:
+		return nil
+	case StartAfter, StartUnread:
+		return checkBounds(s.Limit, s.MaxBytes)
+	}
+	return fmt.Errorf("start at unknown place %d", s.At)
+}
+
+func checkBounds(limit, maxBytes int) error {
+	if limit < 1 {
+		return fmt.Errorf("page with limit %d", limit)
+	}
+	if maxBytes < 0 {
+		return fmt.Errorf("page of at most %d bytes", maxBytes)
+	}
+	return nil
+}
+
+// Check returns an error if a field of r is negative.
+func (r Retention) Check() error {
+	if r.InboxCount < 0 || r.InboxAge < 0 || r.BroadcastCount < 0 || r.BroadcastAge < 0 || r.Keys < 0 {
+		return fmt.Errorf("negative retention: %+v", r)
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package memory
+
+import (
+	"time"
+
+	"pushd/internal/history"
+)
+
+// entry is one line of a log.
+type entry struct {
+	history.Message
+	expires time.Time // when its TTL ends; zero: never
+}
+
+func newEntry(id history.ID, p history.Push, data []byte) entry {
+	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data}}
+	if p.TTL > 0 {
+		whole := (p.TTL + time.Millisecond - 1).Truncate(time.Millisecond)
+		e.expires = id.Time().Add(whole)
+	}
+	return e
+}
+
+// log is everything that was ever appended to an inbox or to the broadcast
+// log, oldest first.
+type log []entry
+
+// keep is the retention of one log.
+type keep struct {
+	count int
+	age   time.Duration
+}
+
+// head returns the last id, 0 if there is none.
+func (l log) head() history.ID { return l.below(history.MaxID + 1) }
+
+// below returns the last id that is less than id, 0 if there is none.
+func (l log) below(id history.ID) history.ID {
+	var last history.ID
+	for _, e := range l {
+		if e.ID < id {
+			last = e.ID
+		}
+	}
+	return last
+}
+
+// shown returns the entries that are listed at time now.
+func (l log) shown(now time.Time, k keep) []entry {
+	var out []entry
+	for i, e := range l {
+		expired := !e.expires.IsZero() && !now.Before(e.expires)
+		if !l.dropped(i, now, k) && !expired {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// dropped says whether retention hides entry i at time now.
+func (l log) dropped(i int, now time.Time, k keep) bool {
+	return i < len(l)-k.count || l[i].ID < history.FirstIDAt(now.Add(-k.age))
+}
+
+// truncated says whether retention hides an entry after id.
+func (l log) truncated(id history.ID, now time.Time, k keep) bool {
+	for i, e := range l {
+		if e.ID > id && l.dropped(i, now, k) {
+			return true
+		}
+	}
+	return false
+}

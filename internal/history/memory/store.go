@@ -1,0 +1,284 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// Config is what a Store needs; the zero value works.
+type Config struct {
+	// Retention says what is shown; its zero fields take the defaults.
+	Retention history.Retention
+	// Now is the clock of ids, TTLs and ages; nil means time.Now.
+	Now func() time.Time
+}
+
+// Store is a history.Store that keeps everything in memory and forgets it when
+// it goes.
+type Store struct {
+	// Set once.
+	retention history.Retention
+	now       func() time.Time
+
+	// turn has room for one token. Who has put it there stores and delivers
+	// alone: this puts deliveries in id order, while readers, who need only mu,
+	// go on. It is a channel so that waiting for it can end with a context.
+	// Taken before mu.
+	turn chan struct{}
+
+	// mu makes what each method does to the fields below one step.
+	mu         sync.Mutex
+	closed     bool
+	last       history.ID
+	inboxes    map[string]log
+	broadcasts log
+	keys       map[string]history.ID
+	marks      map[string]history.Cursor
+	attached   map[string]int // connections by user
+	deliver    func([]history.Delivery)
+}
+
+var _ history.Store = (*Store)(nil)
+
+// New returns an empty Store, or an error if c.Retention is negative.
+func New(c Config) (*Store, error) {
+	if err := c.Retention.Check(); err != nil {
+		return nil, fmt.Errorf("opening history in memory: %w", err)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Store{
+		retention: c.Retention.WithDefaults(),
+		now:       c.Now,
+		turn:      make(chan struct{}, 1),
+		inboxes:   map[string]log{},
+		keys:      map[string]history.ID{},
+		marks:     map[string]history.Cursor{},
+		attached:  map[string]int{},
+	}, nil
+}
+
+// Append implements history.Store.
+func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return history.Receipt{}, err
+	}
+	if err := p.Check(); err != nil {
+		return history.Receipt{}, err
+	}
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return history.Receipt{}, ctx.Err()
+	}
+	receipt, handOver, err := s.store(p)
+	if err != nil || handOver == nil {
+		<-s.turn
+		return receipt, err
+	}
+	// In a goroutine of its own, so that a caller whose context ends need not
+	// wait for a slow follower; the turn ends with the delivery all the same.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { <-s.turn }()
+		handOver()
+	}()
+	select {
+	case <-done:
+		return receipt, nil
+	case <-ctx.Done():
+		return history.Receipt{}, ctx.Err()
+	}
+}
+
+// store makes p visible and returns what is left to do before Append may
+// return, nil if that is nothing. Its caller has the turn.
+func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return history.Receipt{}, nil, history.ErrClosed
+	}
+	now := s.now()
+	if id, ok := s.keys[p.Key]; ok && now.Before(id.Time().Add(s.retention.Keys)) {
+		return history.Receipt{ID: id, Duplicate: true}, nil, nil
+	}
+	s.last = history.NextID(s.last, now)
+	if p.Key != "" {
+		s.keys[p.Key] = s.last
+	}
+	e := newEntry(s.last, p, bytes.Clone(p.Data))
+	d, receipt := history.Delivery{Message: e.Message}, history.Receipt{ID: e.ID}
+	if p.Kind == history.Broadcast {
+		s.broadcastLocked(e, &d, &receipt)
+	} else {
+		s.inboxLocked(e, p.Users, &d, &receipt)
+	}
+	if s.deliver == nil || receipt.Online == 0 {
+		return receipt, nil, nil
+	}
+	deliver := s.deliver
+	return receipt, func() { deliver([]history.Delivery{d}) }, nil
+}
+
+func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.Receipt) {
+	d.Prev = s.broadcasts.head()
+	s.broadcasts = append(s.broadcasts, e)
+	for _, n := range s.attached {
+		r.Online += n
+	}
+}
+
+func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *history.Receipt) {
+	for i, user := range users {
+		if slices.Contains(users[:i], user) {
+			continue
+		}
+		if n := s.attached[user]; n > 0 {
+			d.Recipients = append(d.Recipients, history.Recipient{User: user, Prev: s.inboxes[user].head()})
+			r.Online += n
+		}
+		s.inboxes[user] = append(s.inboxes[user], e)
+		r.Recipients++
+	}
+}
+
+// Attach implements history.Store.
+func (s *Store) Attach(ctx context.Context, user string, start history.Start) (history.Attachment, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usableLocked(ctx, user); err != nil {
+		return history.Attachment{}, err
+	}
+	if err := start.Check(); err != nil {
+		return history.Attachment{}, err
+	}
+	v := s.viewLocked(user)
+	a := history.Attachment{From: v.head, Page: history.Page{Cursor: v.head}}
+	if start.At != history.StartNow {
+		from := s.marks[user]
+		if start.At == history.StartAfter {
+			from = start.Cursor
+		}
+		from, err := from.Clamp(v.head, v.now)
+		if err != nil {
+			return history.Attachment{}, err
+		}
+		a = history.Attachment{From: from, Page: v.forward(from, start.Limit, start.MaxBytes)}
+	}
+	a.Page.Unread = len(v.after(s.marks[user]))
+	s.attached[user]++
+	return a, nil
+}
+
+// Detach implements history.Store.
+func (s *Store) Detach(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attached[user]--
+	if s.attached[user] <= 0 {
+		delete(s.attached, user)
+	}
+}
+
+// Page implements history.Store.
+func (s *Store) Page(ctx context.Context, user string, q history.Query) (history.Page, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usableLocked(ctx, user); err != nil {
+		return history.Page{}, err
+	}
+	if err := q.Check(); err != nil {
+		return history.Page{}, err
+	}
+	v := s.viewLocked(user)
+	var p history.Page
+	switch q.Direction {
+	case history.Newest:
+		p = v.backward(history.MaxID+1, q.Limit, q.MaxBytes)
+	case history.Backward:
+		p = v.backward(q.Before, q.Limit, q.MaxBytes)
+	case history.Forward:
+		after, err := q.After.Clamp(v.head, v.now)
+		if err != nil {
+			return history.Page{}, err
+		}
+		p = v.forward(after, q.Limit, q.MaxBytes)
+	}
+	p.Unread = len(v.after(s.marks[user]))
+	return p, nil
+}
+
+// Ack implements history.Store.
+func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usableLocked(ctx, user); err != nil {
+		return 0, err
+	}
+	v := s.viewLocked(user)
+	c, err := c.Clamp(v.head, v.now)
+	if err != nil {
+		return 0, err
+	}
+	s.marks[user] = s.marks[user].Max(c)
+	return len(v.after(s.marks[user])), nil
+}
+
+func (s *Store) usableLocked(ctx context.Context, user string) error {
+	if s.closed {
+		return history.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return history.CheckUser(user)
+}
+
+// Follow implements history.Store.
+func (s *Store) Follow(deliver func([]history.Delivery)) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return func() {}
+	}
+	if s.deliver != nil {
+		panic("memory: a second follower")
+	}
+	s.deliver = deliver
+	return sync.OnceFunc(func() {
+		s.turn <- struct{}{}
+		defer func() { <-s.turn }()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.deliver = nil
+	})
+}
+
+// Ready implements history.Store.
+func (s *Store) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return history.ErrClosed
+	}
+	return nil
+}
+
+// Close implements history.Store.
+func (s *Store) Close() error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return nil
+}
