@@ -1,0 +1,167 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Why a caller is turned away. Errors wrap one of these with a reason that is
+// safe to show to the caller and to log: it never holds the credential.
+var (
+	// ErrNoCredential: none was sent, and one is needed.
+	ErrNoCredential = errors.New("no credential")
+	// ErrBadCredential: it is not one of ours, damaged, or not for this door.
+	ErrBadCredential = errors.New("bad credential")
+	// ErrExpired: a client token that was good before. A new one helps.
+	ErrExpired = errors.New("token expired")
+)
+
+// ErrNoKeys: no credentials are configured, so every door would stay shut.
+var ErrNoKeys = errors.New("no credentials configured: set -api-key-file and -token-key-file (or run with -dev)")
+
+// MaxUser is the most bytes in a token's user.
+const MaxUser = 128
+
+// maxCredential bounds the work that a credential can cause, in bytes.
+const maxCredential = 8 << 10
+
+// Config says where credentials lie. At least one of APIKeyFile, TokenKeyFile
+// and Open is needed.
+type Config struct {
+	// APIKeyFile holds the backends' keys. Empty: there are none, and the API
+	// is open only to client tokens.
+	APIKeyFile string
+	// TokenKeyFile holds the secrets that client tokens are signed with.
+	// Empty: there are none, and no client can connect.
+	TokenKeyFile string
+	// Issuer, if set, is the iss that client tokens must have.
+	Issuer string
+	// Audience, if set, must be among a client token's aud.
+	Audience string
+	// Open lets in callers that send no credential: anybody who can reach the
+	// port may do anything as any user. One that is sent is checked even so,
+	// unless there is nothing to check it with: an API credential when neither
+	// file is set, a client's token when TokenKeyFile is not set.
+	Open bool
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Auth checks credentials. Its methods may be called from any goroutine.
+type Auth struct {
+	// Set once.
+	cfg    Config
+	parser *jwt.Parser
+
+	// Replaced as a whole by Reload, so that a check sees one version.
+	keys atomic.Pointer[keyring]
+}
+
+// keyring is what the two files held when they were last read.
+type keyring struct {
+	api      []apiKey
+	secrets  jwt.VerificationKeySet
+	warnings []string
+}
+
+// New reads the files. Errors name the file and line, never what is secret in
+// it; without any credentials to check and not Open, it is [ErrNoKeys].
+func New(cfg Config) (*Auth, error) {
+	if cfg.APIKeyFile == "" && cfg.TokenKeyFile == "" && !cfg.Open {
+		return nil, ErrNoKeys
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &Auth{cfg: cfg, parser: newParser(cfg)}
+	if err := a.Reload(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Reload reads the files again and replaces all credentials at once. On an
+// error the old ones stay in force. Who is connected already stays so until
+// its token expires.
+func (a *Auth) Reload() error {
+	var k keyring
+	var err error
+	if a.cfg.APIKeyFile != "" {
+		if k.api, err = k.readAPIKeys(a.cfg.APIKeyFile); err != nil {
+			return fmt.Errorf("reading API keys: %w", err)
+		}
+	}
+	if a.cfg.TokenKeyFile != "" {
+		if k.secrets.Keys, err = k.readSecrets(a.cfg.TokenKeyFile); err != nil {
+			return fmt.Errorf("reading token keys: %w", err)
+		}
+	}
+	if !a.cfg.Open && len(k.secrets.Keys) == 0 {
+		k.warnings = append(k.warnings, "no client can connect: -token-key-file is not set")
+	}
+	if !a.cfg.Open && len(k.api) == 0 {
+		k.warnings = append(k.warnings, "no backend can push: -api-key-file is not set")
+	}
+	a.keys.Store(&k)
+	return nil
+}
+
+// Warnings returns what an operator should know about the credentials in
+// force, one sentence each: a door that stays shut because only one file is
+// set, a file that others can read.
+func (a *Auth) Warnings() []string { return a.keys.Load().warnings }
+
+// API checks what a caller of the API sent after "Bearer ": an API key or a
+// client token. Errors: ErrNoCredential, ErrBadCredential, ErrExpired.
+func (a *Auth) API(bearer string) (Caller, error) {
+	k := a.keys.Load()
+	nothingToCheckWith := len(k.api) == 0 && len(k.secrets.Keys) == 0
+	if a.cfg.Open && (bearer == "" || nothingToCheckWith) {
+		return Caller{Scopes: All}, nil
+	}
+	if bearer == "" {
+		return Caller{}, fmt.Errorf("%w: send \"authorization: Bearer\" with an API key or a client token", ErrNoCredential)
+	}
+	if len(bearer) > maxCredential {
+		return Caller{}, errTooLong
+	}
+	if key, ok := k.lookup(bearer); ok {
+		return Caller{Name: key.name, Scopes: key.scopes}, nil
+	}
+	if len(k.secrets.Keys) == 0 || strings.Count(bearer, ".") != 2 {
+		return Caller{}, fmt.Errorf("%w: not a known API key, and not a client token", ErrBadCredential)
+	}
+	return a.verify(k, bearer)
+}
+
+// Client checks a client's token; user is the user that the client says it is,
+// or "". With a token, the caller's user is the token's, and a different one in
+// user is an error. If Open and there is no token, user is believed, whatever
+// it is. Errors: ErrNoCredential, ErrBadCredential, ErrExpired.
+func (a *Auth) Client(token, user string) (Caller, error) {
+	k := a.keys.Load()
+	if a.cfg.Open && (token == "" || len(k.secrets.Keys) == 0) {
+		return Caller{User: user}, nil
+	}
+	if token == "" {
+		return Caller{}, fmt.Errorf("%w: a client token is needed", ErrNoCredential)
+	}
+	if len(token) > maxCredential {
+		return Caller{}, errTooLong
+	}
+	caller, err := a.verify(k, token)
+	if err != nil {
+		return Caller{}, err
+	}
+	if user != "" && user != caller.User {
+		return Caller{}, fmt.Errorf("%w: the token is of another user", ErrBadCredential)
+	}
+	return caller, nil
+}
+
+var errTooLong = fmt.Errorf("%w: longer than %d bytes", ErrBadCredential, maxCredential)

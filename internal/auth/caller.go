@@ -1,0 +1,77 @@
+package auth
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Caller is who holds a credential.
+type Caller struct {
+	// Name is the API key's name; "" for a client token.
+	Name string
+	// Scopes are the API key's; 0 for a client token.
+	Scopes Scope
+	// User is the client token's user; "" for an API key.
+	User string
+	// Expires is when the credential stops being accepted: a client token's
+	// exp plus [Leeway]. The zero time means never.
+	Expires time.Time
+}
+
+// Scope is a set of things that an API key may do.
+type Scope uint8
+
+// The scopes.
+const (
+	Send      Scope = 1 << iota // unicast, multicast, ack on behalf of a user
+	Broadcast                   // broadcast
+	Read                        // any user's history and presence
+	Manage                      // groups, connections, recalls
+
+	// All is every scope, written * in the API key file.
+	All = Send | Broadcast | Read | Manage
+)
+
+// scopeNames lists the words for the scopes, from the lowest bit up.
+var scopeNames = [...]string{"send", "broadcast", "read", "manage"}
+
+// Has reports whether s holds all of want.
+func (s Scope) Has(want Scope) bool { return s&want == want }
+
+// String returns the words for s as the API key file has them.
+func (s Scope) String() string {
+	var words []string
+	for i, name := range scopeNames {
+		if s.Has(1 << i) {
+			words = append(words, name)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+func parseScopes(list string) (Scope, error) {
+	if list == "*" {
+		return All, nil
+	}
+	var scopes Scope
+	for word := range strings.SplitSeq(list, ",") {
+		scope, err := parseScope(word)
+		if err != nil {
+			return 0, err
+		}
+		scopes |= scope
+	}
+	return scopes, nil
+}
+
+// parseScope does not repeat word in its error: on a line whose columns are in
+// the wrong order it is the key.
+func parseScope(word string) (Scope, error) {
+	for i, name := range scopeNames {
+		if word == name {
+			return 1 << i, nil
+		}
+	}
+	return 0, fmt.Errorf("the second column is not a list of scopes: want %s or *", strings.Join(scopeNames[:], ","))
+}
