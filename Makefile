@@ -1,0 +1,60 @@
+# make run      pushd on this machine, nothing else needed
+# make test     every test, with the race detector
+# make lint     vet, staticcheck, buf lint, buf breaking, generated code current
+# make help     the rest
+
+GO   ?= go
+ARGS ?=
+BUF   = $(GO) tool -modfile=tools/go.mod buf
+CHECK = $(GO) tool -modfile=tools/go.mod staticcheck
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+
+help:            ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run:             ## build and start pushd -dev: embedded history in ./pushd-data, loopback only
+	@mkdir -p build && $(GO) build -o build/pushd ./cmd/pushd
+	@exec build/pushd -dev $(ARGS)
+
+build:           ## build/pushd
+	@mkdir -p build && $(GO) build -trimpath -ldflags='-s -w' -o build/pushd ./cmd/pushd
+
+test:            ## every test, with the race detector, on both connection layers
+	$(GO) test -race -timeout 10m ./...
+	$(GO) test -race -timeout 5m -tags fallback ./internal/conn/...
+
+e2e:             ## only the tests that drive the real binary
+	$(GO) test -race -timeout 10m -run '^TestE2E' -v ./cmd/pushd
+
+lint:            ## vet, staticcheck, buf lint and breaking, generated code current
+	@test -z "$$(gofmt -l api cmd internal)" || { gofmt -l api cmd internal; echo 'not gofmted'; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags fallback ./internal/conn/...
+	$(CHECK) ./...
+	$(BUF) lint
+	@if git rev-parse -q --verify origin/main >/dev/null; then against=origin/main; else against=main; fi; \
+	if git cat-file -e $$against:api/push/v1/push.proto 2>/dev/null; then \
+		$(BUF) breaking --against ".git#ref=$$against,subdir=."; \
+	else echo "no main branch to compare the API with"; fi
+	@$(MAKE) --no-print-directory generated
+
+generated:       ## check that the committed generated code is what buf generates
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BUF) generate -o "$$tmp" && \
+	diff -r -x '*.proto' -x '*.yaml' "$$tmp/api" api && echo 'generated code is current'
+
+generate:        ## generate code from api/
+	$(BUF) generate
+
+fuzz:            ## every fuzz target for FUZZTIME (default 10s)
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench:           ## every Go benchmark, once
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+.PHONY: help run build test e2e lint generated generate fuzz bench
