@@ -1,0 +1,60 @@
+package proto
+
+// Close codes of RFC 6455, section 7.4.1, that the server sends.
+const (
+	// CloseNormal answers a client that closes without trouble.
+	CloseNormal uint16 = 1000
+	// CloseProtocol: the client broke RFC 6455.
+	CloseProtocol uint16 = 1002
+	// CloseUnsupported: a binary message; the protocol speaks JSON text only.
+	CloseUnsupported uint16 = 1003
+	// CloseNoStatus never goes over the wire: it is the code of a Close frame
+	// that names none.
+	CloseNoStatus uint16 = 1005
+	// CloseInvalid: a text message or a close reason is not UTF-8.
+	CloseInvalid uint16 = 1007
+	// CloseTooBig: a message over [Limits]. The client may come back; the
+	// same message would close it again.
+	CloseTooBig uint16 = 1009
+	// CloseInternal: a defect of the server met while serving this connection.
+	CloseInternal uint16 = 1011
+)
+
+// Close codes of pushd. The hundreds say what the client does next, so that a
+// client knows what to make of a code that is newer than itself.
+const (
+	// 4000 to 4099: stop. The same attempt would fail again.
+
+	// CloseTokenExpired: the client's token ended. Come back with a new one.
+	CloseTokenExpired uint16 = 4001
+
+	// 4100 to 4199: wait a little longer each time, then reconnect with the
+	// cursor.
+
+	// CloseTooSlow: the client read more slowly than messages came. What it
+	// missed is in its history.
+	CloseTooSlow uint16 = 4100
+	// CloseTooManyMessages: the client sent more messages than it may.
+	CloseTooManyMessages uint16 = 4101
+	// CloseNoPong: nothing was heard from the client for too long, not even
+	// the answer to a ping.
+	CloseNoPong uint16 = 4102
+
+	// 4200 to 4299: reconnect now, with the cursor.
+
+	// CloseGoingAway: the server shuts down; another one, or its successor,
+	// takes the connection.
+	CloseGoingAway uint16 = 4200
+)
+
+// validCloseCode reports whether a Close frame may carry code: the registered
+// ones (RFC 6455, section 7.4.1, and IANA's registry for 1012 to 1014), those
+// of libraries (3000 to 3999) and of applications (4000 to 4999). 1005, 1006
+// and 1015 exist, but never on the wire.
+func validCloseCode(code uint16) bool {
+	switch {
+	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014:
+		return true
+	}
+	return code >= 3000 && code <= 4999
+}

@@ -1,0 +1,53 @@
+package proto
+
+import "github.com/gobwas/ws"
+
+// CloseError is why a connection has to be failed (RFC 6455, section 7.1.7).
+// All values are static.
+type CloseError struct {
+	// Code and Reason go into the Close frame; Reason is at most 123 bytes.
+	Code   uint16
+	Reason string
+	// Metric is one short word for counters.
+	Metric string
+}
+
+// Error returns the reason.
+func (e *CloseError) Error() string { return e.Reason }
+
+// What clients do wrong in their frames.
+var (
+	errUnmasked     = &CloseError{CloseProtocol, "frames from a client must be masked", "unmasked"}
+	errRSV          = &CloseError{CloseProtocol, "reserved bits are set, but no extension was negotiated", "rsv"}
+	errOpcode       = &CloseError{CloseProtocol, "reserved opcode", "opcode"}
+	errControlSize  = &CloseError{CloseProtocol, "a control frame carries at most 125 bytes", "control"}
+	errControlSplit = &CloseError{CloseProtocol, "a control frame must not be fragmented", "control"}
+	errContinuation = &CloseError{CloseProtocol, "a continuation frame without a message to continue", "continuation"}
+	errInterleaved  = &CloseError{CloseProtocol, "a new message before the last one was finished", "continuation"}
+	errLength       = &CloseError{CloseProtocol, "the payload length is not in its shortest form, or over 63 bits", "length"}
+	errCloseSize    = &CloseError{CloseProtocol, "a close payload is empty or begins with a code of 2 bytes", "close_code"}
+	errCloseCode    = &CloseError{CloseProtocol, "this close code must not be sent", "close_code"}
+	errText         = &CloseError{CloseInvalid, "a text message must be UTF-8", "utf8"}
+	errCloseText    = &CloseError{CloseInvalid, "a close reason must be UTF-8", "utf8"}
+	errTooBig       = &CloseError{CloseTooBig, "the message is too big", "too_big"}
+	errFragments    = &CloseError{CloseTooBig, "the message has too many fragments", "fragments"}
+)
+
+// headerError names what ws.CheckHeader found.
+func headerError(err error) *CloseError {
+	switch err {
+	case ws.ErrProtocolMaskRequired:
+		return errUnmasked
+	case ws.ErrProtocolNonZeroRsv:
+		return errRSV
+	case ws.ErrProtocolControlPayloadOverflow:
+		return errControlSize
+	case ws.ErrProtocolControlNotFinal:
+		return errControlSplit
+	case ws.ErrProtocolContinuationUnexpected:
+		return errContinuation
+	case ws.ErrProtocolContinuationExpected:
+		return errInterleaved
+	}
+	return errOpcode
+}

@@ -1,0 +1,163 @@
+package proto
+
+import (
+	"encoding/binary"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"pushd/internal/history"
+)
+
+// Codes of the error messages that a client gets; the connection goes on.
+const (
+	// CodeBadJSON: a text message is not one JSON object.
+	CodeBadJSON = "bad_json"
+	// CodeUnknownType: "type" is missing or not a type of this protocol.
+	CodeUnknownType = "unknown_type"
+	// CodeBadCursor: "cursor" is missing or not a cursor.
+	CodeBadCursor = "bad_cursor"
+	// CodeRateLimited: the message was dropped, the client sends too many.
+	CodeRateLimited = "rate_limited"
+	// CodeUnavailable: the history could not take it now; try again.
+	CodeUnavailable = "unavailable"
+)
+
+// Hello is the first message on a connection.
+type Hello struct {
+	Connection string // names the connection in logs and in the API
+	User       string
+	Cursor     history.Cursor // where the messages that follow begin
+	Unread     int
+	Truncated  bool // retention dropped messages after the client's cursor
+}
+
+// AppendHello appends the frame of h.
+func AppendHello(dst []byte, h Hello) []byte {
+	dst, start := beginFrame(dst)
+	dst = append(dst, `{"type":"hello","connection":`...)
+	dst = appendString(dst, h.Connection)
+	dst = append(dst, `,"user":`...)
+	dst = appendString(dst, h.User)
+	dst = append(dst, `,"cursor":"`...)
+	dst = append(dst, h.Cursor.String()...)
+	dst = append(dst, `","unread":`...)
+	dst = strconv.AppendInt(dst, int64(h.Unread), 10)
+	dst = append(dst, `,"truncated":`...)
+	dst = strconv.AppendBool(dst, h.Truncated)
+	dst = append(dst, '}')
+	return endFrame(dst, start)
+}
+
+// messageTime is RFC 3339 with the milliseconds written out always.
+const messageTime = "2006-01-02T15:04:05.000Z07:00"
+
+// AppendMessage appends the frame of m. It holds nothing of the receiver, so
+// that one frame serves them all. m.Data goes in byte for byte: it must be one
+// JSON value in UTF-8, as the backends' door has checked.
+func AppendMessage(dst []byte, m history.Message) []byte {
+	dst, start := beginFrame(dst)
+	dst = append(dst, `{"type":"message","id":"`...)
+	dst = strconv.AppendUint(dst, uint64(m.ID), 10)
+	dst = append(dst, `","log":"`...)
+	dst = append(dst, m.Kind.Log()...)
+	dst = append(dst, `","kind":"`...)
+	dst = append(dst, m.Kind.String()...)
+	dst = append(dst, `","time":"`...)
+	dst = m.ID.Time().In(time.UTC).AppendFormat(dst, messageTime)
+	dst = append(dst, `","data":`...)
+	dst = append(dst, m.Data...)
+	dst = append(dst, '}')
+	return endFrame(dst, start)
+}
+
+// AppendPong appends the frame that answers a client's ping message. The pong
+// of a ping frame is [AppendPongFrame]; browsers can send no ping frames.
+func AppendPong(dst []byte) []byte {
+	return AppendFrame(dst, Text, []byte(`{"type":"pong"}`))
+}
+
+// AppendError appends the frame of an error message; code is one of the Code
+// constants, message is for people.
+func AppendError(dst []byte, code, message string) []byte {
+	dst, start := beginFrame(dst)
+	dst = append(dst, `{"type":"error","code":`...)
+	dst = appendString(dst, code)
+	dst = append(dst, `,"message":`...)
+	dst = appendString(dst, message)
+	dst = append(dst, '}')
+	return endFrame(dst, start)
+}
+
+// maxControl is the most bytes in a control frame's payload.
+const maxControl = ws.MaxControlFramePayloadSize
+
+// AppendCloseFrame appends a Close frame. The reason is cut, between two
+// characters, to what fits (123 bytes). With [CloseNoStatus] the frame is
+// empty, so that a client's Close is answered by its own code.
+func AppendCloseFrame(dst []byte, code uint16, reason string) []byte {
+	if code == CloseNoStatus {
+		return AppendFrame(dst, Close, nil)
+	}
+	if most := maxControl - 2; len(reason) > most {
+		for most > 0 && !utf8.RuneStart(reason[most]) {
+			most--
+		}
+		reason = reason[:most]
+	}
+	dst = append(dst, 0x80|byte(Close), byte(2+len(reason)))
+	dst = binary.BigEndian.AppendUint16(dst, code)
+	return append(dst, reason...)
+}
+
+// AppendPingFrame appends a ping frame; payload is at most 125 bytes.
+func AppendPingFrame(dst, payload []byte) []byte { return AppendFrame(dst, Ping, payload) }
+
+// AppendPongFrame appends the answer to a ping frame with this payload.
+func AppendPongFrame(dst, payload []byte) []byte { return AppendFrame(dst, Pong, payload) }
+
+// AppendFrame appends one final, unmasked frame. The payload of a control
+// frame is at most 125 bytes.
+func AppendFrame(dst []byte, op Op, payload []byte) []byte {
+	dst = appendHeader(dst, op, len(payload))
+	return append(dst, payload...)
+}
+
+// appendHeader appends the header of a final, unmasked frame.
+func appendHeader(dst []byte, op Op, size int) []byte {
+	dst = append(dst, 0x80|byte(op))
+	switch {
+	case size < 126:
+		return append(dst, byte(size))
+	case size < 1<<16:
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(size))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(size))
+}
+
+// beginFrame leaves room for the header of a text frame whose length is not
+// known yet: 4 bytes, as a payload of 126 to 65,535 bytes has.
+func beginFrame(dst []byte) (grown []byte, start int) {
+	return append(dst, 0, 0, 0, 0), len(dst)
+}
+
+// endFrame writes the header of the text frame begun at start. A payload of
+// another size than foreseen is moved by the difference.
+func endFrame(dst []byte, start int) []byte {
+	const foreseen = 4
+	size := len(dst) - start - foreseen
+	var header [10]byte
+	h := appendHeader(header[:0], Text, size)
+	switch {
+	case len(h) < foreseen:
+		copy(dst[start+len(h):], dst[start+foreseen:])
+		dst = dst[:start+len(h)+size]
+	case len(h) > foreseen:
+		dst = append(dst, header[:len(h)-foreseen]...)
+		copy(dst[start+len(h):], dst[start+foreseen:start+foreseen+size])
+	}
+	copy(dst[start:], h)
+	return dst
+}

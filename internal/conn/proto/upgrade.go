@@ -1,0 +1,27 @@
+package proto
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+)
+
+// AppendUpgrade appends the response that makes the connection a WebSocket
+// (RFC 6455, section 4.2.2). key and subprotocol are those of a Request that
+// Parse accepted; an empty subprotocol selects none.
+func AppendUpgrade(dst, key []byte, subprotocol string) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = appendAccept(dst, key)
+	if subprotocol != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
+		dst = append(dst, subprotocol...)
+	}
+	return append(dst, "\r\n\r\n"...)
+}
+
+// appendAccept appends the proof that key was read by a WebSocket server.
+func appendAccept(dst, key []byte) []byte {
+	const magic = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+	var buf [64]byte // 24 + 36 bytes
+	sum := sha1.Sum(append(append(buf[:0], key...), magic...))
+	return base64.StdEncoding.AppendEncode(dst, sum[:])
+}
