@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,10 @@ type Config struct {
 	Open bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
+	// Log gets what an operator should know when the files are read: a door
+	// that stays shut because only one file is set, a file that others can
+	// read. Nil discards it.
+	Log *slog.Logger
 }
 
 // Auth checks credentials. Its methods may be called from any goroutine.
@@ -64,9 +69,8 @@ type Auth struct {
 
 // keyring is what the two files held when they were last read.
 type keyring struct {
-	api      []apiKey
-	secrets  jwt.VerificationKeySet
-	warnings []string
+	api     []apiKey
+	secrets jwt.VerificationKeySet
 }
 
 // New reads the files. Errors name the file and line, never what is secret in
@@ -77,6 +81,9 @@ func New(cfg Config) (*Auth, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Auth{cfg: cfg, parser: newParser(cfg)}
 	if err := a.Reload(); err != nil {
@@ -92,29 +99,24 @@ func (a *Auth) Reload() error {
 	var k keyring
 	var err error
 	if a.cfg.APIKeyFile != "" {
-		if k.api, err = k.readAPIKeys(a.cfg.APIKeyFile); err != nil {
+		if k.api, err = a.readAPIKeys(a.cfg.APIKeyFile); err != nil {
 			return fmt.Errorf("reading API keys: %w", err)
 		}
 	}
 	if a.cfg.TokenKeyFile != "" {
-		if k.secrets.Keys, err = k.readSecrets(a.cfg.TokenKeyFile); err != nil {
+		if k.secrets.Keys, err = a.readSecrets(a.cfg.TokenKeyFile); err != nil {
 			return fmt.Errorf("reading token keys: %w", err)
 		}
 	}
 	if !a.cfg.Open && len(k.secrets.Keys) == 0 {
-		k.warnings = append(k.warnings, "no client can connect: -token-key-file is not set")
+		a.cfg.Log.Warn("no client can connect: -token-key-file is not set")
 	}
 	if !a.cfg.Open && len(k.api) == 0 {
-		k.warnings = append(k.warnings, "no backend can push: -api-key-file is not set")
+		a.cfg.Log.Warn("no backend can push: -api-key-file is not set")
 	}
 	a.keys.Store(&k)
 	return nil
 }
-
-// Warnings returns what an operator should know about the credentials in
-// force, one sentence each: a door that stays shut because only one file is
-// set, a file that others can read.
-func (a *Auth) Warnings() []string { return a.keys.Load().warnings }
 
 // API checks what a caller of the API sent after "Bearer ": an API key or a
 // client token. Errors: ErrNoCredential, ErrBadCredential, ErrExpired.

@@ -1,10 +1,11 @@
 package auth_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,16 +175,18 @@ func TestClient(t *testing.T) {
 func TestOneFileOnly(t *testing.T) {
 	token := sign(t, secret, good("42"))
 
-	a := open(t, auth.Config{APIKeyFile: keyFile(t)})
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	a := open(t, auth.Config{APIKeyFile: keyFile(t), Log: logger})
 	if _, err := a.Client(token, ""); !errors.Is(err, auth.ErrBadCredential) {
 		t.Errorf("client without token keys: %v, want ErrBadCredential", err)
 	}
 	if _, err := a.API(token); !errors.Is(err, auth.ErrBadCredential) {
 		t.Errorf("token at the API without token keys: %v, want ErrBadCredential", err)
 	}
-	wantWarning(t, a, "-token-key-file")
+	wantWarning(t, &log, "-token-key-file")
 
-	a = open(t, auth.Config{TokenKeyFile: file(t, secret)})
+	a = open(t, auth.Config{TokenKeyFile: file(t, secret), Log: logger})
 	if _, err := a.API(shopKey); !errors.Is(err, auth.ErrBadCredential) {
 		t.Errorf("API key without API keys: %v, want ErrBadCredential", err)
 	}
@@ -193,14 +196,16 @@ func TestOneFileOnly(t *testing.T) {
 	if caller, err := a.API(token); err != nil || caller.User != "42" {
 		t.Errorf("token at the API: %+v, %v", caller, err)
 	}
-	wantWarning(t, a, "-api-key-file")
+	wantWarning(t, &log, "-api-key-file")
 }
 
-func wantWarning(t *testing.T, a *auth.Auth, word string) {
+// wantWarning requires one warning in log, and empties it.
+func wantWarning(t *testing.T, log *bytes.Buffer, word string) {
 	t.Helper()
-	if w := a.Warnings(); len(w) != 1 || !strings.Contains(w[0], word) {
-		t.Errorf("warnings %q, want one about %s", w, word)
+	if s := log.String(); strings.Count(s, "level=WARN") != 1 || !strings.Contains(s, word) {
+		t.Errorf("logged %q, want one warning about %s", s, word)
 	}
+	log.Reset()
 }
 
 func TestOpen(t *testing.T) {
@@ -250,8 +255,13 @@ func TestOpen(t *testing.T) {
 			check(t, got, err, c.want, c.err)
 		})
 	}
-	if w := open(t, none).Warnings(); len(w) != 0 {
-		t.Errorf("warnings about doors that are open: %q", w)
+	var log bytes.Buffer
+	for _, cfg := range []auth.Config{none, apiOnly, tokensOnly} {
+		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+		open(t, cfg)
+	}
+	if log.Len() > 0 {
+		t.Errorf("warned about doors that are open: %s", &log)
 	}
 }
 
@@ -324,10 +334,12 @@ func TestWarnsOfReadableFiles(t *testing.T) {
 		if err := os.Chmod(keys, c.mode); err != nil {
 			t.Fatal(err)
 		}
-		a := open(t, auth.Config{APIKeyFile: keys, TokenKeyFile: file(t, secret)})
-		warned := slices.ContainsFunc(a.Warnings(), func(w string) bool { return strings.Contains(w, keys) })
-		if warned != c.warn {
-			t.Errorf("mode %04o: warnings %q", c.mode, a.Warnings())
+		var log bytes.Buffer
+		open(t, auth.Config{
+			APIKeyFile: keys, TokenKeyFile: file(t, secret), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if warned := strings.Contains(log.String(), keys); warned != c.warn {
+			t.Errorf("mode %04o: logged %q", c.mode, &log)
 		}
 	}
 }

@@ -48,26 +48,26 @@ func (k *keyring) lookup(key string) (apiKey, bool) {
 	return k.api[found], true
 }
 
-func (k *keyring) readAPIKeys(path string) ([]apiKey, error) {
-	text, err := k.readFile(path)
+func (a *Auth) readAPIKeys(path string) ([]apiKey, error) {
+	text, err := a.readFile(path)
 	if err != nil {
 		return nil, err
 	}
 	return parseAPIKeys(path, text)
 }
 
-func (k *keyring) readSecrets(path string) ([]jwt.VerificationKey, error) {
-	text, err := k.readFile(path)
+func (a *Auth) readSecrets(path string) ([]jwt.VerificationKey, error) {
+	text, err := a.readFile(path)
 	if err != nil {
 		return nil, err
 	}
 	return parseSecrets(path, text)
 }
 
-// readFile adds a warning if others than owner and group can read the file or
-// others than the owner write it. A group may read: containers hand secrets to
+// readFile warns if others than owner and group can read the file or others
+// than the owner write it. A group may read: containers hand secrets to
 // processes that way.
-func (k *keyring) readFile(path string) ([]byte, error) {
+func (a *Auth) readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (k *keyring) readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&othersCanReadOrAnyWrite != 0 {
-		k.warnings = append(k.warnings, fmt.Sprintf("%s has mode %04o: others can get at its secrets; use chmod 600", path, mode.Perm()))
+		a.cfg.Log.Warn("others can get at this file's secrets: use chmod 600", "file", path, "mode", fmt.Sprintf("%04o", mode.Perm()))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
