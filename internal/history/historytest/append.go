@@ -1,0 +1,284 @@
+package historytest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+)
+
+func appendPromises() []promise {
+	return []promise{
+		{name: "UnicastLiesInTheInboxOfItsUserOnly", check: unicastIsPrivate},
+		{name: "MulticastLiesInEachInboxUnderOneID", check: multicastIsOneMessage},
+		{name: "MulticastCountsAUserNamedTwiceOnce", check: multicastUnique},
+		{name: "MulticastReachesManyUsers", check: multicastMany},
+		{name: "BroadcastIsEverybodysAndOfThoseWhoComeLater", check: broadcastIsEverybodys},
+		{name: "UsersAreToldApartByteByByte", check: usersApart},
+		{name: "DataIsKeptByteForByte", check: dataIsKept},
+		{name: "DataIsTheCallersAgainAfterwards", check: dataIsReleased},
+		{name: "IDTellsTheTime", check: idTellsTime},
+		{name: "IDsRiseWithinOneMillisecond", check: idsRiseInAMillisecond},
+		{name: "IDsRiseWhenTheClockIsSetBack", check: idsRiseWhenClockIsSetBack},
+		{name: "ReceiptCountsAttachedConnections", check: receiptCountsOnline},
+		{name: "BadPushStoresNothing", check: badPush},
+		{name: "EndedContextDoesNothing", check: endedContext},
+	}
+}
+
+func unicastIsPrivate(r *rig) {
+	a, b := r.unicast("ann"), r.unicast("bob")
+	c := r.unicast("ann")
+	r.wantHistory("ann", a, c)
+	r.wantHistory("bob", b)
+	r.wantHistory("nobody")
+}
+
+func multicastIsOneMessage(r *rig) {
+	first := r.unicast("bob")
+	m := r.multicast("ann", "bob", "cleo")
+	last := r.unicast("ann")
+	r.wantHistory("ann", m, last)
+	r.wantHistory("bob", first, m)
+	r.wantHistory("cleo", m)
+	r.wantHistory("dan")
+}
+
+func multicastUnique(r *rig) {
+	r.attach("ann", history.Start{})
+	receipt := r.push(history.Push{
+		Kind: history.Multicast, Users: []string{"ann", "bob", "ann", "ann"}, Data: []byte("x"),
+	})
+	if receipt.Recipients != 2 || receipt.Online != 1 {
+		r.Errorf("receipt %+v, want 2 recipients and 1 online", receipt)
+	}
+	m := history.Message{ID: receipt.ID, Kind: history.Multicast, Data: []byte("x")}
+	r.wantHistory("ann", m)
+	r.wantHistory("bob", m)
+}
+
+func multicastMany(r *rig) {
+	users := make([]string, 1000)
+	for i := range users {
+		users[i] = "user" + history.ID(i).String()
+	}
+	// One body below and one far above what an engine might hold inline.
+	short := r.send(history.Push{Kind: history.Multicast, Users: users, Data: []byte("s")})
+	long := r.send(history.Push{Kind: history.Multicast, Users: users, Data: bytes.Repeat([]byte("l"), 5000)})
+	for _, user := range []string{users[0], users[499], users[999]} {
+		r.wantHistory(user, short, long)
+	}
+	r.wantHistory("user1000")
+}
+
+func broadcastIsEverybodys(r *rig) {
+	a := r.broadcast()
+	mine := r.unicast("ann")
+	b := r.broadcast()
+	r.wantHistory("ann", a, mine, b)
+	r.wantHistory("new", a, b)
+	if n := r.unread("newer"); n != 2 {
+		r.Errorf("unread of a new user: %d, want the 2 broadcasts kept", n)
+	}
+}
+
+// usersApart sends to users whose names are prefixes of each other or look
+// like something else to a careless key encoding.
+func usersApart(r *rig) {
+	users := []string{"a", "a\x00", "a\x00\x00", "a\x00b", "ab", "a/b", "a:b", "{a}", "é", "0", strings.Repeat("u", 128), strings.Repeat("u", 127)}
+	sent := map[string]history.Message{}
+	for _, user := range users {
+		sent[user] = r.unicast(user)
+	}
+	for _, user := range users {
+		r.wantMessages("history of "+user, r.forward(user, history.Cursor{}).Messages, sent[user])
+	}
+}
+
+func dataIsKept(r *rig) {
+	binary := make([]byte, 256)
+	for i := range binary {
+		binary[i] = byte(i)
+	}
+	bodies := [][]byte{{}, {0}, []byte(`{"n":9007199254740993}`), binary, bytes.Repeat([]byte("x"), 31),
+		bytes.Repeat([]byte("x"), 32), bytes.Repeat([]byte("x"), 33), bytes.Repeat(binary, 1024)}
+	var want []history.Message
+	for _, data := range bodies {
+		want = append(want,
+			r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Data: data}),
+			r.send(history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, Data: data}),
+			r.send(history.Push{Kind: history.Broadcast, Data: data}))
+	}
+	r.wantHistory("ann", want...)
+}
+
+func dataIsReleased(r *rig) {
+	data := []byte("before")
+	for _, p := range []history.Push{
+		{Kind: history.Unicast, Users: []string{"ann"}},
+		{Kind: history.Multicast, Users: []string{"ann", "bob"}},
+		{Kind: history.Broadcast},
+	} {
+		p.Data = data
+		r.push(p)
+	}
+	copy(data, "after!")
+	for _, m := range r.forward("ann", history.Cursor{}).Messages {
+		if string(m.Data) != "before" {
+			r.Errorf("%v kept the caller's buffer: %q", m.Kind, m.Data)
+		}
+	}
+}
+
+func idTellsTime(r *rig) {
+	for range 3 {
+		r.clock.Advance(time.Hour)
+		m := r.unicast("ann")
+		if !m.ID.Time().Equal(r.clock.Now()) {
+			r.Errorf("id %d is of %v, want %v", m.ID, m.ID.Time(), r.clock.Now())
+		}
+	}
+}
+
+func idsRiseInAMillisecond(r *rig) {
+	var last history.ID
+	for range 5000 { // more than an id has numbers for a millisecond
+		receipt, err := r.store.Append(r.ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}})
+		if err != nil {
+			r.Fatal(err)
+		}
+		if receipt.ID <= last {
+			r.Fatalf("id %d after %d", receipt.ID, last)
+		}
+		last = receipt.ID
+	}
+}
+
+func idsRiseWhenClockIsSetBack(r *rig) {
+	before := r.broadcast()
+	mine := r.unicast("ann")
+	r.clock.Advance(-48 * time.Hour)
+	after, mineAfter := r.broadcast(), r.unicast("ann")
+	if after.ID <= before.ID || mineAfter.ID <= mine.ID {
+		r.Errorf("ids %d, %d fell to %d, %d", before.ID, mine.ID, after.ID, mineAfter.ID)
+	}
+	r.wantHistory("ann", byID(before, mine, after, mineAfter)...)
+}
+
+func receiptCountsOnline(r *rig) {
+	for user, n := range map[string]int{"ann": 2, "bob": 1} {
+		for range n {
+			r.attach(user, history.Start{})
+		}
+	}
+	cases := []struct {
+		push               history.Push
+		recipients, online int
+	}{
+		{history.Push{Kind: history.Unicast, Users: []string{"ann"}}, 1, 2},
+		{history.Push{Kind: history.Unicast, Users: []string{"cleo"}}, 1, 0},
+		{history.Push{Kind: history.Multicast, Users: []string{"ann", "bob", "cleo"}}, 3, 3},
+		{history.Push{Kind: history.Broadcast}, 0, 3},
+	}
+	check := func(recipients, online int, p history.Push) {
+		r.Helper()
+		got := r.push(p)
+		want := history.Receipt{ID: got.ID, Recipients: recipients, Online: online}
+		if got != want {
+			r.Errorf("%v to %v: receipt %+v, want %+v", p.Kind, p.Users, got, want)
+		}
+	}
+	for _, c := range cases {
+		check(c.recipients, c.online, c.push)
+	}
+	r.store.Detach("ann")
+	check(3, 2, cases[2].push)
+	r.store.Detach("ann")
+	r.store.Detach("bob")
+	check(3, 0, cases[2].push)
+	check(0, 0, cases[3].push)
+}
+
+func badPush(r *rig) {
+	ok := []string{"ann"}
+	long := strings.Repeat("u", history.MaxUser+1)
+	cases := map[string]struct {
+		push history.Push
+		bad  error // nil: any error
+	}{
+		"no kind":            {history.Push{Users: ok}, nil},
+		"unknown kind":       {history.Push{Kind: history.Broadcast + 1}, nil},
+		"unicast to none":    {history.Push{Kind: history.Unicast}, nil},
+		"unicast to two":     {history.Push{Kind: history.Unicast, Users: []string{"ann", "bob"}}, nil},
+		"multicast to none":  {history.Push{Kind: history.Multicast}, nil},
+		"broadcast to one":   {history.Push{Kind: history.Broadcast, Users: ok}, nil},
+		"negative ttl":       {history.Push{Kind: history.Unicast, Users: ok, TTL: -1}, nil},
+		"empty user":         {history.Push{Kind: history.Unicast, Users: []string{""}}, history.ErrUser},
+		"long user":          {history.Push{Kind: history.Unicast, Users: []string{long}}, history.ErrUser},
+		"user not UTF-8":     {history.Push{Kind: history.Unicast, Users: []string{"\xff"}}, history.ErrUser},
+		"last user is empty": {history.Push{Kind: history.Multicast, Users: []string{"ann", ""}}, history.ErrUser},
+		"first user is long": {history.Push{Kind: history.Multicast, Users: []string{long, "ann"}}, history.ErrUser},
+	}
+	r.attach("ann", history.Start{})
+	f := r.follow()
+	for name, c := range cases {
+		r.Run(name, func(t *testing.T) {
+			c.push.Key, c.push.Data = "taken?", []byte("x")
+			receipt, err := r.store.Append(r.ctx, c.push)
+			if err == nil || receipt != (history.Receipt{}) {
+				t.Errorf("receipt %+v, error %v", receipt, err)
+			}
+			if isUser := errors.Is(err, history.ErrUser); isUser != (c.bad != nil) {
+				t.Errorf("error %v: wraps ErrUser: %v", err, isUser)
+			}
+		})
+	}
+	r.wantHistory("ann")
+	if got := f.take(); len(got) != 0 {
+		r.Errorf("bad pushes were delivered: %+v", got)
+	}
+	if m := r.push(history.Push{Kind: history.Unicast, Users: ok, Key: "taken?"}); m.Duplicate {
+		r.Error("a bad push took its key")
+	}
+}
+
+func endedContext(r *rig) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	cancel()
+	kept := r.unicast("ann")
+	calls := map[string]func() error{
+		"Append": func() error {
+			_, err := r.store.Append(ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "k"})
+			return err
+		},
+		"Attach": func() error {
+			_, err := r.store.Attach(ctx, "ann", history.Start{})
+			return err
+		},
+		"Page": func() error {
+			_, err := r.store.Page(ctx, "ann", history.Query{Limit: 1})
+			return err
+		},
+		"Ack": func() error {
+			_, err := r.store.Ack(ctx, "ann", history.Cursor{Inbox: kept.ID})
+			return err
+		},
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			r.Errorf("%s with an ended context: %v", name, err)
+		}
+	}
+	r.wantHistory("ann", kept)
+	if n := r.unread("ann"); n != 1 {
+		r.Errorf("unread %d: the ack came through", n)
+	}
+	receipt := r.push(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "k"})
+	if receipt.Duplicate || receipt.Online != 0 {
+		r.Errorf("receipt %+v: the key is taken or the connection attached", receipt)
+	}
+}

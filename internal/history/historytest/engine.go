@@ -1,0 +1,58 @@
+package historytest
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// Options are what a test asks of the engine that it opens.
+type Options struct {
+	// Retention goes to the engine as it is; zero fields mean the defaults.
+	Retention history.Retention
+	// Now is the engine's only clock: for ids, TTLs, ages and keys.
+	Now func() time.Time
+}
+
+// Engine is one opened engine.
+type Engine struct {
+	// Store is new and empty. The tests close it, some of them twice.
+	Store history.Store
+	// Reopen opens again, with the same Options, what the last Store left when
+	// it was closed. Nil if nothing outlives a Store.
+	Reopen func() history.Store
+	// Partitioned: ids rise in the order of visibility within each log, but not
+	// over all logs. Only such an engine may not be one process.
+	Partitioned bool
+}
+
+// Opener opens a new, empty engine that uses nothing beyond the life of t.
+type Opener func(t testing.TB, o Options) Engine
+
+// Clock is a clock that stands still until it is told. All methods may be
+// called from any goroutine.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a Clock that shows a whole millisecond of 2026.
+func NewClock() *Clock {
+	return &Clock{now: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
+}
+
+// Now returns the time that c shows.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves c by d, backward if d is negative.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}

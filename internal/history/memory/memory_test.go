@@ -1,0 +1,29 @@
+package memory_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"pushd/internal/history"
+	"pushd/internal/history/historytest"
+	"pushd/internal/history/memory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, o historytest.Options) historytest.Engine {
+	s, err := memory.New(memory.Config{Retention: o.Retention, Now: o.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return historytest.Engine{Store: s}
+}
+
+func TestConformance(t *testing.T) { historytest.Run(t, open) }
+
+func TestNegativeRetentionIsRefused(t *testing.T) {
+	if s, err := memory.New(memory.Config{Retention: history.Retention{InboxCount: -1}}); err == nil {
+		t.Errorf("opened %v", s)
+	}
+}
