@@ -1,6 +1,7 @@
 package historytest
 
 import (
+	"math"
 	"time"
 
 	"pushd/internal/history"
@@ -9,9 +10,14 @@ import (
 func retentionPromises() []promise {
 	five := history.Retention{InboxCount: 5, BroadcastCount: 3}
 	ages := history.Retention{InboxAge: time.Hour, BroadcastAge: 2 * time.Hour}
+	huge := history.Retention{
+		InboxCount: math.MaxInt, InboxAge: math.MaxInt64,
+		BroadcastCount: math.MaxInt, BroadcastAge: math.MaxInt64, Keys: math.MaxInt64,
+	}
 	return []promise{
 		{name: "TTLEndsOnItsMillisecond", check: ttlEnds},
 		{name: "TTLIsRoundedUpToMilliseconds", check: ttlIsRoundedUp},
+		{name: "BoundsMayBeTheGreatestNumbers", retention: huge, check: boundsMayBeHuge},
 		{name: "TTLTruncatesNothing", check: ttlTruncatesNothing},
 		{name: "CountHidesTheOldest", retention: five, check: countHides},
 		{name: "CountIncludesTheExpired", retention: five, check: countIncludesExpired},
@@ -59,6 +65,26 @@ func ttlIsRoundedUp(r *rig) {
 	r.wantHistory("ann", m)
 	r.clock.Advance(1)
 	r.wantHistory("ann")
+}
+
+func boundsMayBeHuge(r *rig) {
+	var sent []history.Message
+	for i, p := range []history.Push{
+		{Kind: history.Unicast, Users: []string{"ann"}},
+		{Kind: history.Multicast, Users: []string{"ann", "bob"}},
+		{Kind: history.Broadcast},
+	} {
+		p.TTL, p.Key = math.MaxInt64-time.Duration(i), "k"+p.Kind.String()
+		sent = append(sent, r.send(p))
+	}
+	r.clock.Advance(20 * 365 * 24 * time.Hour)
+	r.wantHistory("ann", sent...)
+	wantTruncated(r, history.Cursor{}, false)
+	if got := r.push(history.Push{Kind: history.Broadcast, Key: "kunicast"}); !got.Duplicate {
+		r.Errorf("the key is forgotten: %+v", got)
+	}
+	p := r.page("ann", history.Query{Limit: math.MaxInt, MaxBytes: math.MaxInt})
+	r.wantMessages("the greatest page", p.Messages, sent...)
 }
 
 func ttlTruncatesNothing(r *rig) {

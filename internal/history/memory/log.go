@@ -15,8 +15,11 @@ type entry struct {
 func newEntry(id history.ID, p history.Push, data []byte) entry {
 	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data}}
 	if p.TTL > 0 {
-		whole := (p.TTL + time.Millisecond - 1).Truncate(time.Millisecond)
-		e.expires = id.Time().Add(whole)
+		end := id.Time().Add(p.TTL)
+		e.expires = end.Truncate(time.Millisecond)
+		if e.expires.Before(end) {
+			e.expires = e.expires.Add(time.Millisecond)
+		}
 	}
 	return e
 }

@@ -27,3 +27,7 @@ func TestNegativeRetentionIsRefused(t *testing.T) {
 		t.Errorf("opened %v", s)
 	}
 }
+
+// TestStateMachine checks the machine itself: compared with itself, the oracle
+// must not differ.
+func TestStateMachine(t *testing.T) { historytest.StateMachine(t, open) }

@@ -1,0 +1,186 @@
+package historytest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pushd/internal/history"
+	"pushd/internal/history/memory"
+)
+
+// StateMachine compares the engines that open returns with the memory engine,
+// operation by operation: everything that they answer and deliver must be the
+// same, ids included, since both are on one clock. Cursors are the same if no
+// entry lies between them. The clock is never set back: what an engine has
+// dropped need not come back with the time.
+func StateMachine(t *testing.T, open Opener) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := newMachine(t, rt, open)
+		defer m.close(t)
+		rt.Repeat(m.actions())
+	})
+}
+
+// machine is an engine and its oracle. Only the test's goroutine touches it;
+// followers too are called while it waits in Append.
+type machine struct {
+	clock  *Clock
+	engine Engine
+	store  history.Store
+	oracle history.Store
+
+	delivered, expected []string // since the last look, as texts
+
+	attached []string                // a user as often as it has connections
+	logs     map[string][]history.ID // all that was appended, by user; broadcasts under ""
+	ids      []history.ID            // all that were given
+	cursors  []history.Cursor        // some that were given
+	bodies   int                     // how many were sent
+}
+
+// newcomer is a user whom nobody writes to but broadcasts.
+const newcomer = "new"
+
+var addressees = []string{"ann", "bob", "cleo"}
+
+func newMachine(t *testing.T, rt *rapid.T, open Opener) *machine {
+	m := &machine{clock: NewClock(), logs: map[string][]history.ID{}}
+	keep := drawRetention(rt)
+	oracle, err := memory.New(memory.Config{Retention: keep, Now: m.clock.Now})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.oracle = oracle
+	m.engine = open(t, Options{Retention: keep, Now: m.clock.Now})
+	m.store = m.engine.Store
+	m.oracle.Follow(recordInto(&m.expected))
+	m.store.Follow(recordInto(&m.delivered))
+	return m
+}
+
+func (m *machine) close(t *testing.T) {
+	if err := errors.Join(m.store.Close(), m.oracle.Close()); err != nil {
+		t.Errorf("closing: %v", err)
+	}
+}
+
+func recordInto(texts *[]string) func([]history.Delivery) {
+	return func(batch []history.Delivery) {
+		for _, d := range batch {
+			*texts = append(*texts, deliveryText(d))
+		}
+	}
+}
+
+// actions lists the operations, the more often the more likely.
+func (m *machine) actions() map[string]func(*rapid.T) {
+	a := map[string]func(*rapid.T){
+		"":          m.invariant,
+		"Unicast":   func(rt *rapid.T) { m.append(rt, drawUnicast(rt)) },
+		"Multicast": func(rt *rapid.T) { m.append(rt, drawMulticast(rt)) },
+		"Broadcast": func(rt *rapid.T) { m.append(rt, history.Push{Kind: history.Broadcast}) },
+		"Burst":     m.burst,
+		"Page":      m.page,
+		"PageOn":    m.pageOn,
+		"Ack":       m.ack,
+		"Attach":    m.attach,
+		"Detach":    m.detach,
+		"Advance":   m.advance,
+	}
+	if m.engine.Reopen != nil {
+		a["Reopen"] = m.reopen
+	}
+	return a
+}
+
+// invariant checks that everybody sees the same.
+func (m *machine) invariant(rt *rapid.T) {
+	for _, user := range append(addressees, newcomer) {
+		m.comparePages(rt, user, history.Query{Direction: history.Forward, Limit: all})
+		m.comparePages(rt, user, history.Query{Direction: history.Newest, Limit: 2})
+	}
+}
+
+func (m *machine) compareErrors(rt *rapid.T, what string, got, want error) {
+	rt.Helper()
+	for _, sentinel := range []error{nil, history.ErrUser, history.ErrCursor, history.ErrReadOnly, history.ErrClosed} {
+		if errors.Is(got, sentinel) != errors.Is(want, sentinel) {
+			rt.Fatalf("%s: error %v, want %v", what, got, want)
+		}
+	}
+}
+
+// comparePage checks got, the answer to what, and keeps its cursor for later.
+func (m *machine) comparePage(rt *rapid.T, what, user string, got, want history.Page) {
+	rt.Helper()
+	if !slices.Contains(m.cursors, want.Cursor) {
+		m.cursors = append(m.cursors, want.Cursor)
+	}
+	m.compareCursors(rt, what, user, got.Cursor, want.Cursor)
+	got.Cursor = want.Cursor
+	if g, w := pageText(got), pageText(want); g != w {
+		rt.Fatalf("%s:\n got %s\nwant %s", what, g, w)
+	}
+}
+
+func (m *machine) compareCursors(rt *rapid.T, what, user string, got, want history.Cursor) {
+	rt.Helper()
+	if m.settle(user, got) != m.settle(user, want) {
+		rt.Fatalf("%s: cursor %+v, want %+v", what, got, want)
+	}
+	if heads := m.settle(user, history.Cursor{Inbox: history.MaxID, Broadcast: history.MaxID}); got.Min(heads) != got {
+		rt.Fatalf("%s: cursor %+v lies past the heads %+v", what, got, heads)
+	}
+}
+
+// settle takes c back to the entries that lie at or below it, so that cursors
+// between which nothing lies become equal.
+func (m *machine) settle(user string, c history.Cursor) history.Cursor {
+	floor := func(ids []history.ID, most history.ID) history.ID {
+		i, found := slices.BinarySearch(ids, most)
+		switch {
+		case found:
+			return most
+		case i == 0:
+			return 0
+		}
+		return ids[i-1]
+	}
+	return history.Cursor{Inbox: floor(m.logs[user], c.Inbox), Broadcast: floor(m.logs[""], c.Broadcast)}
+}
+
+func (m *machine) compareDeliveries(rt *rapid.T, what string) {
+	rt.Helper()
+	if !slices.Equal(m.delivered, m.expected) {
+		rt.Fatalf("%s delivered:\n got %q\nwant %q", what, m.delivered, m.expected)
+	}
+	m.delivered, m.expected = nil, nil
+}
+
+// note remembers what was appended.
+func (m *machine) note(p history.Push, r history.Receipt) {
+	if r.Duplicate {
+		return
+	}
+	m.ids = append(m.ids, r.ID)
+	if p.Kind == history.Broadcast {
+		m.logs[""] = append(m.logs[""], r.ID)
+	}
+	users := slices.Compact(slices.Sorted(slices.Values(p.Users)))
+	for _, user := range users {
+		m.logs[user] = append(m.logs[user], r.ID)
+	}
+}
+
+func (m *machine) body(size int) []byte {
+	m.bodies++
+	b := fmt.Appendf(nil, "%d:", m.bodies)
+	for len(b) < size {
+		b = append(b, byte(len(b)))
+	}
+	return b[:size]
+}

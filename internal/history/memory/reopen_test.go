@@ -1,0 +1,82 @@
+package memory_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+	"pushd/internal/history/historytest"
+	"pushd/internal/history/memory"
+)
+
+// TestReplayed runs what the suite asks of engines that outlive their Store on
+// one that does so by doing again all that it did.
+func TestReplayed(t *testing.T) { historytest.Run(t, openReplayed) }
+
+func TestReplayedStateMachine(t *testing.T) { historytest.StateMachine(t, openReplayed) }
+
+// replayed keeps what was done to a memory store.
+type replayed struct {
+	history.Store
+	now func() time.Time
+
+	mu   *sync.Mutex
+	done *[]deed
+}
+
+// deed is something done to a store, and when.
+type deed struct {
+	at time.Time
+	do func(history.Store) error
+}
+
+func openReplayed(t testing.TB, o historytest.Options) historytest.Engine {
+	r := replayed{now: o.Now, mu: &sync.Mutex{}, done: &[]deed{}}
+	reopen := func() history.Store {
+		now := o.Now
+		s, err := memory.New(memory.Config{Retention: o.Retention, Now: func() time.Time { return now() }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range *r.done {
+			now = func() time.Time { return d.at }
+			if err := d.do(s); err != nil {
+				t.Fatalf("replaying: %v", err)
+			}
+		}
+		now = o.Now
+		r.Store = s
+		return r
+	}
+	return historytest.Engine{Store: reopen(), Reopen: reopen}
+}
+
+func (r replayed) keep(err error, do func(history.Store) error) {
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*r.done = append(*r.done, deed{r.now(), do})
+}
+
+func (r replayed) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+	receipt, err := r.Store.Append(ctx, p)
+	p.Data = append([]byte(nil), p.Data...)
+	r.keep(err, func(s history.Store) error {
+		_, err := s.Append(context.Background(), p)
+		return err
+	})
+	return receipt, err
+}
+
+func (r replayed) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+	unread, err := r.Store.Ack(ctx, user, c)
+	r.keep(err, func(s history.Store) error {
+		_, err := s.Ack(context.Background(), user, c)
+		return err
+	})
+	return unread, err
+}
