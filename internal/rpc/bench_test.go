@@ -1,0 +1,189 @@
+package rpc
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	gateway "github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/history"
+)
+
+// The benchmarks compare ours, with auth, checks, metrics and a real append,
+// with servers that do nothing, in one run: 32 callers, all in this process.
+//
+//	go test ./internal/rpc -run - -bench . -benchtime 2s -count 5
+
+const benchData = `{"title":"Hi","text":"The quick brown fox jumps over the lazy dog","n":9007199254740993}`
+
+// noop is PushService without the service.
+type noop struct {
+	pushv1.UnimplementedPushServiceServer
+}
+
+func (noop) Unicast(context.Context, *pushv1.UnicastRequest) (*pushv1.UnicastResponse, error) {
+	return &pushv1.UnicastResponse{Id: "365072220160000", Online: 1}, nil
+}
+
+func BenchmarkREST(b *testing.B) {
+	raw := `{"user":"%d","data":` + benchData + `}`
+	b.Run("nethttp-noop", func(b *testing.B) {
+		benchREST(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, `{"id":"365072220160000","duplicate":false,"online":1}`)
+		}), raw)
+	})
+	b.Run("gateway-noop", func(b *testing.B) {
+		mux := gateway.NewServeMux()
+		must(b, pushv1.RegisterPushServiceHandlerServer(b.Context(), mux, noop{}))
+		benchREST(b, mux, `{"user":"%d","data":"eyJ0aXRsZSI6IkhpIiwidGV4dCI6IlRoZSBxdWljayBicm93biBmb3gganVtcHMgb3ZlciB0aGUgbGF6eSBkb2ciLCJuIjo5MDA3MTk5MjU0NzQwOTkzfQ=="}`)
+	})
+	b.Run("memory", func(b *testing.B) {
+		benchREST(b, newRig(b, options{}).server.REST(), raw)
+	})
+}
+
+// benchREST posts unicasts from 32 connections with as little client as can
+// be: the server is what is measured.
+func benchREST(b *testing.B, h http.Handler, body string) {
+	l := listen(b)
+	server := &http.Server{Handler: h}
+	go func() { _ = server.Serve(l) }()
+	b.Cleanup(func() { _ = server.Close() })
+	measure(b, func(pb *testing.PB) {
+		c, err := net.Dial("tcp", l.Addr().String())
+		must(b, err)
+		defer c.Close()
+		br := bufio.NewReader(c)
+		text := fmt.Sprintf(body, 42)
+		request := fmt.Appendf(nil, "POST /v1/unicast HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", keyAll, len(text), text)
+		for pb.Next() {
+			if _, err := c.Write(request); err != nil {
+				b.Error(err)
+				return
+			}
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil || resp.StatusCode != 200 {
+				b.Errorf("%v %v", resp, err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+		}
+	})
+}
+
+// measure runs 32 callers, and reports the process's CPU time as well: it
+// holds still where the machine's other work makes the wall clock jump.
+func measure(b *testing.B, caller func(*testing.PB)) {
+	b.ReportAllocs()
+	b.SetParallelism(32 / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
+	before := cpuTime(b)
+	b.RunParallel(caller)
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func BenchmarkGRPC(b *testing.B) {
+	b.Run("noop", func(b *testing.B) {
+		s := grpc.NewServer()
+		pushv1.RegisterPushServiceServer(s, noop{})
+		benchGRPC(b, s)
+	})
+	b.Run("memory", func(b *testing.B) {
+		benchGRPC(b, newRig(b, options{}).server.GRPC())
+	})
+}
+
+func benchGRPC(b *testing.B, s *grpc.Server) {
+	l := listen(b)
+	go func() { _ = s.Serve(l) }()
+	b.Cleanup(s.Stop)
+	conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(b, err)
+	b.Cleanup(func() { _ = conn.Close() })
+	client := pushv1.NewPushServiceClient(conn)
+	ctx := metadata.AppendToOutgoingContext(b.Context(), "authorization", "Bearer "+keyAll)
+	measure(b, func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := client.Unicast(ctx, &pushv1.UnicastRequest{User: "42", Data: []byte(benchData)}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+// BenchmarkHistory reads a page of 50 over REST and over gRPC.
+func BenchmarkHistory(b *testing.B) {
+	r := newRig(b, options{})
+	for range 60 {
+		_, err := r.store.Append(b.Context(), history.Push{Kind: history.Unicast, Users: []string{"42"}, Data: []byte(benchData)})
+		must(b, err)
+	}
+	b.Run("REST", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r.with(b).rest(keyAll, "GET", "/v1/users/42/history", "")
+		}
+	})
+	b.Run("gRPC", func(b *testing.B) {
+		ctx := r.with(b).as(keyAll)
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := r.push.History(ctx, &pushv1.HistoryRequest{User: "42"})
+			must(b, err)
+		}
+	})
+}
+
+// BenchmarkCodec is what JSON costs.
+func BenchmarkCodec(b *testing.B) {
+	k := newCodec()
+	b.Run("unicast-request", func(b *testing.B) {
+		body := []byte(`{"user":"42","data":` + benchData + `}`)
+		buf := make([]byte, len(body))
+		b.ReportAllocs()
+		for b.Loop() {
+			copy(buf, body)
+			must(b, k.Unmarshal(buf, new(pushv1.UnicastRequest)))
+		}
+	})
+	b.Run("unicast-response", func(b *testing.B) {
+		resp := &pushv1.UnicastResponse{Id: "365072220160000", Online: 1}
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := k.Marshal(resp)
+			must(b, err)
+		}
+	})
+	b.Run("page-of-50", func(b *testing.B) {
+		page := make([]history.Message, 50)
+		for i := range page {
+			page[i] = history.Message{ID: history.ID(365072220160000 + i), Kind: history.Unicast, Data: []byte(benchData)}
+		}
+		resp := &pushv1.HistoryResponse{Messages: messages(page), Cursor: history.Cursor{}.String()}
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := k.Marshal(resp)
+			must(b, err)
+		}
+	})
+}

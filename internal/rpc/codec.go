@@ -1,0 +1,161 @@
+package rpc
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pushv1 "pushd/api/push/v1"
+)
+
+// codec is JSON as REST callers see it: protojson with the proto's names and
+// zero values written out, except that bytes fields named data hold any JSON
+// value, byte for byte, both ways. PHP sends ids such as 9007199254740993, and
+// they must arrive as they were: so data is cut out of the text, never decoded.
+type codec struct {
+	marshal protojson.MarshalOptions
+}
+
+func newCodec() codec {
+	return codec{protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}}
+}
+
+// dataField is the name of the fields that hold raw JSON.
+const dataField = "data"
+
+// ContentType implements runtime.Marshaler.
+func (codec) ContentType(any) string { return "application/json" }
+
+// NewDecoder implements runtime.Marshaler. The body of a call is left alone:
+// call.fill reads it behind the guard.
+func (k codec) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		if c, ok := r.(*call); ok {
+			c.hasBody = true
+			return nil
+		}
+		body, err := io.ReadAll(r)
+		if err != nil {
+			return fmt.Errorf("reading JSON: %w", err)
+		}
+		return k.Unmarshal(body, v)
+	})
+}
+
+// NewEncoder implements runtime.Marshaler.
+func (k codec) NewEncoder(w io.Writer) runtime.Encoder {
+	return runtime.EncoderFunc(func(v any) error {
+		text, err := k.Marshal(v)
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
+	})
+}
+
+// Unmarshal implements runtime.Marshaler: v becomes what body, one JSON object,
+// says. Errors are FieldErrors. body is overwritten.
+func (codec) Unmarshal(body []byte, v any) error {
+	msg, ok := v.(proto.Message)
+	if !ok {
+		return fmt.Errorf("reading JSON: %T is not a message", v)
+	}
+	if len(body) == 0 {
+		return &FieldError{"body", "required: a JSON object"}
+	}
+	if !json.Valid(body) {
+		return notJSON("body", body)
+	}
+	m := msg.ProtoReflect()
+	data, err := cutData(body, m)
+	if err != nil {
+		return err
+	}
+	if err := protojson.Unmarshal(body, msg); err != nil {
+		return &FieldError{"body", protojsonProblem(err)}
+	}
+	if data != nil {
+		m.Set(rawField(m.Descriptor()), protoreflect.ValueOfBytes(data))
+	}
+	return nil
+}
+
+// protojsonProblem takes off the prefix, whose space differs from build to
+// build.
+func protojsonProblem(err error) string {
+	text := strings.TrimPrefix(err.Error(), "proto:")
+	return strings.TrimLeft(text, " \u00a0")
+}
+
+// rawField returns the field of d that holds raw JSON, nil if it has none.
+func rawField(d protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
+	field := d.Fields().ByName(dataField)
+	if field == nil || field.Kind() != protoreflect.BytesKind || field.IsList() {
+		return nil
+	}
+	return field
+}
+
+// cutData returns a copy of the value of data in body, nil if there is none,
+// and blanks the member, so that protojson reads the rest and its errors still
+// give the right places. Members that m does not know, or twice, are errors.
+// body is valid JSON.
+func cutData(body []byte, m protoreflect.Message) (data []byte, err error) {
+	raw := rawField(m.Descriptor())
+	var seen [8]protoreflect.FieldNumber
+	known := seen[:0]
+	var cut member
+	for mem, err := range members(body) {
+		if err != nil {
+			return nil, err
+		}
+		name := mem.name(body)
+		field := fieldNamed(m, name)
+		if field == nil {
+			return nil, &FieldError{clip(name), "unknown field"}
+		}
+		for _, n := range known {
+			if n == field.Number() {
+				return nil, &FieldError{name, "given twice"}
+			}
+		}
+		known = append(known, field.Number())
+		if raw != nil && field.Number() == raw.Number() {
+			cut = mem
+		}
+	}
+	if cut.end == 0 {
+		return nil, nil
+	}
+	data = append(data, body[cut.value:cut.end]...)
+	cut.blank(body)
+	return data, nil
+}
+
+// Marshal implements runtime.Marshaler.
+func (k codec) Marshal(v any) ([]byte, error) {
+	if page, ok := v.(*pushv1.HistoryResponse); ok {
+		return appendHistory(make([]byte, 0, pageSize(page)), page), nil
+	}
+	msg, ok := v.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("writing JSON: %T is not a message", v)
+	}
+	text, err := k.marshal.Marshal(msg)
+	if err != nil {
+		return nil, fmt.Errorf("writing JSON: %w", err)
+	}
+	// protojson puts spaces between tokens in some builds and not in others.
+	var out bytes.Buffer
+	if err := json.Compact(&out, text); err != nil {
+		return nil, fmt.Errorf("writing JSON: %w", err)
+	}
+	return out.Bytes(), nil
+}

@@ -1,0 +1,107 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// guard stands before every call of both doors: it counts, recovers, maps
+// errors to statuses, and lets in only who may. One function does it all in a
+// fixed order, so that no door can leave a part out.
+type guard struct {
+	auth    Authenticator
+	log     *slog.Logger
+	metrics *metrics
+	rules   map[string]rule // by full method name
+}
+
+func newGuard(a Authenticator, log *slog.Logger, reg prometheus.Registerer) (*guard, error) {
+	rules := newRules()
+	m, err := newMetrics(reg, rules)
+	if err != nil {
+		return nil, err
+	}
+	return &guard{auth: a, log: log, metrics: m, rules: rules}, nil
+}
+
+// run calls serve if the caller of method may make this call. req is nil for a
+// stream, whose requests come later. The error it returns is a status.
+func (g *guard) run(ctx context.Context, method string, req any, serve func(context.Context) error) (err error) {
+	start := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = g.panicked(ctx, method, p)
+		}
+		err = g.toStatus(ctx, method, err)
+		g.metrics.done(method, status.Code(err), time.Since(start))
+	}()
+	if err := g.admit(ctx, method, req); err != nil {
+		return err
+	}
+	return serve(ctx)
+}
+
+func (g *guard) admit(ctx context.Context, method string, req any) error {
+	r, known := g.rules[method]
+	switch {
+	case !known:
+		return denied("this method is not open to anybody")
+	case r.open:
+		return nil
+	}
+	bearer, err := bearer(ctx)
+	if err != nil {
+		return err
+	}
+	caller, err := g.auth.API(bearer)
+	if err != nil {
+		return err
+	}
+	return r.permit(caller, req)
+}
+
+// panicked turns a panic into this call's failure; the process goes on.
+func (g *guard) panicked(ctx context.Context, method string, p any) error {
+	g.metrics.panics.Inc()
+	g.log.ErrorContext(ctx, "panic in a call", "method", method, "request_id", requestID(ctx),
+		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return errPanic
+}
+
+// unary is the guard as gRPC calls it.
+func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	var resp any
+	err := g.run(ctx, info.FullMethod, req, func(ctx context.Context) (err error) {
+		resp, err = handler(ctx, req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// stream is the guard as gRPC calls it for streams: once, when one begins.
+func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return g.run(ss.Context(), info.FullMethod, nil, func(context.Context) error {
+		return handler(srv, ss)
+	})
+}
+
+// requestID returns what the caller calls this request, for the log.
+func requestID(ctx context.Context) string {
+	if ids := metadata.ValueFromIncomingContext(ctx, requestIDKey); len(ids) > 0 {
+		return ids[0]
+	}
+	return ""
+}
+
+const requestIDKey = "x-request-id"

@@ -1,0 +1,80 @@
+package rpc
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+)
+
+// metrics are counted by the guard and nowhere else.
+type metrics struct {
+	methods map[string]*methodMetrics // by full method name
+	other   *methodMetrics            // names that no rule knows
+	panics  prometheus.Counter
+}
+
+// methodMetrics are those of one method, looked up once: a lookup by labels on
+// every call would cost as much as the counting.
+type methodMetrics struct {
+	ok       prometheus.Counter
+	notOK    *prometheus.CounterVec // by code
+	duration prometheus.Observer
+}
+
+// newMetrics makes the metrics of the methods in rules and registers them with
+// reg, unless it is nil.
+func newMetrics(reg prometheus.Registerer, rules map[string]rule) (*metrics, error) {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pushd_rpc_requests_total",
+		Help: "Calls that ended, of gRPC and REST, by method and gRPC code.",
+	}, []string{"method", "code"})
+	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "pushd_rpc_duration_seconds",
+		Help:    "Time from the decoded head of a call to its reply; of a stream, to its end.",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"method"})
+	m := &metrics{
+		methods: make(map[string]*methodMetrics, len(rules)),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_rpc_panics_total",
+			Help: "Panics that were recovered, each the end of one call.",
+		}),
+	}
+	of := func(label string) *methodMetrics {
+		return &methodMetrics{
+			ok:       requests.WithLabelValues(label, codes.OK.String()),
+			notOK:    requests.MustCurryWith(prometheus.Labels{"method": label}),
+			duration: duration.WithLabelValues(label),
+		}
+	}
+	for method := range rules {
+		m.methods[method] = of(strings.TrimPrefix(method, "/"))
+	}
+	m.other = of("other")
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{requests, duration, m.panics} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("rpc: registering metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// done counts a call that ended with code.
+func (m *metrics) done(method string, code codes.Code, took time.Duration) {
+	of, ok := m.methods[method]
+	if !ok {
+		of = m.other
+	}
+	if code == codes.OK {
+		of.ok.Inc()
+	} else {
+		of.notOK.WithLabelValues(code.String()).Inc()
+	}
+	of.duration.Observe(took.Seconds())
+}

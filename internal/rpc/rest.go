@@ -1,0 +1,169 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pushv1 "pushd/api/push/v1"
+)
+
+// rest is the REST door: grpc-gateway's routes onto local.
+type rest struct {
+	guard    *guard
+	codec    codec
+	mux      *runtime.ServeMux
+	maxBytes int // of a body
+}
+
+func newREST(svc pushv1.PushServiceServer, g *guard, maxBytes int) (*rest, error) {
+	h := &rest{guard: g, codec: newCodec(), maxBytes: maxBytes}
+	h.mux = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, h.codec),
+		runtime.WithIncomingHeaderMatcher(forward),
+		runtime.WithMiddlewares(matched),
+		runtime.WithErrorHandler(h.failed),
+		runtime.WithRoutingErrorHandler(h.notRouted),
+		runtime.WithWriteContentLength(),
+		// A percent-encoded slash in a user is part of the user.
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
+		// Both would let a POST run a GET's handler; curl -d sends forms.
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+	)
+	// The context is not used: nothing is dialed.
+	if err := pushv1.RegisterPushServiceHandlerServer(context.Background(), h.mux, &local{svc: svc, guard: g, codec: h.codec}); err != nil {
+		return nil, fmt.Errorf("rpc: registering REST routes: %w", err)
+	}
+	return h, nil
+}
+
+// forward passes the caller's name for a request on. The gateway itself passes
+// authorization and the caller's address; nothing else is used.
+func forward(header string) (string, bool) {
+	return requestIDKey, strings.EqualFold(header, requestIDKey)
+}
+
+// matched runs when a route has been found.
+func matched(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+		c := callFrom(r.Context())
+		c.params = params
+		if c.probe {
+			c.routed = true
+			return
+		}
+		next(w, r, params)
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Calls recover by themselves; this is for what the gateway does around
+	// them.
+	defer func() {
+		if p := recover(); p != nil {
+			h.failed(r.Context(), h.mux, h.codec, w, r, h.guard.panicked(r.Context(), r.URL.Path, p))
+		}
+	}()
+	c := &call{
+		ReadCloser: http.MaxBytesReader(w, r.Body, int64(h.maxBytes)),
+		length:     r.ContentLength,
+		limit:      h.maxBytes,
+		query:      r.URL.RawQuery,
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	r.Body = c
+	h.mux.ServeHTTP(w, r)
+}
+
+// failed writes err, which is a status unless the gateway itself failed.
+func (h *rest) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	c := callFrom(ctx)
+	if c != nil && c.probe {
+		return
+	}
+	httpStatus := 0
+	if chosen, ok := errors.AsType[*runtime.HTTPStatusError](err); ok {
+		httpStatus, err = chosen.HTTPStatus, status.Error(codes.InvalidArgument, chosen.Err.Error())
+	}
+	st := status.Convert(h.guard.toStatus(ctx, r.URL.Path, err))
+	if httpStatus == 0 {
+		httpStatus = runtime.HTTPStatusFromCode(st.Code())
+	}
+	if c != nil && c.tooLarge {
+		httpStatus = http.StatusRequestEntityTooLarge
+	}
+	h.write(w, httpStatus, st)
+}
+
+// notRouted answers a path that no route has, or not with this method.
+func (h *rest) notRouted(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, httpStatus int) {
+	if c := callFrom(ctx); c != nil && c.probe {
+		return
+	}
+	switch httpStatus {
+	case http.StatusMethodNotAllowed:
+		allowed := strings.Join(h.methodsOf(r), ", ")
+		w.Header().Set("Allow", allowed) // RFC 9110, section 15.5.6
+		h.write(w, httpStatus, status.New(codes.Unimplemented, fmt.Sprintf("method %s is not allowed here, only %s", r.Method, allowed)))
+	case http.StatusNotFound:
+		h.write(w, httpStatus, status.New(codes.NotFound, "there is nothing at this path"))
+	default:
+		h.write(w, http.StatusBadRequest, status.New(codes.InvalidArgument, "the path cannot be read"))
+	}
+}
+
+// methodsOf asks the mux with which methods r's path has a route: it does not
+// tell by itself.
+func (h *rest) methodsOf(r *http.Request) []string {
+	var methods []string
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPost, http.MethodPut} {
+		c := &call{probe: true}
+		probe := r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		probe.Method = method
+		h.mux.ServeHTTP(nil, probe)
+		if c.routed {
+			methods = append(methods, method)
+		}
+	}
+	return slices.Clip(methods)
+}
+
+// write answers {"code":…,"message":…,"details":[…]}.
+func (h *rest) write(w http.ResponseWriter, httpStatus int, st *status.Status) {
+	body, err := h.codec.Marshal(st.Proto())
+	if err != nil {
+		body = []byte(`{"code":13,"message":"internal error","details":[]}`)
+	}
+	header := w.Header()
+	header.Set("Content-Type", h.codec.ContentType(nil))
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if httpStatus == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", `Bearer realm="pushd"`) // RFC 6750, section 3
+	}
+	if delay := retryDelay(st); delay > 0 {
+		header.Set("Retry-After", strconv.Itoa(int((delay+time.Second-1)/time.Second)))
+	}
+	w.WriteHeader(httpStatus)
+	_, _ = w.Write(body) // who does not read the answer misses it
+}
+
+func retryDelay(st *status.Status) time.Duration {
+	for _, detail := range st.Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			return info.GetRetryDelay().AsDuration()
+		}
+	}
+	return 0
+}

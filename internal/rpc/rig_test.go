@@ -1,0 +1,328 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/auth"
+	"pushd/internal/history"
+	"pushd/internal/history/memory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The API keys of every rig, by what they may do.
+const (
+	keyAll       = "all-0123456789abcdef"
+	keySend      = "send-0123456789abcdef"
+	keyBroadcast = "broadcast-0123456789abcdef"
+	keyRead      = "read-0123456789abcdef"
+	keyManage    = "manage-0123456789abcdef"
+)
+
+const keyFile = "all * " + keyAll + "\n" +
+	"send send " + keySend + "\n" +
+	"broadcast broadcast " + keyBroadcast + "\n" +
+	"read read " + keyRead + "\n" +
+	"manage manage " + keyManage + "\n"
+
+// rig is a Server on real sockets, with a client for each door.
+type rig struct {
+	t       testing.TB
+	server  *Server
+	store   history.Store
+	auth    *auth.Auth
+	metrics *prometheus.Registry
+	log     *syncBuffer
+
+	push pushv1.PushServiceClient
+	conn *grpc.ClientConn
+	url  string
+	http *http.Client
+}
+
+type options struct {
+	store  func(history.Store) history.Store // wraps the memory store
+	limits Limits
+}
+
+func newRig(t testing.TB, o options) *rig {
+	t.Helper()
+	r := &rig{t: t, auth: newAuth(t), metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
+	mem, err := memory.New(memory.Config{})
+	must(t, err)
+	r.store = mem
+	t.Cleanup(func() { must(t, mem.Close()) })
+	if o.store != nil {
+		r.store = o.store(mem)
+	}
+	r.server, err = New(Config{
+		Store: r.store, Auth: r.auth, Limits: o.limits,
+		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
+	})
+	must(t, err)
+	r.serve()
+	return r
+}
+
+func newAuth(t testing.TB) *auth.Auth {
+	t.Helper()
+	dir := t.TempDir()
+	keys, secrets := filepath.Join(dir, "keys"), filepath.Join(dir, "secrets")
+	must(t, os.WriteFile(keys, []byte(keyFile), 0o600))
+	must(t, os.WriteFile(secrets, []byte(strings.Repeat("s", 32)), 0o600))
+	a, err := auth.New(auth.Config{APIKeyFile: keys, TokenKeyFile: secrets})
+	must(t, err)
+	return a
+}
+
+func (r *rig) serve() {
+	gl, hl := listen(r.t), listen(r.t)
+	web := &http.Server{Handler: r.server.REST()}
+	var done sync.WaitGroup
+	done.Go(func() { _ = r.server.GRPC().Serve(gl) })
+	done.Go(func() { _ = web.Serve(hl) })
+	conn, err := grpc.NewClient("passthrough:///"+gl.Addr().String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(64<<20)))
+	must(r.t, err)
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	r.conn, r.push = conn, pushv1.NewPushServiceClient(conn)
+	r.url, r.http = "http://"+hl.Addr().String(), &http.Client{Transport: transport}
+	r.t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = conn.Close()
+		r.server.GRPC().Stop()
+		_ = web.Close()
+		done.Wait()
+	})
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	return l
+}
+
+// with returns r for use by another test than the one that made it.
+func (r *rig) with(t testing.TB) *rig {
+	other := *r
+	other.t = t
+	return &other
+}
+
+// as returns a context that carries a credential to the gRPC door.
+func (r *rig) as(credential string) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	r.t.Cleanup(cancel)
+	if credential == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+credential)
+}
+
+func (r *rig) token(user string, expires time.Time) string {
+	r.t.Helper()
+	token, err := r.auth.Issue(user, expires)
+	must(r.t, err)
+	return token
+}
+
+// reply is what the REST door answered.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// rest makes a request; credential "" sends none.
+func (r *rig) rest(credential, method, path, body string, header ...string) reply {
+	r.t.Helper()
+	req, err := http.NewRequest(method, r.url+path, strings.NewReader(body))
+	must(r.t, err)
+	if credential != "" {
+		req.Header.Set("Authorization", "Bearer "+credential)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return r.do(req)
+}
+
+func (r *rig) do(req *http.Request) reply {
+	r.t.Helper()
+	resp, err := r.http.Do(req)
+	must(r.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(r.t, err)
+	return reply{resp.StatusCode, resp.Header, string(text)}
+}
+
+// problem is an error as either door tells it.
+type problem struct {
+	Code    codes.Code `json:"code"`
+	Message string     `json:"message"`
+	Details []struct {
+		Type       string `json:"@type"`
+		RetryDelay string `json:"retry_delay"`
+		Violations []struct {
+			Field       string `json:"field"`
+			Description string `json:"description"`
+		} `json:"field_violations"`
+	} `json:"details"`
+}
+
+func (p problem) field() string {
+	for _, d := range p.Details {
+		for _, v := range d.Violations {
+			return v.Field
+		}
+	}
+	return ""
+}
+
+// problem reads an error body and checks its shape.
+func (re reply) problem(t testing.TB) problem {
+	t.Helper()
+	var p problem
+	dec := json.NewDecoder(strings.NewReader(re.body))
+	if err := dec.Decode(&p); err != nil {
+		t.Fatalf("status %d: body %q is not an error: %v", re.status, re.body, err)
+	}
+	if p.Code == codes.OK || p.Message == "" || p.Details == nil {
+		t.Fatalf("status %d: body %s lacks code, message or details", re.status, re.body)
+	}
+	if got := re.header.Get("Content-Type"); got != "application/json" {
+		t.Fatalf("content type %q", got)
+	}
+	return p
+}
+
+// grpcProblem returns the error of a gRPC call in the same shape.
+func grpcProblem(t testing.TB, err error) problem {
+	t.Helper()
+	st, ok := status.FromError(err)
+	if !ok || st.Code() == codes.OK {
+		t.Fatalf("want a status error, got %v", err)
+	}
+	text, err := newCodec().Marshal(st.Proto())
+	must(t, err)
+	var p problem
+	must(t, json.Unmarshal(text, &p))
+	return p
+}
+
+// fieldOf returns the field that an error's detail names.
+func fieldOf(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if bad, ok := d.(*errdetails.BadRequest); ok {
+			return bad.GetFieldViolations()[0].GetField()
+		}
+	}
+	return ""
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("%s:\n got %v\nwant %v", what, got, want)
+	}
+}
+
+func contains(t testing.TB, what, got, want string) {
+	t.Helper()
+	if !strings.Contains(got, want) {
+		t.Fatalf("%s:\n got %s\nwant it to contain %s", what, got, want)
+	}
+}
+
+// syncBuffer is a log that tests read while others write it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// broken is the memory store with one thing wrong: fail, if set, is asked
+// before every call.
+type broken struct {
+	history.Store
+	fail func() error
+}
+
+func (b *broken) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+	if err := b.fail(); err != nil {
+		return history.Receipt{}, err
+	}
+	return b.Store.Append(ctx, p)
+}
+
+func (b *broken) Page(ctx context.Context, user string, q history.Query) (history.Page, error) {
+	if err := b.fail(); err != nil {
+		return history.Page{}, err
+	}
+	return b.Store.Page(ctx, user, q)
+}
+
+func (b *broken) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+	if err := b.fail(); err != nil {
+		return 0, err
+	}
+	return b.Store.Ack(ctx, user, c)
+}
+
+// breaking returns options whose store fails with what fail says.
+func breaking(fail func() error) options {
+	return options{store: func(s history.Store) history.Store { return &broken{s, fail} }}
+}
+
+// quote is a JSON string.
+func quote(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("quoting %q: %v", s, err))
+	}
+	return string(b)
+}

@@ -1,0 +1,77 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/auth"
+)
+
+// rule says who may call a method.
+type rule struct {
+	// open: anybody, without a credential.
+	open bool
+	// scopes are what an API key needs; 0 means that any key will do.
+	scopes auth.Scope
+	// own: a client token will do, for its own user.
+	own bool
+}
+
+// newRules lists every method there is; what is not listed is refused.
+//
+// Health is open: load balancers have no credential. Reflection tells no
+// secret, but holds a stream for as long as the caller likes, so it takes a
+// key.
+func newRules() map[string]rule {
+	return map[string]rule{
+		pushv1.PushService_Unicast_FullMethodName:   {scopes: auth.Send},
+		pushv1.PushService_Multicast_FullMethodName: {scopes: auth.Send},
+		pushv1.PushService_Broadcast_FullMethodName: {scopes: auth.Broadcast},
+		pushv1.PushService_History_FullMethodName:   {scopes: auth.Read, own: true},
+		pushv1.PushService_Ack_FullMethodName:       {scopes: auth.Send, own: true},
+
+		grpc_health_v1.Health_Check_FullMethodName: {open: true},
+		grpc_health_v1.Health_Watch_FullMethodName: {open: true},
+		grpc_health_v1.Health_List_FullMethodName:  {open: true},
+
+		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      {},
+		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {},
+	}
+}
+
+// permit returns nil if caller may make the request req.
+func (r rule) permit(caller auth.Caller, req any) error {
+	if caller.User == "" {
+		if !caller.Scopes.Has(r.scopes) {
+			return denied(fmt.Sprintf("this needs an API key with scope %q", r.scopes))
+		}
+		return nil
+	}
+	if !r.own {
+		return denied("this needs an API key; a client token reads and acks its own user's history only")
+	}
+	if of, ok := req.(interface{ GetUser() string }); !ok || of.GetUser() != caller.User {
+		return denied("the client token is of another user")
+	}
+	return nil
+}
+
+// bearer returns the credential in the metadata of a call, "" if there is none.
+func bearer(ctx context.Context) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	if len(values) == 0 {
+		return "", nil
+	}
+	scheme, credential, _ := strings.Cut(values[0], " ")
+	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return "", fmt.Errorf("%w: want one authorization, of the form \"Bearer …\"", auth.ErrBadCredential)
+	}
+	return strings.TrimSpace(credential), nil
+}

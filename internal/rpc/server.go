@@ -1,0 +1,151 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/auth"
+	"pushd/internal/history"
+)
+
+// Authenticator says who presents a credential.
+type Authenticator interface {
+	// API returns the caller that a bearer credential stands for: an API key's
+	// or a client token's. Without a credential bearer is empty.
+	API(bearer string) (auth.Caller, error)
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	// Store keeps the histories. Required.
+	Store history.Store
+	// Auth knows the callers. Required.
+	Auth Authenticator
+	// Limits bound requests.
+	Limits Limits
+	// Log gets panics and internal errors; nil discards them.
+	Log *slog.Logger
+	// Metrics gets the pushd_rpc_ metrics; nil means none.
+	Metrics prometheus.Registerer
+}
+
+// Limits bound requests. The zero value of each field takes the default.
+type Limits struct {
+	// MaxData is the most bytes in a message's data. Default 65,536, at most
+	// 16 MiB.
+	MaxData int
+	// MaxUsers is the most recipients of a multicast. Default 10,000, at most
+	// 1,000,000.
+	MaxUsers int
+}
+
+// Server answers backends.
+type Server struct {
+	grpc   *grpc.Server
+	rest   http.Handler
+	health *health.Server
+}
+
+// New returns a Server, which is not serving yet (see SetServing). It listens
+// nowhere: whoever calls New serves GRPC and REST.
+func New(c Config) (*Server, error) {
+	if c.Store == nil || c.Auth == nil {
+		return nil, errors.New("rpc: Config.Store and Config.Auth are required")
+	}
+	limits, err := c.Limits.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	guard, err := newGuard(c.Auth, c.Log, c.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	svc := &service{store: c.Store, limits: limits}
+	rest, err := newREST(svc, guard, limits.maxRequest())
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		grpc:   grpc.NewServer(grpcOptions(guard, limits)...),
+		rest:   rest,
+		health: health.NewServer(),
+	}
+	pushv1.RegisterPushServiceServer(s.grpc, svc)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.SetServing(false)
+	return s, nil
+}
+
+// GRPC returns the gRPC server with its services registered: PushService,
+// grpc.health.v1 (needs no credential) and reflection (needs any API key).
+func (s *Server) GRPC() *grpc.Server { return s.grpc }
+
+// REST returns the handler of all paths under /v1. Paths must reach it as they
+// came: a mux in front that cleans paths changes users such as "a//b".
+func (s *Server) REST() http.Handler { return s.rest }
+
+// SetServing tells health checkers whether to send calls here. It refuses no
+// call.
+func (s *Server) SetServing(serving bool) {
+	status := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		status = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", status)
+	s.health.SetServingStatus(pushv1.PushService_ServiceDesc.ServiceName, status)
+}
+
+// grpcOptions are for backends that keep a few connections with many calls in
+// flight, behind proxies that cut idle connections.
+func grpcOptions(g *guard, l Limits) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.UnaryInterceptor(g.unary),
+		grpc.StreamInterceptor(g.stream),
+		grpc.MaxRecvMsgSize(l.maxRequest()),
+		grpc.MaxConcurrentStreams(1024),
+		grpc.MaxHeaderListSize(16 << 10),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+}
+
+func (l Limits) withDefaults() (Limits, error) {
+	if l.MaxData == 0 {
+		l.MaxData = 64 << 10
+	}
+	if l.MaxUsers == 0 {
+		l.MaxUsers = 10_000
+	}
+	if l.MaxData < 0 || l.MaxData > 16<<20 {
+		return l, fmt.Errorf("rpc: Limits.MaxData: between 1 and %d bytes, got %d", 16<<20, l.MaxData)
+	}
+	if l.MaxUsers < 0 || l.MaxUsers > 1_000_000 {
+		return l, fmt.Errorf("rpc: Limits.MaxUsers: between 1 and 1000000, got %d", l.MaxUsers)
+	}
+	return l, nil
+}
+
+// maxRequest is the most bytes in a request at either door. Anything longer is
+// over another limit too, with room to spare for saying which: JSON encoders
+// that escape non-ASCII letters need up to 3 bytes for one, and data may
+// exceed its limit twice before the request as a whole is refused.
+func (l Limits) maxRequest() int {
+	const perUser = 3*history.MaxUser + 4
+	return 2*l.MaxData + l.MaxUsers*perUser + 4<<10
+}

@@ -1,0 +1,192 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/history"
+)
+
+const (
+	defaultPage = 50
+	maxPage     = 1000
+	// maxPageBytes keeps a page within the 4 MiB that gRPC clients receive by
+	// default: 1,000 messages add under 100 KiB to their data.
+	maxPageBytes = 3 << 20
+)
+
+// service is PushService: it checks a request, asks the store and replies. Its
+// errors are plain; the guard around it maps them.
+type service struct {
+	pushv1.UnimplementedPushServiceServer
+
+	store  history.Store
+	limits Limits
+}
+
+// Unicast implements pushv1.PushServiceServer.
+func (s *service) Unicast(ctx context.Context, req *pushv1.UnicastRequest) (*pushv1.UnicastResponse, error) {
+	if err := checkUser("user", req.GetUser()); err != nil {
+		return nil, err
+	}
+	r, err := s.append(ctx, history.Unicast, []string{req.GetUser()}, req)
+	if err != nil {
+		return nil, err
+	}
+	return &pushv1.UnicastResponse{Id: r.ID.String(), Duplicate: r.Duplicate, Online: count(r.Online)}, nil
+}
+
+// Multicast implements pushv1.PushServiceServer.
+func (s *service) Multicast(ctx context.Context, req *pushv1.MulticastRequest) (*pushv1.MulticastResponse, error) {
+	if err := checkUsers(req.GetUsers(), s.limits.MaxUsers); err != nil {
+		return nil, err
+	}
+	r, err := s.append(ctx, history.Multicast, req.GetUsers(), req)
+	if err != nil {
+		return nil, err
+	}
+	return &pushv1.MulticastResponse{
+		Id: r.ID.String(), Duplicate: r.Duplicate,
+		Online: count(r.Online), Recipients: count(r.Recipients),
+	}, nil
+}
+
+// Broadcast implements pushv1.PushServiceServer.
+func (s *service) Broadcast(ctx context.Context, req *pushv1.BroadcastRequest) (*pushv1.BroadcastResponse, error) {
+	r, err := s.append(ctx, history.Broadcast, nil, req)
+	if err != nil {
+		return nil, err
+	}
+	return &pushv1.BroadcastResponse{Id: r.ID.String(), Duplicate: r.Duplicate, Online: count(r.Online)}, nil
+}
+
+// sendRequest is what the three sends have in common.
+type sendRequest interface {
+	GetData() []byte
+	GetIdempotencyKey() string
+	GetTtl() *durationpb.Duration
+}
+
+func (s *service) append(ctx context.Context, kind history.Kind, users []string, req sendRequest) (history.Receipt, error) {
+	if err := checkData(req.GetData(), s.limits.MaxData); err != nil {
+		return history.Receipt{}, err
+	}
+	if err := checkKey(req.GetIdempotencyKey()); err != nil {
+		return history.Receipt{}, err
+	}
+	ttl, err := checkTTL(req.GetTtl())
+	if err != nil {
+		return history.Receipt{}, err
+	}
+	r, err := s.store.Append(ctx, history.Push{
+		Kind: kind, Users: users, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(),
+	})
+	if err != nil {
+		return r, fmt.Errorf("appending a %s: %w", kind, err)
+	}
+	return r, nil
+}
+
+// History implements pushv1.PushServiceServer.
+func (s *service) History(ctx context.Context, req *pushv1.HistoryRequest) (*pushv1.HistoryResponse, error) {
+	if err := checkUser("user", req.GetUser()); err != nil {
+		return nil, err
+	}
+	q, err := query(req)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.store.Page(ctx, req.GetUser(), q)
+	if err != nil {
+		return nil, fmt.Errorf("reading a page: %w", blame("after", err))
+	}
+	return &pushv1.HistoryResponse{
+		Messages:  messages(page.Messages),
+		Cursor:    page.Cursor.String(),
+		HasMore:   page.HasMore,
+		Unread:    count(page.Unread),
+		Truncated: page.Truncated,
+	}, nil
+}
+
+// query turns a request into the store's question.
+func query(req *pushv1.HistoryRequest) (q history.Query, err error) {
+	q = history.Query{Direction: history.Newest, Limit: defaultPage, MaxBytes: maxPageBytes}
+	if req.Limit != nil {
+		q.Limit = int(req.GetLimit())
+	}
+	if q.Limit < 1 || q.Limit > maxPage {
+		return q, &FieldError{"limit", fmt.Sprintf("between 1 and %d, got %d", maxPage, q.Limit)}
+	}
+	after, before := req.GetAfter(), req.GetBefore()
+	switch {
+	case after != "" && before != "":
+		return q, &FieldError{"after", "after and before cannot both be set"}
+	case after != "":
+		q.Direction = history.Forward
+		q.After, err = history.ParseCursor(after)
+		return q, blame("after", err)
+	case before != "":
+		q.Direction = history.Backward
+		q.Before, err = history.ParseID(before)
+		return q, blame("before", err)
+	}
+	return q, nil
+}
+
+// messages allocates once for the whole page: a page of 50 would otherwise
+// cost a hundred small objects.
+func messages(page []history.Message) []*pushv1.Message {
+	type item struct {
+		message pushv1.Message
+		time    timestamppb.Timestamp
+	}
+	items := make([]item, len(page))
+	out := make([]*pushv1.Message, len(page))
+	for i, m := range page {
+		t := m.ID.Time()
+		it := &items[i]
+		it.time.Seconds, it.time.Nanos = t.Unix(), int32(t.Nanosecond())
+		it.message.Id = m.ID.String()
+		it.message.Log, it.message.Kind = m.Kind.Log(), m.Kind.String()
+		it.message.Time, it.message.Data = &it.time, m.Data
+		out[i] = &it.message
+	}
+	return out
+}
+
+// Ack implements pushv1.PushServiceServer.
+func (s *service) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckResponse, error) {
+	if err := checkUser("user", req.GetUser()); err != nil {
+		return nil, err
+	}
+	if req.GetCursor() == "" {
+		return nil, &FieldError{"cursor", "required"}
+	}
+	cursor, err := history.ParseCursor(req.GetCursor())
+	if err != nil {
+		return nil, blame("cursor", err)
+	}
+	unread, err := s.store.Ack(ctx, req.GetUser(), cursor)
+	if err != nil {
+		return nil, fmt.Errorf("acking: %w", blame("cursor", err))
+	}
+	return &pushv1.AckResponse{Unread: count(unread)}, nil
+}
+
+// blame names the field that a cursor or id came in.
+func blame(field string, err error) error {
+	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) {
+		return &FieldError{field, err.Error()}
+	}
+	return err
+}
+
+// count is n as the API has it: JSON numbers need int32 in the proto.
+func count(n int) int32 { return int32(min(n, math.MaxInt32)) }

@@ -1,0 +1,134 @@
+package rpc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"pushd/internal/history"
+)
+
+// FieldError is a request's fault: the same call fails again. Its text begins
+// with the field and names the limit and the size that broke it.
+type FieldError struct {
+	// Field is the path as the caller wrote it: "users[3]"; "body" when the
+	// body as a whole is at fault.
+	Field string
+	// Problem says what is wanted and what was got.
+	Problem string
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+
+// maxKey is the most bytes in an idempotency key.
+const maxKey = 128
+
+// The bounds of a ttl: the clock of ids counts milliseconds, and what should
+// be kept longer than ten years should be kept elsewhere.
+const (
+	minTTL = time.Millisecond
+	maxTTL = 10 * 365 * 24 * time.Hour
+)
+
+// checkUser holds user to what [history.CheckUser] asks, and names the field.
+func checkUser(field, user string) error {
+	switch {
+	case user == "":
+		return &FieldError{field, "required"}
+	case len(user) > history.MaxUser:
+		return tooLong(field, history.MaxUser, len(user))
+	case !utf8.ValidString(user):
+		return &FieldError{field, "not valid UTF-8"}
+	}
+	return nil
+}
+
+func checkUsers(users []string, most int) error {
+	if len(users) == 0 {
+		return &FieldError{"users", "required"}
+	}
+	if len(users) > most {
+		return &FieldError{"users", fmt.Sprintf("at most %d, got %d", most, len(users))}
+	}
+	for i, user := range users {
+		if checkUser("", user) != nil {
+			return checkUser(fmt.Sprintf("users[%d]", i), user)
+		}
+	}
+	return nil
+}
+
+// checkData accepts one JSON value. It allocates only to say what is wrong.
+// json.Valid lets wrong UTF-8 through, but the value goes out in WebSocket
+// text frames, which must be UTF-8 (RFC 6455, section 5.6).
+func checkData(data []byte, most int) error {
+	switch {
+	case len(data) == 0:
+		return &FieldError{"data", "required: one JSON value"}
+	case len(data) > most:
+		return tooLong("data", most, len(data))
+	case !utf8.Valid(data):
+		return &FieldError{"data", fmt.Sprintf("not valid UTF-8 at byte %d", invalidUTF8(data))}
+	case !json.Valid(data):
+		return notJSON("data", data)
+	}
+	return nil
+}
+
+func checkKey(key string) error {
+	switch {
+	case len(key) > maxKey:
+		return tooLong("idempotency_key", maxKey, len(key))
+	case !utf8.ValidString(key):
+		return &FieldError{"idempotency_key", "not valid UTF-8"}
+	}
+	return nil
+}
+
+// checkTTL returns 0 for an unset ttl.
+func checkTTL(d *durationpb.Duration) (time.Duration, error) {
+	if d == nil {
+		return 0, nil
+	}
+	// AsDuration gives the nearest time.Duration to what overflows it, so that
+	// absurd values meet the bounds too.
+	switch ttl := d.AsDuration(); {
+	case ttl < minTTL:
+		return 0, &FieldError{"ttl", fmt.Sprintf("at least %v, got %v", minTTL, ttl)}
+	case ttl > maxTTL:
+		return 0, &FieldError{"ttl", fmt.Sprintf("at most %v, got %v", maxTTL, ttl)}
+	default:
+		return ttl, nil
+	}
+}
+
+func tooLong(field string, most, got int) error {
+	return &FieldError{field, fmt.Sprintf("at most %d bytes, got %d", most, got)}
+}
+
+// notJSON says where b, which json.Valid has refused, stops being JSON.
+// Bytes are counted from 1.
+func notJSON(field string, b []byte) error {
+	var raw json.RawMessage
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(b, &raw); errors.As(err, &syntax) {
+		return &FieldError{field, fmt.Sprintf("not valid JSON at byte %d: %v", syntax.Offset, err)}
+	}
+	return &FieldError{field, "not valid JSON"}
+}
+
+// invalidUTF8 returns the place of the first byte that is not UTF-8, from 1.
+func invalidUTF8(b []byte) int {
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i + 1
+		}
+		i += size
+	}
+	return len(b)
+}
