@@ -1,0 +1,182 @@
+package embedded
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// queueSize bounds the requests that wait for the committer. When it is full,
+// appenders wait.
+const queueSize = 1024
+
+// request is one call that writes, on its way through the committer. The
+// caller fills it and puts it into the queue; from then on it is the
+// committer's until it has answered through done, and the caller's again.
+type request struct {
+	op   operation
+	kind history.Kind
+	data []byte
+	ttl  time.Duration
+	key  string
+	// targets are the recipients, each once; with opAck, the user.
+	targets []target
+	cursor  history.Cursor // opAck
+
+	// The answer.
+	receipt history.Receipt
+	err     error
+	expires millis
+	prev    history.ID // of a broadcast
+
+	done chan struct{} // room for one: answering never blocks
+	// abandoned: the caller has gone, and nobody reads done. Whoever of caller
+	// and committer comes second puts the request back into the pool.
+	settled atomic.Bool
+}
+
+type operation uint8
+
+// In the order in which a group does them.
+const (
+	opMaintain operation = iota
+	opAck
+	opAppend
+)
+
+// target is a recipient of a request.
+type target struct {
+	user   string
+	member *member    // its state in the group, the committer's
+	prev   history.ID // the entry before in its inbox
+}
+
+// maxPooled is the most targets whose memory is kept for the next request.
+const maxPooled = 256
+
+func (s *Store) newRequest(op operation) *request {
+	if r, ok := s.commit.pool.Get().(*request); ok {
+		r.op = op
+		return r
+	}
+	return &request{op: op, done: make(chan struct{}, 1)}
+}
+
+func (s *Store) recycle(r *request) {
+	targets := r.targets[:0]
+	if cap(targets) > maxPooled {
+		targets = nil
+	}
+	clear(targets[:cap(targets)])
+	*r = request{targets: targets, done: r.done}
+	s.commit.pool.Put(r)
+}
+
+// Append implements history.Store. When it fails with ErrReadOnly the message
+// may be found stored after the store is opened again (the write failed, or
+// only its confirmation did); a retry with the same Key is safe.
+func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return history.Receipt{}, err
+	}
+	if err := p.Check(); err != nil {
+		return history.Receipt{}, err
+	}
+	r := s.newRequest(opAppend)
+	r.kind, r.data, r.ttl, r.key = p.Kind, p.Data, p.TTL, p.Key
+	r.targets = appendTargets(r.targets, p.Users)
+	err := s.submit(ctx, r)
+	if err != nil {
+		return history.Receipt{}, err
+	}
+	receipt, err := r.receipt, r.err
+	s.recycle(r)
+	return receipt, err
+}
+
+// appendTargets appends each user once, in order.
+func appendTargets(dst []target, users []string) []target {
+	if len(users) == 1 {
+		return append(dst, target{user: users[0]})
+	}
+	seen := make(map[string]struct{}, len(users))
+	for _, user := range users {
+		if _, ok := seen[user]; !ok {
+			seen[user] = struct{}{}
+			dst = append(dst, target{user: user})
+		}
+	}
+	return dst
+}
+
+// Ack implements history.Store.
+func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+	if err := s.read(ctx, user); err != nil {
+		return 0, err
+	}
+	defer s.life.RUnlock()
+	r := s.newRequest(opAck)
+	r.targets = append(r.targets, target{user: user})
+	r.cursor = c
+	if err := s.submit(ctx, r); err != nil {
+		return 0, err
+	}
+	err := r.err
+	s.recycle(r)
+	if err != nil {
+		return 0, err
+	}
+	return s.unread(user)
+}
+
+// submit hands r to the committer and waits for the answer. After an error r
+// is no longer the caller's.
+func (s *Store) submit(ctx context.Context, r *request) error {
+	if s.closed.Load() {
+		return history.ErrClosed
+	}
+	if err := s.fault.err(); err != nil {
+		return err
+	}
+	select {
+	case s.queue <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing:
+		return history.ErrClosed
+	}
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		if r.settled.Swap(true) {
+			<-r.done // the answer came at the same moment
+			return nil
+		}
+		return ctx.Err()
+	case <-s.stopped:
+		return s.lastAnswer(r)
+	}
+}
+
+// lastAnswer returns nil if the committer answered r before it ended. If not,
+// r came into the queue after the committer had looked for the last time.
+func (s *Store) lastAnswer(r *request) error {
+	select {
+	case <-r.done:
+		return nil
+	default:
+		return history.ErrClosed
+	}
+}
+
+// answer gives r back to its caller.
+func (s *Store) answer(r *request) {
+	if r.settled.Swap(true) {
+		s.recycle(r) // the caller has gone
+		return
+	}
+	r.done <- struct{}{}
+}

@@ -1,0 +1,65 @@
+package embedded
+
+import (
+	"context"
+
+	"pushd/internal/history"
+)
+
+// Attach implements history.Store.
+func (s *Store) Attach(ctx context.Context, user string, start history.Start) (history.Attachment, error) {
+	if err := s.read(ctx, user); err != nil {
+		return history.Attachment{}, err
+	}
+	defer s.life.RUnlock()
+	if err := start.Check(); err != nil {
+		return history.Attachment{}, err
+	}
+	// The one atomic step. What was visible before it is read below, up to
+	// these heads; what becomes visible after it is delivered.
+	s.mu.Lock()
+	heads := s.visible
+	s.presence.add(user)
+	s.mu.Unlock()
+
+	a, err := s.attachment(user, start, heads)
+	if err != nil {
+		s.Detach(user)
+		return history.Attachment{}, err
+	}
+	return a, nil
+}
+
+// Detach implements history.Store.
+func (s *Store) Detach(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.presence.remove(user)
+}
+
+func (s *Store) attachment(user string, start history.Start, at heads) (history.Attachment, error) {
+	v, err := s.openView(user, at)
+	if err != nil {
+		return history.Attachment{}, err
+	}
+	defer v.close()
+	if err := v.limit(at); err != nil {
+		return history.Attachment{}, err
+	}
+	head := v.head()
+	a := history.Attachment{From: head, Page: history.Page{Cursor: head}}
+	if start.At != history.StartNow {
+		from := v.meta.markCursor()
+		if start.At == history.StartAfter {
+			from = start.Cursor
+		}
+		if a.From, err = from.Clamp(head, v.clock); err != nil {
+			return history.Attachment{}, err
+		}
+		if a.Page, err = v.forward(a.From, start.Limit, start.MaxBytes); err != nil {
+			return history.Attachment{}, err
+		}
+	}
+	a.Page.Unread, err = v.unread()
+	return a, err
+}

@@ -1,0 +1,104 @@
+package embedded
+
+import (
+	"cmp"
+	"slices"
+
+	"pushd/internal/history"
+)
+
+// broadcast is one line of the broadcast log, without its body.
+type broadcast struct {
+	id      history.ID
+	expires millis
+	// ttls counts the broadcasts that expire, up to and with this one, so that
+	// a range without any is counted by subtraction.
+	ttls uint32
+}
+
+// broadcastLog is the index of the broadcast log: positions are indices, so
+// that how many lie after a mark is a subtraction. It is a value: entries of
+// live are never changed in place, only added behind and cut off in front, so
+// that a copy made under Store.mu stays true for as long as its holder likes.
+type broadcastLog struct {
+	live []broadcast // by id
+	// dropped is the last broadcast that is no longer in live, 0 if all are.
+	dropped history.ID
+}
+
+func (l *broadcastLog) add(id history.ID, expires millis) {
+	b := broadcast{id: id, expires: expires}
+	if n := len(l.live); n > 0 {
+		b.ttls = l.live[n-1].ttls
+	}
+	if expires != 0 {
+		b.ttls++
+	}
+	l.live = append(l.live, b)
+}
+
+// cut drops the first n of live.
+func (l *broadcastLog) cut(n int) {
+	if n > 0 {
+		l.dropped, l.live = l.live[n-1].id, l.live[n:]
+	}
+}
+
+// head returns the last id, 0 if there never was a broadcast.
+func (l *broadcastLog) head() history.ID {
+	if n := len(l.live); n > 0 {
+		return l.live[n-1].id
+	}
+	return l.dropped
+}
+
+// from returns the index of the first broadcast with at least this id.
+func (l *broadcastLog) from(id history.ID) int {
+	i, _ := slices.BinarySearchFunc(l.live, id, func(b broadcast, id history.ID) int {
+		return cmp.Compare(b.id, id)
+	})
+	return i
+}
+
+// below returns the last id that is less than id. When that broadcast has been
+// dropped, what it was is forgotten; id-1 says the same to a reader.
+func (l *broadcastLog) below(id history.ID) history.ID {
+	if i := l.from(id); i > 0 {
+		return l.live[i-1].id
+	}
+	if id <= l.dropped {
+		return id - min(id, 1)
+	}
+	return l.dropped
+}
+
+// upTo returns the log as it was when head was the last id given.
+func (l broadcastLog) upTo(head history.ID) broadcastLog {
+	l.live = l.live[:l.from(head+1)]
+	return l
+}
+
+// kept returns the index of the first broadcast that retention shows.
+func (l *broadcastLog) kept(count int, cutoff history.ID) int {
+	return max(len(l.live)-count, l.from(cutoff), 0)
+}
+
+// unexpired counts those of live[from:] that have not expired.
+func (l *broadcastLog) unexpired(from int, now millis) int {
+	tail := l.live[from:]
+	if len(tail) == 0 || !expires(tail) {
+		return len(tail)
+	}
+	n := 0
+	for _, b := range tail {
+		if !b.expires.past(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// expires says whether any of tail, which is not empty, ever expires.
+func expires(tail []broadcast) bool {
+	return tail[0].expires != 0 || tail[len(tail)-1].ttls != tail[0].ttls
+}

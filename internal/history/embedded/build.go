@@ -1,0 +1,204 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pushd/internal/history"
+)
+
+// inlineMax is the most bytes of a multicast's body that are copied into each
+// inbox: a ref costs a look-up when it is read, and its body a key.
+const inlineMax = 32
+
+// append puts r into the batch. All that can fail comes before the first write,
+// so that a request that fails leaves nothing in the batch.
+func (c *committer) append(r *request) error {
+	if r.key != "" {
+		id, ok, err := c.lookUp(r.key)
+		if err != nil {
+			return err
+		}
+		if ok {
+			r.receipt = history.Receipt{ID: id, Duplicate: true}
+			return nil
+		}
+	}
+	for i := range r.targets {
+		t := &r.targets[i]
+		m, err := c.member(t.user)
+		if err != nil {
+			return err
+		}
+		t.member = m
+	}
+	id := history.NextID(c.heads.last, c.now)
+	c.heads.last = id
+	r.receipt = history.Receipt{ID: id, Recipients: len(r.targets)}
+	r.expires = expiry(id, r.ttl)
+	if r.kind == history.Broadcast {
+		c.appendBroadcast(r, id)
+	} else {
+		c.appendEntries(r, id)
+	}
+	if r.key != "" {
+		c.remember(r.key, id)
+	}
+	return nil
+}
+
+func (c *committer) appendBroadcast(r *request, id history.ID) {
+	r.prev = c.heads.broadcasts.head()
+	c.heads.broadcasts.add(id, r.expires)
+	setBody(c.batch, tagBroadcastBody, id, r.data)
+	var buf [binary.MaxVarintLen64]byte
+	setBody(c.batch, tagBroadcastHeader, id, binary.AppendUvarint(buf[:0], uint64(r.expires)))
+}
+
+func (c *committer) appendEntries(r *request, id history.ID) {
+	e := entry{id: id, expires: r.expires, body: r.data}
+	if r.kind == history.Multicast {
+		e.flags |= flagMulticast
+	}
+	if r.expires != 0 {
+		e.flags |= flagExpires
+	}
+	if len(r.targets) > 1 && len(r.data) > inlineMax {
+		e.flags |= flagRef
+		e.body = nil
+		setBody(c.batch, tagMulticastBody, id, r.data)
+	}
+	for i := range r.targets {
+		t := &r.targets[i]
+		m := t.member
+		t.prev = m.last.id
+		m.changed = true
+		m.last = place{id: id, seq: m.last.seq + 1}
+		if m.oldest == 0 {
+			m.oldest = id
+		}
+		if r.expires != 0 {
+			m.lastTTL = m.last.seq
+		}
+		e.seq = m.last.seq
+		setEntry(c.batch, t.user, &e)
+	}
+}
+
+// member returns user's state in the group, reading it if need be.
+func (c *committer) member(user string) (*member, error) {
+	if m, ok := c.members[user]; ok {
+		return m, nil
+	}
+	known, err := readMeta(c.db, user)
+	if err != nil {
+		return nil, err
+	}
+	m := c.newMember()
+	*m = member{meta: known}
+	c.members[user] = m // before trim: what that deletes is to be written down
+	if err := c.trim(user, m); err != nil {
+		return nil, fmt.Errorf("trimming an inbox: %w", err)
+	}
+	return m, nil
+}
+
+func (c *committer) newMember() *member {
+	if n := len(c.spare); n > 0 {
+		m := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		return m
+	}
+	return new(member)
+}
+
+// writeMembers puts the metas that the group changed into the batch: once each,
+// however many of its requests did.
+func (c *committer) writeMembers() {
+	var buf [metaMax]byte
+	for user, m := range c.members {
+		if !m.changed {
+			continue
+		}
+		value := m.append(buf[:0])
+		op := c.batch.SetDeferred(metaKeySize(user), len(value))
+		appendMetaKey(op.Key[:0], user)
+		copy(op.Value, value)
+		_ = op.Finish()
+	}
+}
+
+func setEntry(b *pebble.Batch, user string, e *entry) {
+	var buf [entryHeaderMax]byte
+	header := e.appendHeader(buf[:0])
+	op := b.SetDeferred(entryKeySize(user), len(header)+len(e.body))
+	appendEntryKey(op.Key[:0], user, e.id)
+	copy(op.Value[copy(op.Value, header):], e.body)
+	_ = op.Finish()
+}
+
+// setBody stores value at an id.
+func setBody(b *pebble.Batch, tag byte, id history.ID, value []byte) {
+	op := b.SetDeferred(idKeySize, len(value))
+	appendIDKey(op.Key[:0], tag, id)
+	copy(op.Value, value)
+	_ = op.Finish()
+}
+
+// ack moves the read mark of r's user.
+func (c *committer) ack(r *request) error {
+	user := r.targets[0].user
+	m, err := c.member(user)
+	if err != nil {
+		return err
+	}
+	head := history.Cursor{Inbox: m.last.id, Broadcast: c.heads.broadcasts.head()}
+	to, err := r.cursor.Clamp(head, c.now)
+	if err != nil {
+		return err
+	}
+	if to.Broadcast > m.markBroadcast {
+		m.markBroadcast, m.changed = to.Broadcast, true
+	}
+	if to.Inbox <= m.mark.id {
+		return nil
+	}
+	seq, err := c.position(user, m, to.Inbox)
+	if err != nil {
+		return fmt.Errorf("looking up a read mark: %w", err)
+	}
+	m.mark, m.changed = place{id: to.Inbox, seq: seq}, true
+	return nil
+}
+
+// position returns the position of the last entry at or before id, which lies
+// at or before m.last.
+func (c *committer) position(user string, m *member, id history.ID) (uint64, error) {
+	switch {
+	case id == m.last.id:
+		return m.last.seq, nil
+	case id <= m.trimmed.id:
+		return m.trimmed.seq, nil
+	}
+	it, err := newInboxIter(c.db, user, m.trimmed.id+1, id)
+	if err != nil {
+		return 0, err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return m.trimmed.seq, it.Error()
+	}
+	e, err := parseEntry(it.Key(), it.Value())
+	return e.seq, err
+}
+
+// newInboxIter iterates over user's entries from first to last, both included.
+func newInboxIter(r pebble.Reader, user string, first, last history.ID) (*pebble.Iterator, error) {
+	bounds := make([]byte, 0, 2*entryKeySize(user))
+	bounds = appendEntryKey(bounds, user, first)
+	lower := bounds
+	bounds = appendEntryKey(bounds, user, last+1)
+	return r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: bounds[len(lower):]})
+}

@@ -1,0 +1,285 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pushd/internal/history"
+)
+
+// committer is the one goroutine that writes. It takes what is queued as one
+// group, gives ids, writes one batch, makes the group visible and answers:
+// one sync for all, ids in the order of visibility, and nothing that two
+// appends could race for.
+type committer struct {
+	*Store
+	pool sync.Pool // of *request; anybody's
+
+	// All below is the committer's own.
+
+	heads   heads // with the running group; Store.visible is without
+	buckets []history.ID
+	batch   *pebble.Batch
+	group   []*request
+	members map[string]*member // users that the group touches
+	spare   []*member
+	keys    map[string]history.ID // idempotency keys that the group stores
+	now     time.Time             // of the group
+	credit  int                   // bytes until the next look at Pebble's debts
+	// panicked: Pebble panicked, which it does with locks held.
+	panicked bool
+	out      publisher
+}
+
+// member is a user's meta while the group is built: later requests of the
+// group see what earlier ones did.
+type member struct {
+	meta
+	changed bool
+}
+
+// groupBytes ends a group: more would make its first caller wait for little
+// gain per byte, and a batch of half a memtable takes a slower path in Pebble.
+const groupBytes = 1 << 20
+
+func (c *committer) init(s *Store) {
+	c.Store = s
+	c.members = map[string]*member{}
+	c.keys = map[string]history.ID{}
+}
+
+// run answers requests until the store closes.
+func (c *committer) run() {
+	defer close(c.stopped)
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-c.queue:
+			c.collect(r)
+			c.commitGroup()
+		case <-tick.C:
+			if err := c.maintain(c.conf.Now()); err != nil {
+				c.conf.Log.Warn("history could not remove what is past its retention", "error", err)
+			}
+		case <-c.closing:
+			c.drain()
+			return
+		}
+	}
+}
+
+// drain answers what was queued when the store closed.
+func (c *committer) drain() {
+	for {
+		select {
+		case r := <-c.queue:
+			c.collect(r)
+			c.commitGroup()
+		default:
+			return
+		}
+	}
+}
+
+// collect makes a group of r and what is queued behind it.
+func (c *committer) collect(r *request) {
+	c.group = c.group[:0]
+	size := 0
+	for {
+		c.group = append(c.group, r)
+		if size += r.size(); size >= groupBytes || len(c.group) == queueSize {
+			return
+		}
+		select {
+		case r = <-c.queue:
+		default:
+			return
+		}
+	}
+}
+
+// size estimates what r adds to the batch.
+func (r *request) size() int { return len(r.data) + 96*len(r.targets) }
+
+// commitGroup stores the group, makes it visible and answers it.
+func (c *committer) commitGroup() {
+	err := c.storeGroup()
+	if err == nil {
+		// If we die here, Open finds the group whole: it was stored but never
+		// acknowledged, and retries with keys find their ids.
+		c.publish()
+	}
+	c.metrics.group(c.group, err)
+	for i, r := range c.group {
+		if err != nil {
+			r.err = err
+		}
+		c.answer(r)
+		c.group[i] = nil
+	}
+	c.reset()
+}
+
+// storeGroup writes the group as one batch. After an error c.heads are ahead of
+// what is stored, which harms nobody: the store takes no more groups.
+func (c *committer) storeGroup() error {
+	if err := c.fault.err(); err != nil {
+		return err
+	}
+	c.now = c.conf.Now()
+	c.batch = c.db.NewBatch()
+	// Appends last. The others are concurrent with them, so that the order is
+	// ours, and this way they find all that they look up in the database.
+	for op := opMaintain; op <= opAppend; op++ {
+		for _, r := range c.group {
+			if r.op == op {
+				r.err = c.do(r)
+			}
+		}
+	}
+	c.writeMembers()
+	if c.batch.Empty() {
+		return c.batch.Close()
+	}
+	c.writeHeads(c.batch)
+	return c.apply(c.batch)
+}
+
+func (c *committer) do(r *request) error {
+	switch r.op {
+	case opMaintain:
+		return c.maintain(c.now)
+	case opAck:
+		return c.ack(r)
+	default:
+		return c.append(r)
+	}
+}
+
+// reset forgets the group.
+func (c *committer) reset() {
+	for _, m := range c.members {
+		c.spare = append(c.spare, m)
+	}
+	clear(c.members)
+	clear(c.keys)
+	c.batch = nil
+}
+
+// apply commits b and closes it.
+//
+// If we die before the log is written, Open finds nothing of b; after, all of
+// it: Pebble checks each record of the log and drops one that is not whole.
+func (c *committer) apply(b *pebble.Batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked = true
+			c.fault.blow(fmt.Errorf("committing: %v", p))
+			err = c.fault.err()
+		}
+	}()
+	if err := c.waitForRoom(b.Len()); err != nil {
+		return err
+	}
+	began := time.Now()
+	sync := pebble.NoSync
+	if c.conf.Sync == SyncAlways {
+		sync = pebble.Sync
+	}
+	if err := c.db.Apply(b, sync); err != nil {
+		c.fault.blow(fmt.Errorf("committing: %w", err))
+	}
+	if err := c.fault.err(); err != nil {
+		return err // b is Pebble's: it may not have let go of it
+	}
+	c.dirty.Store(true)
+	c.metrics.committed(time.Since(began))
+	return b.Close()
+}
+
+// waitForRoom holds the committer, and with it all appenders, while flushes or
+// compactions are behind. It looks once per half memtable.
+func (c *committer) waitForRoom(size int) error {
+	if c.credit -= size; c.credit > 0 {
+		return nil
+	}
+	c.credit = memTableSize / 2
+	for {
+		m := c.db.Metrics()
+		if m.MemTable.Size < maxMemTables*memTableSize && m.Levels[0].Sublevels < maxLevel0 {
+			return nil
+		}
+		c.metrics.stalled()
+		pause := time.NewTimer(5 * time.Millisecond)
+		select {
+		case <-pause.C:
+		case <-c.fault.blown:
+			pause.Stop()
+			return c.fault.err()
+		}
+	}
+}
+
+// load reads the heads, the broadcast index and the buckets of keys.
+func (c *committer) load() error {
+	if err := c.loadHeads(); err != nil {
+		return fmt.Errorf("reading its heads: %w", err)
+	}
+	if err := c.loadBroadcasts(); err != nil {
+		return fmt.Errorf("reading the broadcast log: %w", err)
+	}
+	if err := c.loadBuckets(); err != nil {
+		return fmt.Errorf("reading idempotency keys: %w", err)
+	}
+	return nil
+}
+
+// writeHeads stores the last id and the last broadcast dropped.
+func (c *committer) writeHeads(b *pebble.Batch) {
+	op := b.SetDeferred(1, 2*idSize)
+	op.Key[0] = tagHeads
+	binary.BigEndian.PutUint64(op.Value, uint64(c.heads.last))
+	binary.BigEndian.PutUint64(op.Value[idSize:], uint64(c.heads.broadcasts.dropped))
+	_ = op.Finish() // errors only on an indexed batch
+}
+
+func (c *committer) loadHeads() error {
+	value, closer, err := c.db.Get([]byte{tagHeads})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	if len(value) != 2*idSize {
+		return errDamaged
+	}
+	c.heads.last = history.ID(binary.BigEndian.Uint64(value))
+	c.heads.broadcasts.dropped = history.ID(binary.BigEndian.Uint64(value[idSize:]))
+	return nil
+}
+
+func (c *committer) loadBroadcasts() error {
+	it, err := c.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{tagBroadcastHeader},
+		UpperBound: []byte{tagBroadcastHeader + 1},
+	})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		expires, n := binary.Uvarint(it.Value())
+		if n <= 0 || len(it.Key()) != idKeySize {
+			return errors.Join(errDamaged, it.Close())
+		}
+		c.heads.broadcasts.add(entryID(it.Key()), millis(expires))
+	}
+	return it.Close()
+}

@@ -1,0 +1,62 @@
+// Package embedded is the engine of history.Store for one machine: a Pebble
+// database in one directory, no server beside it.
+//
+// # How an append becomes visible
+//
+//	callers ──▶ queue ──▶ committer: ids, one batch ──▶ log, sync ──▶ publish ──▶ answers
+//	                                                                    │  heads, deliveries
+//	                           Attach, Page ◀── snapshot up to the heads ┘
+//
+// One goroutine, the committer, writes. It takes what is queued as a group,
+// gives ids in order, writes one batch, and only when that is durable moves
+// the heads, hands the group to the follower and answers. So id order is the
+// order of visibility, live is equal to history, and one sync serves all who
+// wait. Readers take the heads, then a snapshot, and cut off what lies past
+// the heads.
+//
+// # Crashes
+//
+// A batch is in Pebble's log as a whole or not at all. If the process dies
+//
+//   - before the log is written: Open finds nothing of the group; its callers
+//     were not answered.
+//   - after that and before the callers are answered: Open finds all of the
+//     group; retries with the same key find their ids.
+//   - during a trim or maintenance: Open finds either state; what was removed
+//     was not shown any more.
+//
+// The last id is written with each group, so ids go on rising after Open.
+//
+// # Faults
+//
+// The first write that fails makes the store read-only until it is opened
+// again: see [fault] for how, and why it is done below Pebble. Reads go on.
+//
+// # Goroutines
+//
+//   - the committer: started by Open, ends when Close has closed `closing` and
+//     the queue is empty.
+//   - syncEvery, with SyncInterval: started by Open, ends with Close.
+//   - Pebble's own (log writer, flushes, compactions): end with its Close.
+//
+// # Files
+//
+//	open.go         Config, Open, Close, Store and its locks
+//	keys.go         the key space
+//	entry.go        one line of an inbox, as bytes
+//	meta.go         what is known of a user, as bytes
+//	append.go       requests: Append and Ack until the committer has them
+//	commit.go       the committer: groups, batches, what Open loads
+//	build.go        what a request puts into a batch
+//	idempotency.go  keys that make retries harmless
+//	publish.go      becoming visible; Follow
+//	presence.go     who is attached
+//	broadcasts.go   the index of the broadcast log
+//	attach.go       Attach and Detach
+//	view.go         one user's history at one moment; unread
+//	page.go         pages: the two logs merged
+//	retention.go    what is taken off the disk, and when
+//	fault.go        what happens when a write fails
+//	logger.go       Pebble's logger and events
+//	metrics.go      pushd_history_*
+package embedded

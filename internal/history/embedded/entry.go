@@ -1,0 +1,99 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// millis counts milliseconds since [history.Epoch], as the time in an id does;
+// as an expiry, 0 means never.
+type millis uint64
+
+func millisOf(t time.Time) millis {
+	return millis(max(0, t.Sub(history.Epoch).Milliseconds()))
+}
+
+// expiry returns when a message with this id and ttl is no longer shown. A ttl
+// counts from the id's millisecond and is rounded up to whole ones.
+func expiry(id history.ID, ttl time.Duration) millis {
+	if ttl <= 0 {
+		return 0
+	}
+	whole := ttl / time.Millisecond
+	if ttl%time.Millisecond != 0 {
+		whole++
+	}
+	return millisOf(id.Time()) + millis(whole)
+}
+
+// past says whether an expiry has come at now.
+func (m millis) past(now millis) bool { return m != 0 && m <= now }
+
+// The flags that begin an entry.
+const (
+	flagMulticast = 1 << iota
+	flagRef       // the body lies at 'm' id
+	flagExpires   // an expiry follows the position
+)
+
+// entry is one line of an inbox. On disk its value is
+//
+//	flags | position | expiry, if flagExpires | body, unless flagRef
+//
+// with position and expiry as uvarints.
+type entry struct {
+	id      history.ID
+	seq     uint64 // position in the inbox: the first entry ever has 1
+	expires millis
+	flags   byte
+	body    []byte // inline; the iterator's, copy it
+}
+
+func (e *entry) kind() history.Kind {
+	if e.flags&flagMulticast != 0 {
+		return history.Multicast
+	}
+	return history.Unicast
+}
+
+func (e *entry) ref() bool { return e.flags&flagRef != 0 }
+
+const entryHeaderMax = 1 + 2*binary.MaxVarintLen64
+
+// appendHeader appends all of e's value but its body.
+func (e *entry) appendHeader(dst []byte) []byte {
+	dst = append(dst, e.flags)
+	dst = binary.AppendUvarint(dst, e.seq)
+	if e.flags&flagExpires != 0 {
+		dst = binary.AppendUvarint(dst, uint64(e.expires))
+	}
+	return dst
+}
+
+var errDamaged = errors.New("damaged record")
+
+// parseEntry reads a key and value; body refers to value.
+func parseEntry(key, value []byte) (entry, error) {
+	if len(key) < idSize || len(value) == 0 {
+		return entry{}, errDamaged
+	}
+	e := entry{id: entryID(key), flags: value[0]}
+	rest := value[1:]
+	seq, n := binary.Uvarint(rest)
+	if n <= 0 {
+		return entry{}, errDamaged
+	}
+	e.seq, rest = seq, rest[n:]
+	if e.flags&flagExpires != 0 {
+		expires, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return entry{}, errDamaged
+		}
+		e.expires, rest = millis(expires), rest[n:]
+	}
+	e.body = rest
+	return e, nil
+}

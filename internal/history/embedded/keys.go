@@ -1,0 +1,69 @@
+package embedded
+
+import (
+	"encoding/binary"
+
+	"pushd/internal/history"
+)
+
+// The key space. Ids are big-endian, so that byte order is id order; a user is
+// preceded by its length, so that no user's keys are a prefix of another's,
+// whatever bytes a name holds.
+//
+//	'f'                   the format of this directory
+//	'l'                   the heads: last id given, last broadcast dropped
+//	'u' len user          meta
+//	'i' len user id       entry: an inline body, or a ref to 'm' id
+//	'm' id                body of a multicast
+//	'h' id                header of a broadcast: its expiry
+//	'b' id                body of a broadcast
+//	'k' bucket key        id that an idempotency key was given
+//
+// Headers of broadcasts lie apart from the bodies so that Open can read all of
+// them without reading the bodies.
+const (
+	tagFormat          = 'f'
+	tagHeads           = 'l'
+	tagMeta            = 'u'
+	tagEntry           = 'i'
+	tagMulticastBody   = 'm'
+	tagBroadcastHeader = 'h'
+	tagBroadcastBody   = 'b'
+	tagKey             = 'k'
+)
+
+const idSize = 8
+
+// Sizes of whole keys, for encoding straight into a batch.
+func metaKeySize(user string) int  { return 2 + len(user) }
+func entryKeySize(user string) int { return 2 + len(user) + idSize }
+
+const idKeySize = 1 + idSize
+
+func appendMetaKey(dst []byte, user string) []byte {
+	dst = append(dst, tagMeta, byte(len(user)))
+	return append(dst, user...)
+}
+
+func appendEntryKey(dst []byte, user string, id history.ID) []byte {
+	dst = append(dst, tagEntry, byte(len(user)))
+	dst = append(dst, user...)
+	return appendID(dst, id)
+}
+
+// entryID reads the id out of an entry's key.
+func entryID(key []byte) history.ID {
+	return history.ID(binary.BigEndian.Uint64(key[len(key)-idSize:]))
+}
+
+func appendIDKey(dst []byte, tag byte, id history.ID) []byte {
+	return appendID(append(dst, tag), id)
+}
+
+func appendKeyKey(dst []byte, bucket history.ID, key string) []byte {
+	return append(appendIDKey(dst, tagKey, bucket), key...)
+}
+
+func appendID(dst []byte, id history.ID) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(id))
+}

@@ -1,0 +1,390 @@
+package embedded
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pushd/internal/history"
+)
+
+// Sync says when what was appended is forced to disk.
+type Sync uint8
+
+const (
+	// SyncAlways syncs before an append returns: what was acknowledged outlives
+	// a power cut.
+	SyncAlways Sync = iota
+	// SyncInterval syncs every Config.SyncInterval: a power cut loses at most
+	// what was appended since. What the process has handed to the kernel
+	// outlives the process; it hands it over within milliseconds.
+	SyncInterval
+	// SyncNever leaves the time to the kernel.
+	SyncNever
+)
+
+// ParseSync reads "always", "interval" or "never".
+func ParseSync(s string) (Sync, error) {
+	for i, word := range syncWords {
+		if s == word {
+			return Sync(i), nil
+		}
+	}
+	return 0, fmt.Errorf("sync is always, interval or never, not %q", s)
+}
+
+var syncWords = [...]string{"always", "interval", "never"}
+
+// String returns the word that ParseSync reads.
+func (s Sync) String() string {
+	if int(s) < len(syncWords) {
+		return syncWords[s]
+	}
+	return fmt.Sprintf("sync(%d)", uint8(s))
+}
+
+// Config is what Open needs; the zero value of every field but Dir works.
+type Config struct {
+	// Dir is the data directory. It is made if it does not exist.
+	Dir string
+	// Retention says how long things are kept.
+	Retention history.Retention
+	// Sync says when appends are forced to disk. Default SyncAlways.
+	Sync Sync
+	// SyncInterval is the time between syncs under Sync SyncInterval. Default
+	// 100 ms.
+	SyncInterval time.Duration
+	// CacheBytes is the size of the block cache, which also holds the memtables.
+	// Default 16 MiB.
+	CacheBytes int64
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// FS is the file system. Default the operating system's.
+	FS vfs.FS
+	// Log takes what an operator should know; nil discards it.
+	Log *slog.Logger
+	// Metrics takes pushd_history_* metrics; nil means none.
+	Metrics prometheus.Registerer
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Dir == "" {
+		return c, errors.New("no data directory given")
+	}
+	if int(c.Sync) >= len(syncWords) {
+		return c, fmt.Errorf("unknown %v", c.Sync)
+	}
+	if c.SyncInterval < 0 || c.CacheBytes < 0 {
+		return c, fmt.Errorf("negative sync interval %v or cache of %d bytes", c.SyncInterval, c.CacheBytes)
+	}
+	if err := c.Retention.Check(); err != nil {
+		return c, err
+	}
+	c.Retention = c.Retention.WithDefaults()
+	if c.SyncInterval == 0 {
+		c.SyncInterval = 100 * time.Millisecond
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 16 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Store is a history.Store in one directory of one machine.
+type Store struct {
+	// Set once.
+	conf    Config
+	db      *pebble.DB
+	lock    *pebble.Lock
+	fault   *fault
+	metrics *metrics
+	queue   chan *request
+	closing chan struct{} // closed by Close: the committer empties queue and ends
+	stopped chan struct{} // closed by the committer when it has ended
+	helpers sync.WaitGroup
+
+	// dirty: something was committed since the last sync.
+	dirty  atomic.Bool
+	closed atomic.Bool
+
+	// life is held for reading by each call that reads db: Close waits for them.
+	life sync.RWMutex
+
+	// mu makes becoming visible one step. Who holds it sees heads and presence
+	// of one moment: no append lies between them.
+	mu       sync.RWMutex
+	visible  heads
+	presence presence
+	deliver  func([]history.Delivery) // nil: nobody follows
+
+	// delivering is held while deliver runs. Taken before mu.
+	delivering sync.Mutex
+
+	// commit is touched by Open, and then only by the committer.
+	commit committer
+}
+
+var _ history.Store = (*Store)(nil)
+
+// heads is how far everything is that was made visible.
+type heads struct {
+	last       history.ID // the last id given
+	broadcasts broadcastLog
+}
+
+// Open opens the data directory c.Dir. Errors: history.ErrLocked if another
+// process has it open; others say what is wrong with c or the directory.
+func Open(c Config) (*Store, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("opening history: %w", err)
+	}
+	s, err := open(c)
+	if err != nil {
+		return nil, fmt.Errorf("opening history in %s: %w", c.Dir, err)
+	}
+	return s, nil
+}
+
+func open(c Config) (_ *Store, err error) {
+	s := &Store{
+		conf:     c,
+		fault:    newFault(c.Log),
+		queue:    make(chan *request, queueSize),
+		closing:  make(chan struct{}),
+		stopped:  make(chan struct{}),
+		presence: newPresence(),
+	}
+	if s.lock, err = lockDir(c); err != nil {
+		return nil, err
+	}
+	if err = s.openDB(); err == nil {
+		if err = s.load(); err == nil {
+			s.metrics, err = newMetrics(c.Metrics, s)
+		}
+	}
+	if err != nil {
+		close(s.fault.released)
+		return nil, errors.Join(err, s.closeDB())
+	}
+	go s.commit.run()
+	if c.Sync == SyncInterval {
+		s.helpers.Go(s.syncEvery)
+	}
+	return s, nil
+}
+
+// lockDir makes the directory if need be and takes it for this process.
+func lockDir(c Config) (*pebble.Lock, error) {
+	if info, err := c.FS.Stat(c.Dir); err == nil && !info.IsDir() {
+		return nil, errors.New("it is not a directory")
+	}
+	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory: %w", err)
+	}
+	dir, err := filepath.Abs(c.Dir) // one name per directory for the table of this process' locks
+	if err != nil {
+		return nil, err
+	}
+	if c.FS != vfs.Default {
+		dir = c.Dir
+	}
+	lock, err := pebble.LockDirectory(dir, c.FS)
+	if err == nil {
+		return lock, nil
+	}
+	// A file that cannot be made gives a PathError; a lock that another process
+	// holds gives a bare errno; one that this process holds, neither.
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return nil, fmt.Errorf("writing to the directory: %w", err)
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != syscall.EAGAIN && errno != syscall.EACCES {
+		return nil, fmt.Errorf("locking the directory: %w", err)
+	}
+	return nil, fmt.Errorf("%w (%w)", history.ErrLocked, err)
+}
+
+func (s *Store) openDB() error {
+	o := options(s.conf, s.fault)
+	o.Lock = s.lock
+	db, err := pebble.Open(s.conf.Dir, o)
+	if err == nil && s.fault.isBlown() {
+		err = errors.Join(s.fault.cause, db.Close())
+	}
+	if err != nil {
+		return err
+	}
+	s.db = db
+	return nil
+}
+
+// options tunes Pebble for a process whose memory belongs to connections: the
+// pure Go build keeps cache and memtables on the Go heap.
+func options(c Config, f *fault) *pebble.Options {
+	o := &pebble.Options{
+		FS:                 faultFS{FS: c.FS, fault: f},
+		Logger:             pebbleLog{log: c.Log, fault: f},
+		EventListener:      listener(c.Log, f),
+		FormatMajorVersion: pebble.FormatNewest,
+		CacheSize:          c.CacheBytes,
+		MemTableSize:       memTableSize,
+		// The committer waits by itself while these many memtables or levels
+		// are unflushed (see waitForRoom). Pebble's own stall, which nothing wakes
+		// when a flush fails for good, is never reached.
+		MemTableStopWritesThreshold: 4 * maxMemTables,
+		L0StopWritesThreshold:       4 * maxLevel0,
+		L0CompactionThreshold:       2,
+		// Sockets need the file descriptors more.
+		MaxOpenFiles:    500,
+		WALBytesPerSync: 512 << 10,
+		BytesPerSync:    512 << 10,
+		// A delayed flush would write a log from a goroutine of Pebble's.
+		FlushDelayDeleteRange: 0,
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	o.WithFSDefaults() // reports slow disks
+	return o
+}
+
+const (
+	memTableSize = 8 << 20
+	maxMemTables = 4
+	maxLevel0    = 12
+)
+
+// formatVersion is the format of the keys and values that this package writes.
+const formatVersion = 1
+
+// load reads what the committer goes on from. After a crash at any moment it
+// finds exactly what was committed: a batch is in the log as a whole or not at
+// all, and everything below comes from one batch each.
+func (s *Store) load() error {
+	if err := s.checkFormat(); err != nil {
+		return err
+	}
+	s.commit.init(s)
+	if err := s.commit.load(); err != nil {
+		return err
+	}
+	s.visible = s.commit.heads
+	return s.commit.maintain(s.conf.Now())
+}
+
+func (s *Store) checkFormat() error {
+	value, closer, err := s.db.Get([]byte{tagFormat})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return s.db.Set([]byte{tagFormat}, binary.AppendUvarint(nil, formatVersion), pebble.Sync)
+	}
+	if err != nil {
+		return fmt.Errorf("reading its format: %w", err)
+	}
+	defer closer.Close()
+	if v, n := binary.Uvarint(value); n <= 0 || v != formatVersion {
+		return fmt.Errorf("it has format %d, this program reads format %d", v, formatVersion)
+	}
+	return nil
+}
+
+// Ready implements history.Store.
+func (s *Store) Ready() error {
+	if s.closed.Load() {
+		return history.ErrClosed
+	}
+	return s.fault.err()
+}
+
+// Close implements history.Store. On a store that has become read-only it
+// returns why: what was appended last may not be on disk.
+func (s *Store) Close() error {
+	if !s.closed.CompareAndSwap(false, true) {
+		<-s.stopped
+		return nil
+	}
+	close(s.closing)
+	<-s.stopped
+	s.helpers.Wait()
+	s.life.Lock()
+	defer s.life.Unlock()
+	s.metrics.unregister()
+	close(s.fault.released)
+	if err := errors.Join(s.closeDB(), s.fault.err()); err != nil {
+		return fmt.Errorf("closing history in %s: %w", s.conf.Dir, err)
+	}
+	return nil
+}
+
+// closeDB closes what of the database is open, syncing the log, and releases
+// the directory.
+func (s *Store) closeDB() error {
+	var err error
+	// After a panic inside Pebble its locks are as they are: Close may hang.
+	if s.db != nil && !s.commit.panicked {
+		err = s.db.Close()
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+// read begins a call that reads db; the caller calls s.life.RUnlock when done
+// unless there was an error.
+func (s *Store) read(ctx context.Context, user string) error {
+	if s.closed.Load() {
+		return history.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := history.CheckUser(user); err != nil {
+		return err
+	}
+	s.life.RLock()
+	if s.closed.Load() {
+		s.life.RUnlock()
+		return history.ErrClosed
+	}
+	return nil
+}
+
+// syncEvery forces the log to disk at intervals.
+func (s *Store) syncEvery() {
+	tick := time.NewTicker(s.conf.SyncInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-tick.C:
+			if s.dirty.Swap(false) && !s.fault.isBlown() {
+				// An empty record that waits for a sync of all before it.
+				if err := s.db.LogData(nil, pebble.Sync); err != nil {
+					s.fault.blow(fmt.Errorf("syncing the log: %w", err))
+				}
+			}
+		}
+	}
+}

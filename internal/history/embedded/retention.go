@@ -1,0 +1,133 @@
+package embedded
+
+import (
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pushd/internal/history"
+)
+
+// What retention no longer shows is filtered when it is read, exactly. Taking
+// it off the disk comes later and in chunks: an inbox is trimmed when somebody
+// appends to it, what lies in order of time (bodies, broadcasts, keys) goes in
+// range deletions, on Open and then hourly. Nothing ever sweeps over all users.
+
+const (
+	maintainEvery = time.Hour
+	// trimChunk is how many entries too many an inbox gathers before they are
+	// trimmed: each trim costs an iterator.
+	trimChunk = 64
+	// trimMost bounds one trim, for the sake of those who wait behind it.
+	trimMost = 1024
+)
+
+// spared returns the id before which things are so old that they are taken off
+// the disk: a sixteenth older than what is hidden. So a page that began before
+// finds what it shows, and a clock that is set back a little loses nothing.
+func spared(now time.Time, age time.Duration) history.ID {
+	return history.FirstIDAt(now.Add(-age).Add(-age / 16)) // the sum may overflow
+}
+
+// trim deletes entries that were hidden already before the group: readers of
+// the state before it must not miss any.
+func (c *committer) trim(user string, m *member) error {
+	if m.last.seq == 0 {
+		return nil
+	}
+	keep := c.conf.Retention
+	var hidden uint64 // the position up to which the count hides
+	if n := uint64(keep.InboxCount); m.last.seq > n {
+		hidden = m.last.seq - n
+	}
+	cutoff := spared(c.now, keep.InboxAge)
+	aged := m.oldest != 0 && m.oldest < cutoff
+	if hidden < m.trimmed.seq+trimChunk && !aged {
+		return nil
+	}
+	it, err := newInboxIter(c.db, user, m.trimmed.id+1, m.last.id)
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	ok := it.First()
+	for n := 0; ok; n++ {
+		e, err := parseEntry(it.Key(), it.Value())
+		if err != nil {
+			return err
+		}
+		if n == trimMost || e.seq > hidden && e.id >= cutoff {
+			m.oldest = e.id
+			return nil
+		}
+		if err := c.batch.Delete(it.Key(), nil); err != nil {
+			return err
+		}
+		m.trimmed, m.oldest = place{id: e.id, seq: e.seq}, e.id+1
+		m.changed = true
+		ok = it.Next()
+	}
+	if it.Error() == nil {
+		m.oldest = 0
+	}
+	return it.Error()
+}
+
+// maintain removes what is past its retention, but for inboxes.
+//
+// If we die after its commit, Open finds the log without what was removed; it
+// was not shown any more.
+func (c *committer) maintain(now time.Time) error {
+	if err := c.fault.err(); err != nil {
+		return err
+	}
+	c.now = now
+	b := c.db.NewBatch()
+	keep := c.conf.Retention
+	log := c.heads.broadcasts
+	log.cut(max(len(log.live)-keep.BroadcastCount, log.from(spared(now, keep.BroadcastAge)), 0))
+	for _, tag := range []byte{tagBroadcastHeader, tagBroadcastBody} {
+		if err := c.deleteBefore(b, tag, log.dropped+1); err != nil {
+			return err
+		}
+	}
+	if err := c.deleteBefore(b, tagMulticastBody, spared(now, keep.InboxAge)); err != nil {
+		return err
+	}
+	if err := c.dropBuckets(b); err != nil {
+		return err
+	}
+	if b.Empty() {
+		return b.Close()
+	}
+	c.heads.broadcasts = log
+	c.writeHeads(b)
+	if err := c.apply(b); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.visible.broadcasts = log
+	return nil
+}
+
+// deleteBefore deletes the ids before end if there are any: a range deletion
+// costs all later reads a little, also one of nothing.
+func (c *committer) deleteBefore(b *pebble.Batch, tag byte, end history.ID) error {
+	it, err := c.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{tag},
+		UpperBound: appendIDKey(nil, tag, end),
+	})
+	if err != nil {
+		return err
+	}
+	any := it.First()
+	if err := it.Close(); err != nil || !any {
+		return err
+	}
+	return deleteIDs(b, tag, 0, end)
+}
+
+func deleteIDs(b *pebble.Batch, tag byte, from, end history.ID) error {
+	return b.DeleteRange(appendIDKey(nil, tag, from), appendIDKey(nil, tag, end), nil)
+}
