@@ -100,13 +100,14 @@ func everyAppendIsInHistory(r *rig) {
 // with an id behind the reader's cursor would be missing in the end.
 func noIDBehindAReader(r *rig) {
 	t := startTraffic(r, 4, 150)
-	got := make([][]history.Message, len(crowd))
+	users := crowd[:2] // more readers at full speed only starve the callers
+	got := make([][]history.Message, len(users))
 	var readers sync.WaitGroup
-	for i, user := range crowd {
+	for i, user := range users {
 		readers.Go(func() { got[i] = t.poll(user) })
 	}
 	readers.Wait()
-	for i, user := range crowd {
+	for i, user := range users {
 		r.wantInOrder("what a reader of "+user+" saw", got[i], r.forward(user, history.Cursor{}).Messages)
 	}
 }
