@@ -89,25 +89,37 @@ func (r *Request) authorization(value []byte) *HTTPError {
 	return setOnce(&r.Token, trim(token), errTokenTwice)
 }
 
-// protocols reads one Sec-WebSocket-Protocol field.
+// protocols reads one Sec-WebSocket-Protocol field, which has at least one
+// element.
 func (r *Request) protocols(value []byte) *HTTPError {
 	var p []byte
+	some := false
 	for len(value) > 0 {
 		if p, value = cutElement(value); len(p) == 0 {
 			continue
 		}
-		if !isToken(p) {
-			return errProtocolList
+		if err := r.protocol(p); err != nil {
+			return err
 		}
-		r.offered = true
-		if string(p) == Subprotocol {
-			r.Subprotocol = Subprotocol
-		}
-		if token, ok := bytes.CutPrefix(p, []byte(tokenProtocol)); ok {
-			if err := setOnce(&r.Token, token, errTokenTwice); err != nil {
-				return err
-			}
-		}
+		some = true
+	}
+	if !some {
+		return errProtocolList
+	}
+	r.offered = true
+	return nil
+}
+
+// protocol reads one subprotocol.
+func (r *Request) protocol(p []byte) *HTTPError {
+	if !isToken(p) {
+		return errProtocolList
+	}
+	if token, ok := bytes.CutPrefix(p, []byte(tokenProtocol)); ok {
+		return setOnce(&r.Token, token, errTokenTwice)
+	}
+	if string(p) == Subprotocol {
+		r.Subprotocol = Subprotocol
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (r *Request) Parse(head []byte, path string) *HTTPError {
 func (r *Request) complete() *HTTPError {
 	const upgrade = seenUpgrade | seenConnection
 	switch {
-	case r.seen&seenHost == 0:
+	case r.seen&seenHost == 0 || !isHost(r.Host):
 		return errHost
 	case r.seen&upgrade != upgrade:
 		return errUpgrade

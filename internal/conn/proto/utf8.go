@@ -12,15 +12,15 @@ const (
 	textNeed1                  // one more byte of any tail
 	textNeed2
 	textNeed3
-	textE0 // a second byte that makes no overlong form, then one
-	textED // a second byte that makes no surrogate, then one
-	textF0 // a second byte that makes no overlong form, then two
-	textF4 // a second byte that stays below U+110000, then two
-	textBad
+	textE0  // a second byte that makes no overlong form, then one
+	textED  // a second byte that makes no surrogate, then one
+	textF0  // a second byte that makes no overlong form, then two
+	textF4  // a second byte that stays below U+110000, then two
+	textBad // for good
 )
 
 // textNext is what a state accepts, and what comes after it.
-var textNext = [textBad]struct {
+var textNext = [textBad + 1]struct {
 	lo, hi byte
 	then   textState
 }{
@@ -31,6 +31,7 @@ var textNext = [textBad]struct {
 	textED:    {0x80, 0x9F, textNeed1},
 	textF0:    {0x90, 0xBF, textNeed2},
 	textF4:    {0x80, 0x8F, textNeed2},
+	textBad:   {0xFF, 0x00, textBad}, // nothing
 }
 
 // feed moves the state over p and reports whether p can go on from it.
