@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pushd/internal/auth"
+)
+
+const (
+	testKey    = "kZ0pWQ3vYx8b5uFh2LrT9s"
+	testSecret = "a secret of thirty-two bytes, yes"
+)
+
+// What check-config prints is a configuration file with the same effect, and
+// shows no secret.
+func TestCheckConfigPrintsAFile(t *testing.T) {
+	var args []string
+	for name, value := range samples(t) {
+		args = append(args, "-"+name+"="+value)
+	}
+	for name, args := range map[string][]string{
+		"defaults":       {"-dev"},
+		"all set":        args,
+		"one file only":  {"-api-key-file", writeFile(t, "api", "shop * "+testKey), "-data", t.TempDir()},
+		"odd characters": append(args, "-token-issuer", "a\nb\t\u0085c: # 'd'", "-ready-file", " x ", "-token-audience", "true"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := runCheckConfig(args, environ("PUSHD_MAX_USERS=77"), &out); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(out.String(), testKey) || strings.Contains(out.String(), testSecret) {
+				t.Errorf("a secret is shown:\n%s", &out)
+			}
+			file := writeFile(t, "again.yaml", out.String())
+			want, got := mustLoad(t, environ("PUSHD_MAX_USERS=77"), args...), mustLoad(t, environ(), "-config", file)
+			want.Config, got.Config = "", ""
+			if want.Node != "n-1" {
+				want.Node, got.Node = "", "" // made up at each start
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v\nwant %+v\nfrom\n%s", got, want, &out)
+			}
+		})
+	}
+}
+
+func TestCheckConfigWarns(t *testing.T) {
+	keys := writeFile(t, "api", "shop * "+testKey)
+	if err := os.Chmod(keys, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := runCheckConfig([]string{"-api-key-file", keys, "-data", t.TempDir()}, environ(), &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"-token-key-file is not set", "0644", "# flag -api-key-file"} {
+		if !strings.Contains(out.String(), word) {
+			t.Errorf("no %q in\n%s", word, &out)
+		}
+	}
+}
+
+func TestCheckConfigRefuses(t *testing.T) {
+	file := writeFile(t, "file", "")
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"no credentials": {nil, []string{"-api-key-file", "-token-key-file", "-dev"}},
+		"bad setting":    {[]string{"-max-users", "x"}, []string{"-max-users"}},
+		"bad key file":   {[]string{"-api-key-file", writeFile(t, "api", "shop\n")}, []string{"api:1", "three columns"}},
+		"bad token keys": {[]string{"-dev", "-token-key-file", writeFile(t, "s", "short")}, []string{"s:1", "5 bytes"}},
+		"data is a file": {[]string{"-dev", "-data", file}, []string{"flag -data", file, "not a directory"}},
+		"below a file":   {[]string{"-dev", "-data", file + "/a/b"}, []string{file, "not a directory"}},
+		"not writable":   {[]string{"-dev", "-data", "/proc/pushd"}, []string{"/proc"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			wantError(t, runCheckConfig(c.args, environ(), &out), c.want...)
+			if out.Len() > 0 {
+				t.Errorf("printed besides:\n%s", &out)
+			}
+		})
+	}
+	if err := runCheckConfig([]string{"-h"}, environ(), io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-h: %v", err)
+	}
+}
+
+func TestCheckConfigLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	for _, data := range []string{dir, filepath.Join(dir, "not", "yet")} {
+		if err := runCheckConfig([]string{"-dev", "-data", data}, environ(), io.Discard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A token that `pushd token` issues lets its user into a server with the same
+// settings.
+func TestTokenCommand(t *testing.T) {
+	secrets := writeFile(t, "secrets", testSecret)
+	env := environ("PUSHD_TOKEN_KEY_FILE="+secrets, "PUSHD_TOKEN_AUDIENCE=pushd")
+	var out bytes.Buffer
+	if err := runToken([]string{"-user", "42", "-ttl", "1d", "-token-issuer", "shop"}, env, &out); err != nil {
+		t.Fatal(err)
+	}
+	a, err := auth.New(auth.Config{TokenKeyFile: secrets, Issuer: "shop", Audience: "pushd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller, err := a.Client(strings.TrimSpace(out.String()), "")
+	if err != nil || caller.User != "42" {
+		t.Fatalf("got %+v, %v", caller, err)
+	}
+	if left := time.Until(caller.Expires); left < 23*time.Hour || left > 25*time.Hour {
+		t.Errorf("it is good for %v, want about a day", left)
+	}
+}
+
+func TestTokenCommandRefuses(t *testing.T) {
+	secrets := writeFile(t, "secrets", testSecret)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no user":      {[]string{"-token-key-file", secrets}, "-user"},
+		"no key file":  {[]string{"-user", "42"}, "-token-key-file"},
+		"bad ttl":      {[]string{"-user", "42", "-ttl", "soon", "-token-key-file", secrets}, `"soon"`},
+		"long user":    {[]string{"-user", strings.Repeat("u", 129), "-token-key-file", secrets}, "129 bytes"},
+		"bad key file": {[]string{"-user", "42", "-token-key-file", writeFile(t, "s", "short")}, "s:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			wantError(t, runToken(c.args, environ(), &out), c.want)
+			if out.Len() > 0 {
+				t.Errorf("printed %q", &out)
+			}
+		})
+	}
+}

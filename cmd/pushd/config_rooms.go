@@ -1,0 +1,52 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pushd/internal/auth"
+	"pushd/internal/history"
+	"pushd/internal/history/embedded"
+	"pushd/internal/rpc"
+)
+
+// What each room is told of the configuration.
+
+func (c config) auth(log *slog.Logger) auth.Config {
+	return auth.Config{
+		APIKeyFile:   c.APIKeyFile,
+		TokenKeyFile: c.TokenKeyFile,
+		Issuer:       c.TokenIssuer,
+		Audience:     c.TokenAudience,
+		Open:         c.Dev,
+		Log:          log,
+	}
+}
+
+func (c config) store(log *slog.Logger, metrics prometheus.Registerer) embedded.Config {
+	return embedded.Config{
+		Dir: c.Data,
+		Retention: history.Retention{
+			InboxCount:     c.InboxCount,
+			InboxAge:       c.InboxAge,
+			BroadcastCount: c.BroadcastCount,
+			BroadcastAge:   c.BroadcastAge,
+			Keys:           c.KeysAge,
+		},
+		Sync:         c.Fsync,
+		SyncInterval: c.FsyncInterval,
+		Log:          log,
+		Metrics:      metrics,
+	}
+}
+
+func (c config) rpc(store history.Store, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {
+	return rpc.Config{
+		Store:   store,
+		Auth:    credentials,
+		Limits:  rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers},
+		Log:     log,
+		Metrics: metrics,
+	}
+}

@@ -1,0 +1,72 @@
+package main
+
+import "strings"
+
+// setting is one thing that can be set: as a flag, as a variable of the
+// environment and as a key of the configuration file.
+type setting struct {
+	// group is the heading that it stands under in -h and in check-config.
+	group string
+	name  string
+	// def is its default; dev, if not empty, takes its place with -dev.
+	def, dev string
+	usage    string
+	value    value
+}
+
+// settings lists all that can be set; the values write to c. It is the only
+// place that knows names, defaults and limits.
+func settings(c *config) []setting {
+	const (
+		general = "General"
+		doors   = "Doors"
+		keys    = "Credentials"
+		hist    = "History"
+		limits  = "Limits"
+		process = "Process"
+	)
+	return []setting{
+		{general, configSetting, "", "", "YAML file whose keys are named as these flags", path(&c.Config)},
+		{general, "dev", "false", "", "development mode: no credentials needed, any user name accepted; doors are on loopback unless told otherwise", boolean(&c.Dev)},
+
+		{doors, "listen", ":8080", "127.0.0.1:8080", "clients: WebSocket at /push", address(&c.Listen)},
+		{doors, "grpc", ":9090", "127.0.0.1:9090", "backends: gRPC", address(&c.GRPC)},
+		{doors, "http", ":8081", "127.0.0.1:8081", "backends: REST", address(&c.HTTP)},
+		{doors, "admin", "127.0.0.1:8082", "", "operators: /metrics, /healthz, /readyz, /debug/pprof; asks for no credentials", address(&c.Admin)},
+
+		{keys, "api-key-file", "", "", "API keys of backends; without it no backend can push", path(&c.APIKeyFile)},
+		{keys, "token-key-file", "", "", "secrets that client tokens are signed with; without it no client can connect", path(&c.TokenKeyFile)},
+		{keys, "token-issuer", "", "", "the iss that client tokens must have; empty accepts any", text(&c.TokenIssuer)},
+		{keys, "token-audience", "", "", "what the aud of client tokens must name; empty accepts any", text(&c.TokenAudience)},
+		{keys, "origins", "", "", "web sites that browsers may connect from, separated by commas, such as https://*.example.com; * is any; empty is pushd's own host only", origins(&c.Origins)},
+
+		{hist, "data", "./pushd-data", "", "directory of the embedded history, made if missing", required(path(&c.Data))},
+		{hist, "fsync", "always", "", "when messages are forced to disk: before a push is answered, every -fsync-interval, or when the system likes", syncPolicy(&c.Fsync)},
+		{hist, "fsync-interval", "100ms", "", "how often with -fsync interval", duration(&c.FsyncInterval, "1ms", "1m")},
+		{hist, "inbox-count", "1000", "", "messages kept per user", number(&c.InboxCount, 1, 1_000_000)},
+		{hist, "inbox-age", "30d", "", "how long they are kept", duration(&c.InboxAge, "1s", "3650d")},
+		{hist, "broadcast-count", "10000", "", "broadcasts kept", number(&c.BroadcastCount, 1, 10_000_000)},
+		{hist, "broadcast-age", "30d", "", "how long they are kept", duration(&c.BroadcastAge, "1s", "3650d")},
+		{hist, "keys-age", "1d", "", "how long an idempotency key is remembered", duration(&c.KeysAge, "1s", "365d")},
+
+		{limits, "max-data", "64KiB", "", "size of a message's data", size(&c.MaxData, 1, 16<<20)},
+		{limits, "max-users", "10000", "", "users in one multicast", number(&c.MaxUsers, 1, 1_000_000)},
+		{limits, "max-connections", "0", "", "clients connected at once; 0 is as many as the limit of open files allows", number(&c.MaxConnections, 0, 4<<20)},
+		{limits, "max-connections-per-ip", "0", "", "clients connected at once from one address; 0 is no limit, the only choice behind a proxy", number(&c.MaxConnectionsPerIP, 0, 4<<20)},
+		{limits, "upgrade-rate", "0", "", "new connections a second, beyond which clients are asked to come back later; 0 is no limit", number(&c.UpgradeRate, 0, 1_000_000)},
+		{limits, "max-backlog", "64KiB", "", "what may wait for one slow client before it is cut off; it catches up from history", size(&c.MaxBacklog, 1<<10, 64<<20)},
+		{limits, "ping-interval", "30s", "", "silence after which a client is pinged, and after as much again cut off", duration(&c.PingInterval, "1s", "1h")},
+		{limits, "handshake-timeout", "10s", "", "time in which a client's request must be complete", duration(&c.HandshakeTimeout, "100ms", "1m")},
+
+		{process, "node", "", "", "this node's name; empty is the host name and something random", nodeText(&c.Node)},
+		{process, "drain-timeout", "20s", "", "how long calls and connections may take to end after SIGTERM", duration(&c.DrainTimeout, "0s", "1h")},
+		{process, "ready-file", "", "", "file to write the bound addresses to, as JSON, when serving", path(&c.ReadyFile)},
+		{process, "log-level", "info", "", "the least level that is logged", level(&c.LogLevel)},
+		{process, "log-format", "text", "", "how the log is written", word(&c.LogFormat, "text", "json")},
+	}
+}
+
+// envName returns the variable that sets the setting called name.
+func envName(name string) string {
+	return "PUSHD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
