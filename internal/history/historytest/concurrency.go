@@ -13,6 +13,7 @@ func concurrencyPromises() []promise {
 		{name: "EveryAppendIsInHistoryOnce", check: everyAppendIsInHistory},
 		{name: "NoGapBetweenAttachAndFollow", check: noGap},
 		{name: "NoIDAppearsBehindAReader", check: noIDBehindAReader},
+		{name: "APageIsOfOneMoment", check: pageIsOfOneMoment},
 		{name: "BackwardPagesSeeNoHole", check: backwardSeesNoHole},
 		{name: "AcksEndAtTheLatest", check: concurrentAcks},
 	}
@@ -157,6 +158,26 @@ func split(messages []history.Message) (inbox, broadcasts []history.Message) {
 		}
 	}
 	return inbox, broadcasts
+}
+
+// pageIsOfOneMoment reads whole histories while messages arrive: what a page
+// says besides its messages must be of the same moment.
+func pageIsOfOneMoment(r *rig) {
+	t := startTraffic(r, 3, 100)
+	for t.running() {
+		for _, user := range crowd {
+			p := r.forward(user, history.Cursor{})
+			a := r.attach(user, history.Start{At: history.StartUnread, Limit: all})
+			r.store.Detach(user)
+			for _, p := range []history.Page{p, a.Page, r.page(user, history.Query{Limit: all})} {
+				last := cursorOf(history.Cursor{}, p.Messages...)
+				if p.HasMore || p.Unread != len(p.Messages) || p.Cursor != last {
+					r.Errorf("page of %d messages up to %+v: has more %v, %d unread, cursor %+v",
+						len(p.Messages), last, p.HasMore, p.Unread, p.Cursor)
+				}
+			}
+		}
+	}
 }
 
 // backwardSeesNoHole walks from the newest page to the oldest while messages

@@ -154,8 +154,22 @@ func forwardAfter(r *rig) {
 				}
 			}
 			r.wantMessages("page after "+c.String(), r.forward("ann", c).Messages, want...)
+			r.wantMessages("single messages after "+c.String(), r.walk("ann", c, 1), want...)
 		}
 	}
+}
+
+// walk reads user's history after c in pages of limit messages.
+func (r *rig) walk(user string, c history.Cursor, limit int) (got []history.Message) {
+	r.Helper()
+	for len(got) < 1000 { // one that walks in circles ends too
+		p := r.page(user, history.Query{Direction: history.Forward, After: c, Limit: limit})
+		got, c = append(got, p.Messages...), p.Cursor
+		if !p.HasMore {
+			break
+		}
+	}
+	return got
 }
 
 func hasMoreIsExact(r *rig) {

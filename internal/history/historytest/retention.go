@@ -27,6 +27,7 @@ func retentionPromises() []promise {
 		{name: "TruncatedTellsWhatTheCountDropped", retention: five, check: truncatedByCount},
 		{name: "TruncatedTellsWhatAgeDropped", retention: ages, check: truncatedByAge},
 		{name: "TruncatedCountsTheExpiredThatWereDropped", retention: five, check: truncatedExpired},
+		{name: "CursorCoversTheExpiredThatAPageSteppedOver", retention: five, check: cursorCoversExpired},
 		{name: "UnreadIsWhatPagesList", retention: five, check: unreadIsWhatPagesList},
 	}
 }
@@ -268,6 +269,32 @@ func truncatedExpired(r *rig) {
 	r.unicast("ann")
 	wantTruncated(r, history.Cursor{}, true)
 	wantTruncated(r, history.Cursor{Inbox: first.ID}, false)
+}
+
+// cursorCoversExpired: a reader that was led over expired messages is not told
+// that it missed them when retention drops them.
+func cursorCoversExpired(r *rig) {
+	brief := func(kind history.Kind, users ...string) {
+		r.send(history.Push{Kind: kind, Users: users, TTL: time.Second})
+	}
+	first := r.unicast("ann")
+	brief(history.Unicast, "ann")
+	brief(history.Broadcast)
+	next := r.unicast("ann")
+	r.clock.Advance(time.Minute)
+	forward := r.page("ann", history.Query{Direction: history.Forward, Limit: 1})
+	r.wantMessages("forward page", forward.Messages, first)
+	backward := r.page("ann", history.Query{Direction: history.Backward, Before: next.ID, Limit: 1})
+	r.wantMessages("backward page", backward.Messages, first)
+	for range 3 { // the inbox shows five: now the first two are dropped
+		r.unicast("ann")
+		r.broadcast()
+	}
+	r.unicast("ann")
+	for _, c := range []history.Cursor{forward.Cursor, backward.Cursor} {
+		wantTruncated(r, c, false)
+	}
+	wantTruncated(r, cursorOf(history.Cursor{}, first), true)
 }
 
 func unreadIsWhatPagesList(r *rig) {
