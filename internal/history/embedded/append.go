@@ -78,17 +78,17 @@ func (s *Store) recycle(r *request) {
 // may be found stored after the store is opened again (the write failed, or
 // only its confirmation did); a retry with the same Key is safe.
 func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return history.Receipt{}, err
 	}
+	defer s.life.RUnlock()
 	if err := p.Check(); err != nil {
 		return history.Receipt{}, err
 	}
 	r := s.newRequest(opAppend)
 	r.kind, r.data, r.ttl, r.key = p.Kind, p.Data, p.TTL, p.Key
 	r.targets = appendTargets(r.targets, p.Users)
-	err := s.submit(ctx, r)
-	if err != nil {
+	if err := s.submit(ctx, r); err != nil {
 		return history.Receipt{}, err
 	}
 	receipt, err := r.receipt, r.err
@@ -113,7 +113,7 @@ func appendTargets(dst []target, users []string) []target {
 
 // Ack implements history.Store.
 func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
-	if err := s.read(ctx, user); err != nil {
+	if err := s.enterFor(ctx, user); err != nil {
 		return 0, err
 	}
 	defer s.life.RUnlock()
@@ -134,9 +134,6 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 // submit hands r to the committer and waits for the answer. After an error r
 // is no longer the caller's.
 func (s *Store) submit(ctx context.Context, r *request) error {
-	if s.closed.Load() {
-		return history.ErrClosed
-	}
 	if err := s.fault.err(); err != nil {
 		return err
 	}
@@ -144,8 +141,6 @@ func (s *Store) submit(ctx context.Context, r *request) error {
 	case s.queue <- r:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.closing:
-		return history.ErrClosed
 	}
 	select {
 	case <-r.done:
@@ -156,19 +151,6 @@ func (s *Store) submit(ctx context.Context, r *request) error {
 			return nil
 		}
 		return ctx.Err()
-	case <-s.stopped:
-		return s.lastAnswer(r)
-	}
-}
-
-// lastAnswer returns nil if the committer answered r before it ended. If not,
-// r came into the queue after the committer had looked for the last time.
-func (s *Store) lastAnswer(r *request) error {
-	select {
-	case <-r.done:
-		return nil
-	default:
-		return history.ErrClosed
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 // Attach implements history.Store.
 func (s *Store) Attach(ctx context.Context, user string, start history.Start) (history.Attachment, error) {
-	if err := s.read(ctx, user); err != nil {
+	if err := s.enterFor(ctx, user); err != nil {
 		return history.Attachment{}, err
 	}
 	defer s.life.RUnlock()

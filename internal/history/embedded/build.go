@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -74,7 +73,7 @@ func (c *committer) appendEntries(r *request, id history.ID) {
 		t := &r.targets[i]
 		m := t.member
 		t.prev = m.last.id
-		m.changed = true
+		c.members.change(m)
 		m.last = place{id: id, seq: m.last.seq + 1}
 		if m.oldest == 0 {
 			m.oldest = id
@@ -84,49 +83,6 @@ func (c *committer) appendEntries(r *request, id history.ID) {
 		}
 		e.seq = m.last.seq
 		setEntry(c.batch, t.user, &e)
-	}
-}
-
-// member returns user's state in the group, reading it if need be.
-func (c *committer) member(user string) (*member, error) {
-	if m, ok := c.members[user]; ok {
-		return m, nil
-	}
-	known, err := readMeta(c.db, user)
-	if err != nil {
-		return nil, err
-	}
-	m := c.newMember()
-	*m = member{meta: known}
-	c.members[user] = m // before trim: what that deletes is to be written down
-	if err := c.trim(user, m); err != nil {
-		return nil, fmt.Errorf("trimming an inbox: %w", err)
-	}
-	return m, nil
-}
-
-func (c *committer) newMember() *member {
-	if n := len(c.spare); n > 0 {
-		m := c.spare[n-1]
-		c.spare = c.spare[:n-1]
-		return m
-	}
-	return new(member)
-}
-
-// writeMembers puts the metas that the group changed into the batch: once each,
-// however many of its requests did.
-func (c *committer) writeMembers() {
-	var buf [metaMax]byte
-	for user, m := range c.members {
-		if !m.changed {
-			continue
-		}
-		value := m.append(buf[:0])
-		op := c.batch.SetDeferred(metaKeySize(user), len(value))
-		appendMetaKey(op.Key[:0], user)
-		copy(op.Value, value)
-		_ = op.Finish()
 	}
 }
 
@@ -147,10 +103,9 @@ func setBody(b *pebble.Batch, tag byte, id history.ID, value []byte) {
 	_ = op.Finish()
 }
 
-// ack moves the read mark of r's user.
+// ack moves the read mark of r's user, at most to the heads.
 func (c *committer) ack(r *request) error {
-	user := r.targets[0].user
-	m, err := c.member(user)
+	m, err := c.member(r.targets[0].user)
 	if err != nil {
 		return err
 	}
@@ -159,39 +114,7 @@ func (c *committer) ack(r *request) error {
 	if err != nil {
 		return err
 	}
-	if to.Broadcast > m.markBroadcast {
-		m.markBroadcast, m.changed = to.Broadcast, true
-	}
-	if to.Inbox <= m.mark.id {
-		return nil
-	}
-	seq, err := c.position(user, m, to.Inbox)
-	if err != nil {
-		return fmt.Errorf("looking up a read mark: %w", err)
-	}
-	m.mark, m.changed = place{id: to.Inbox, seq: seq}, true
-	return nil
-}
-
-// position returns the position of the last entry at or before id, which lies
-// at or before m.last.
-func (c *committer) position(user string, m *member, id history.ID) (uint64, error) {
-	switch {
-	case id == m.last.id:
-		return m.last.seq, nil
-	case id <= m.trimmed.id:
-		return m.trimmed.seq, nil
-	}
-	it, err := newInboxIter(c.db, user, m.trimmed.id+1, id)
-	if err != nil {
-		return 0, err
-	}
-	defer it.Close()
-	if !it.Last() {
-		return m.trimmed.seq, it.Error()
-	}
-	e, err := parseEntry(it.Key(), it.Value())
-	return e.seq, err
+	return c.moveMark(m, to)
 }
 
 // newInboxIter iterates over user's entries from first to last, both included.

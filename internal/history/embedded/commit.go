@@ -26,21 +26,14 @@ type committer struct {
 	buckets []history.ID
 	batch   *pebble.Batch
 	group   []*request
-	members map[string]*member // users that the group touches
-	spare   []*member
+	groups  uint64                // so far
 	keys    map[string]history.ID // idempotency keys that the group stores
-	now     time.Time             // of the group
-	credit  int                   // bytes until the next look at Pebble's debts
+	members members
+	now     time.Time // of the group
+	credit  int       // bytes until the next look at Pebble's debts
 	// panicked: Pebble panicked, which it does with locks held.
 	panicked bool
 	out      publisher
-}
-
-// member is a user's meta while the group is built: later requests of the
-// group see what earlier ones did.
-type member struct {
-	meta
-	changed bool
 }
 
 // groupBytes ends a group: more would make its first caller wait for little
@@ -49,7 +42,6 @@ const groupBytes = 1 << 20
 
 func (c *committer) init(s *Store) {
 	c.Store = s
-	c.members = map[string]*member{}
 	c.keys = map[string]history.ID{}
 }
 
@@ -123,7 +115,8 @@ func (c *committer) commitGroup() {
 		c.answer(r)
 		c.group[i] = nil
 	}
-	c.reset()
+	clear(c.keys)
+	c.batch = nil
 }
 
 // storeGroup writes the group as one batch. After an error c.heads are ahead of
@@ -132,6 +125,7 @@ func (c *committer) storeGroup() error {
 	if err := c.fault.err(); err != nil {
 		return err
 	}
+	c.groups++
 	c.now = c.conf.Now()
 	c.batch = c.db.NewBatch()
 	// Appends last. The others are concurrent with them, so that the order is
@@ -160,16 +154,6 @@ func (c *committer) do(r *request) error {
 	default:
 		return c.append(r)
 	}
-}
-
-// reset forgets the group.
-func (c *committer) reset() {
-	for _, m := range c.members {
-		c.spare = append(c.spare, m)
-	}
-	clear(c.members)
-	clear(c.keys)
-	c.batch = nil
 }
 
 // apply commits b and closes it.

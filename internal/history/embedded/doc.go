@@ -34,8 +34,8 @@
 //
 // # Goroutines
 //
-//   - the committer: started by Open, ends when Close has closed `closing` and
-//     the queue is empty.
+//   - the committer: started by Open, ends with Close when no call runs any
+//     more and the queue is empty.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
 //   - Pebble's own (log writer, flushes, compactions): end with its Close.
 //
@@ -48,6 +48,7 @@
 //	append.go       requests: Append and Ack until the committer has them
 //	commit.go       the committer: groups, batches, what Open loads
 //	build.go        what a request puts into a batch
+//	members.go      the metas that the committer has at hand
 //	idempotency.go  keys that make retries harmless
 //	publish.go      becoming visible; Follow
 //	presence.go     who is attached

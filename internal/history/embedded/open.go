@@ -121,7 +121,7 @@ type Store struct {
 	fault   *fault
 	metrics *metrics
 	queue   chan *request
-	closing chan struct{} // closed by Close: the committer empties queue and ends
+	closing chan struct{} // closed by Close, after the last call: the committer ends
 	stopped chan struct{} // closed by the committer when it has ended
 	helpers sync.WaitGroup
 
@@ -129,7 +129,7 @@ type Store struct {
 	dirty  atomic.Bool
 	closed atomic.Bool
 
-	// life is held for reading by each call that reads db: Close waits for them.
+	// life is held for reading by each running call: Close waits for them.
 	life sync.RWMutex
 
 	// mu makes becoming visible one step. Who holds it sees heads and presence
@@ -250,14 +250,13 @@ func options(c Config, f *fault) *pebble.Options {
 		Logger:             pebbleLog{log: c.Log, fault: f},
 		EventListener:      listener(c.Log, f),
 		FormatMajorVersion: pebble.FormatNewest,
-		CacheSize:          c.CacheBytes,
+		CacheSize:          c.CacheBytes + 2*memTableSize, // takes the memtables from it
 		MemTableSize:       memTableSize,
 		// The committer waits by itself while these many memtables or levels
 		// are unflushed (see waitForRoom). Pebble's own stall, which nothing wakes
 		// when a flush fails for good, is never reached.
 		MemTableStopWritesThreshold: 4 * maxMemTables,
 		L0StopWritesThreshold:       4 * maxLevel0,
-		L0CompactionThreshold:       2,
 		// Sockets need the file descriptors more.
 		MaxOpenFiles:    500,
 		WALBytesPerSync: 512 << 10,
@@ -322,16 +321,15 @@ func (s *Store) Ready() error {
 // Close implements history.Store. On a store that has become read-only it
 // returns why: what was appended last may not be on disk.
 func (s *Store) Close() error {
-	if !s.closed.CompareAndSwap(false, true) {
-		<-s.stopped
+	if s.closed.Swap(true) {
 		return nil
 	}
+	s.metrics.unregister()
+	s.life.Lock() // no call runs any more, nor will
+	defer s.life.Unlock()
 	close(s.closing)
 	<-s.stopped
 	s.helpers.Wait()
-	s.life.Lock()
-	defer s.life.Unlock()
-	s.metrics.unregister()
 	close(s.fault.released)
 	if err := errors.Join(s.closeDB(), s.fault.err()); err != nil {
 		return fmt.Errorf("closing history in %s: %w", s.conf.Dir, err)
@@ -350,22 +348,31 @@ func (s *Store) closeDB() error {
 	return errors.Join(err, s.lock.Close())
 }
 
-// read begins a call that reads db; the caller calls s.life.RUnlock when done
-// unless there was an error.
-func (s *Store) read(ctx context.Context, user string) error {
+// enter begins a call; unless there was an error the caller ends it with
+// s.life.RUnlock.
+func (s *Store) enter(ctx context.Context) error {
 	if s.closed.Load() {
 		return history.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := history.CheckUser(user); err != nil {
-		return err
-	}
 	s.life.RLock()
 	if s.closed.Load() {
 		s.life.RUnlock()
 		return history.ErrClosed
+	}
+	return nil
+}
+
+// enterFor is enter for a call about user.
+func (s *Store) enterFor(ctx context.Context, user string) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	if err := history.CheckUser(user); err != nil {
+		s.life.RUnlock()
+		return err
 	}
 	return nil
 }

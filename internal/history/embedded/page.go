@@ -13,7 +13,7 @@ import (
 
 // Page implements history.Store.
 func (s *Store) Page(ctx context.Context, user string, q history.Query) (history.Page, error) {
-	if err := s.read(ctx, user); err != nil {
+	if err := s.enterFor(ctx, user); err != nil {
 		return history.Page{}, err
 	}
 	defer s.life.RUnlock()

@@ -31,7 +31,7 @@ func spared(now time.Time, age time.Duration) history.ID {
 
 // trim deletes entries that were hidden already before the group: readers of
 // the state before it must not miss any.
-func (c *committer) trim(user string, m *member) error {
+func (c *committer) trim(m *member) error {
 	if m.last.seq == 0 {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (c *committer) trim(user string, m *member) error {
 	if hidden < m.trimmed.seq+trimChunk && !aged {
 		return nil
 	}
-	it, err := newInboxIter(c.db, user, m.trimmed.id+1, m.last.id)
+	it, err := newInboxIter(c.db, m.user, m.trimmed.id+1, m.last.id)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (c *committer) trim(user string, m *member) error {
 			return err
 		}
 		m.trimmed, m.oldest = place{id: e.id, seq: e.seq}, e.id+1
-		m.changed = true
+		c.members.change(m)
 		ok = it.Next()
 	}
 	if it.Error() == nil {
