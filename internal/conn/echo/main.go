@@ -1,0 +1,36 @@
+// Command echo is a WebSocket server that sends every message back. It stands
+// on the same reactor as pushd and is what conformance suites are pointed at.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"log/slog"
+
+	"pushd/internal/conn/echo/handler"
+	"pushd/internal/conn/reactor"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:9001", "address to serve on")
+	path := flag.String("path", "/", "path to serve at")
+	most := flag.Int("max-message", 16<<20, "the longest message, in bytes")
+	flag.Parse()
+	r, err := reactor.New(reactor.Config{
+		Listen:              *listen,
+		Path:                *path,
+		Handler:             handler.New,
+		MaxMessage:          *most,
+		MaxFragments:        1 << 16,
+		MessageRate:         -1,
+		ClientBacklogBytes:  4 * *most,
+		ClientBacklogFrames: 1 << 16,
+		Log:                 slog.Default(),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("echo at ws://%s%s\n", r.Addr(), *path)
+	r.Run()
+}

@@ -1,0 +1,163 @@
+package reactor
+
+import "pushd/internal/conn/proto"
+
+// Close ends an open connection: a Close frame with code and text follows what
+// waits in its backlog, then the client has Config.CloseTimeout to answer. Of
+// a client closed for being Slow the backlog is dropped.
+func (l *Loop) Close(h Handle, why Reason, code uint16, text string) {
+	if s := l.lookup(h); s != nil && s.state == open {
+		l.begin(h, s, why, code, text)
+	}
+}
+
+// begin begins the closing handshake, or ends at once what is not open.
+func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
+	if s.state != open {
+		l.drop(h, s, why)
+		return
+	}
+	l.count.Closes[why]++
+	l.become(s, closing)
+	s.flags &^= notify
+	if s.queue != 0 && (why == Slow || why == Shed) {
+		l.backlog.cut(s.queue)
+	}
+	f := l.NewFrame(128)
+	f.B = proto.AppendCloseFrame(f.B, code, text)
+	l.send(h, s, f)
+	l.Drop(f)
+	l.lingers.add(h, l.clock)
+	l.tellClosed(h)
+}
+
+func (l *Loop) tellClosed(h Handle) {
+	defer l.Recovered(0)
+	l.handler.Closed(h)
+}
+
+// closed handles a client's Close frame: either it answers ours and all is
+// said, or we answer it with its own code.
+func (l *Loop) closed(h Handle, s *slot, ev proto.Event) {
+	if s.state == open {
+		l.begin(h, s, ByClient, ev.Code, "")
+	}
+	if s = l.lookup(h); s != nil {
+		l.deafen(h, s)
+	}
+}
+
+// deafen stops listening: what still comes is thrown away, and the end of our
+// stream follows the backlog. Closing at once instead could reset the
+// connection before the client has read our Close frame.
+func (l *Loop) deafen(h Handle, s *slot) {
+	s.flags |= deaf
+	l.dropInput(s)
+	if !s.has(inBatch) && s.queue == 0 {
+		l.settled(h, s)
+	}
+}
+
+// settled is called when all that was sent to a connection was taken by the
+// kernel.
+func (l *Loop) settled(h Handle, s *slot) {
+	switch {
+	case s.state == open && s.has(notify):
+		s.flags &^= notify
+		l.tellDrained(h)
+	case s.state == closing && s.has(deaf) && !s.has(ended):
+		s.flags |= ended
+		if err := l.net.CloseWrite(int(h.Socket())); err != nil {
+			l.drop(h, s, Lost)
+		}
+	}
+}
+
+func (l *Loop) tellDrained(h Handle) {
+	defer l.Recovered(h)
+	l.handler.Drained(h)
+}
+
+// NotifyDrained asks for one call of Handler.Drained, when all that was sent
+// so far was taken by the kernel.
+func (l *Loop) NotifyDrained(h Handle) {
+	if s := l.lookup(h); s != nil && s.state == open {
+		s.flags |= notify
+		if !s.has(inBatch) && s.queue == 0 {
+			l.settled(h, s)
+		}
+	}
+}
+
+// drop lets go of a connection without a word to the client. Its socket is
+// closed at the turn's end.
+func (l *Loop) drop(h Handle, s *slot, why Reason) {
+	was := s.state
+	if s.queue != 0 {
+		l.backlog.close(s.queue)
+		l.count.Backlogged--
+		s.queue = 0
+	}
+	l.dropInput(s)
+	l.delist(s, dead)
+	l.dead = append(l.dead, h.Socket())
+	switch was {
+	case head, pending:
+		l.count.Handshakes[outcomeOf(0)]++
+	case open:
+		l.count.Closes[why]++
+	}
+	if was == pending || was == open {
+		l.tellClosed(h)
+	}
+}
+
+const goingAway = "the server is going away"
+
+// drainAll closes every connection because the server shuts down. Those whose
+// request is with the handler are closed by Open.
+func (l *Loop) drainAll() {
+	l.drainSeen = true
+	for i := len(l.conns) - 1; i >= 0; i-- {
+		if i >= len(l.conns) {
+			continue // several went at once
+		}
+		s := l.slots.At(l.conns[i])
+		h := l.handle(l.conns[i])
+		switch s.state {
+		case head:
+			l.Refuse(h, proto.ErrBusy)
+		case open:
+			l.begin(h, s, Drained, proto.CloseGoingAway, goingAway)
+		}
+	}
+}
+
+// finished reports whether the loop's work is done.
+func (l *Loop) finished() bool {
+	return l.force.Load() || l.draining.Load() && l.drainSeen && len(l.conns) == 0 && l.sockets.Empty()
+}
+
+// discard ends a connection that nobody takes in any more.
+func (l *Loop) discard(a *arrival) {
+	h, s := l.enlist(a.socket, closing)
+	if !a.moved {
+		s.fresh(a.ip, l.clock)
+	}
+	l.drop(h, s, Drained)
+}
+
+// end lets go of everything.
+func (l *Loop) end() {
+	for _, a := range l.sockets.Close() {
+		l.discard(&a)
+	}
+	for len(l.conns) > 0 {
+		socket := l.conns[len(l.conns)-1]
+		l.drop(l.handle(socket), l.slots.At(socket), Drained)
+	}
+	l.flush()
+	l.reap()
+	l.publish()
+	l.handler.Stop()
+}

@@ -1,0 +1,177 @@
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"time"
+
+	"pushd/internal/conn/netpoll"
+	"pushd/internal/conn/proto"
+)
+
+// Config says how connections are served. Of all fields but Listen and Handler
+// the zero value takes the default.
+type Config struct {
+	// Listen is the address to bind, "host:port"; port 0 takes a free one.
+	Listen string
+	// Path is where WebSockets are served. Default "/".
+	Path string
+	// Handler makes the handler of one loop. It is called in New.
+	Handler func(*Loop) Handler
+	// Loops is how many loops share the connections. Default: one a CPU.
+	Loops int
+
+	// MaxConnections bounds the connections of the process, those in the
+	// handshake and those closing included; more are answered 503. Default:
+	// the limit on open files less a reserve of an eighth of it (at most
+	// 1,024) for everything else; and at most 4,194,304.
+	MaxConnections int
+	// MaxPerIP bounds the connections from one address; more are answered 503.
+	// Default 0: no bound. Not for use behind a proxy, whose address all
+	// clients share.
+	MaxPerIP int
+	// UpgradeRate bounds the connections accepted a second; more are answered
+	// 503 with a random delay, so that a storm of reconnects spreads out.
+	// Default 0: no bound.
+	UpgradeRate float64
+	// UpgradeBurst is how many may come at once. Default: UpgradeRate.
+	UpgradeBurst int
+
+	// HandshakeTimeout bounds the time from accept to the complete request.
+	// Default 10 s.
+	HandshakeTimeout time.Duration
+	// MaxHeads bounds the requests that are kept while incomplete, 8 KiB each
+	// at most. When there are more, the oldest is answered 503. Default 1,024.
+	MaxHeads int
+	// CloseTimeout bounds the closing handshake. Default 2 s.
+	CloseTimeout time.Duration
+	// PingInterval is how long a client may be silent before it is sent a
+	// ping; after twice as long it is closed. Default 30 s.
+	PingInterval time.Duration
+
+	// MaxMessage is the most bytes in a client's message. Default 64 KiB.
+	MaxMessage int
+	// MaxFragments is the most frames in a client's message. Default 64.
+	MaxFragments int
+	// MessageRate is how many messages and pings a client may send a second.
+	// Default 50; negative means no bound.
+	MessageRate float64
+	// MessageBurst is how many may come at once. Default: 2 × MessageRate.
+	MessageBurst int
+	// MaxInputBytes bounds what is kept of incomplete messages, all clients
+	// together. Who needs more is closed. Default 64 MiB.
+	MaxInputBytes int
+
+	// ClientBacklogBytes and ClientBacklogFrames bound what waits for one
+	// client that reads more slowly than messages come. Past either it is
+	// closed. Defaults 64 KiB and 256 frames. A single frame may be longer.
+	ClientBacklogBytes, ClientBacklogFrames int
+	// MaxBacklogBytes bounds what waits for all clients together, a frame
+	// counted once for each; past it the clients with the largest backlogs
+	// are closed. Default 256 MiB.
+	MaxBacklogBytes int
+
+	// Socket are the options of the sockets. Default: see [DefaultSocket].
+	Socket *netpoll.Options
+
+	// Log; nil discards.
+	Log *slog.Logger
+}
+
+// DefaultSocket keeps little in the kernel for a client that does not read: 70
+// KB instead of 4 MB. A dead peer is found by the kernel within a minute.
+func DefaultSocket() *netpoll.Options {
+	return &netpoll.Options{
+		SendBuffer:   32 << 10,
+		RecvBuffer:   16 << 10,
+		NotSentLowat: 16 << 10,
+		KeepAlive:    time.Minute,
+		UserTimeout:  time.Minute,
+		DeferAccept:  10 * time.Second,
+	}
+}
+
+// maxHead is the most bytes in a request's head.
+const maxHead = 8 << 10
+
+// withDefaults returns c complete, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	or(&c.Path, "/")
+	or(&c.Loops, runtime.GOMAXPROCS(0))
+	or(&c.MaxConnections, defaultConnections())
+	or(&c.UpgradeBurst, int(c.UpgradeRate)+1)
+	or(&c.HandshakeTimeout, 10*time.Second)
+	or(&c.MaxHeads, 1024)
+	or(&c.CloseTimeout, 2*time.Second)
+	or(&c.PingInterval, 30*time.Second)
+	or(&c.MaxMessage, 64<<10)
+	or(&c.MaxFragments, 64)
+	or(&c.MessageRate, 50)
+	or(&c.MessageBurst, int(2*c.MessageRate))
+	or(&c.MaxInputBytes, 64<<20)
+	or(&c.ClientBacklogBytes, 64<<10)
+	or(&c.ClientBacklogFrames, 256)
+	or(&c.MaxBacklogBytes, 256<<20)
+	if c.Socket == nil {
+		c.Socket = DefaultSocket()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
+	if c.Handler == nil {
+		return errors.New("Handler is missing")
+	}
+	for _, v := range []struct {
+		name     string
+		value    int
+		min, max int
+	}{
+		{"Loops", c.Loops, 1, 1 << 10},
+		{"MaxConnections", c.MaxConnections, 1, maxConnections},
+		{"MaxPerIP", c.MaxPerIP, 0, maxConnections},
+		{"MaxHeads", c.MaxHeads, 1, maxConnections},
+		{"MaxMessage", c.MaxMessage, 1, 1 << 30},
+		{"MaxFragments", c.MaxFragments, 1, 1 << 16},
+		{"MaxInputBytes", c.MaxInputBytes, 1, math.MaxInt},
+		{"ClientBacklogBytes", c.ClientBacklogBytes, 1, 1 << 30},
+		{"ClientBacklogFrames", c.ClientBacklogFrames, 1, 1 << 30},
+		{"MaxBacklogBytes", c.MaxBacklogBytes, 1, math.MaxInt},
+		{"HandshakeTimeout in ms", int(c.HandshakeTimeout.Milliseconds()), 1, maxMillis},
+		{"CloseTimeout in ms", int(c.CloseTimeout.Milliseconds()), 1, maxMillis},
+		{"PingInterval in ms", int(c.PingInterval.Milliseconds()), 8, maxMillis},
+	} {
+		if v.value < v.min || v.value > v.max {
+			return fmt.Errorf("%s must be between %d and %d, not %d", v.name, v.min, v.max, v.value)
+		}
+	}
+	return nil
+}
+
+const (
+	maxConnections = 4 << 20
+	// maxMillis keeps twice any interval within half the 32 bits of a loop's
+	// clock, so that differences can be compared as signed numbers.
+	maxMillis = 1 << 29
+)
+
+func (c *Config) limits() proto.Limits {
+	return proto.Limits{MaxMessage: c.MaxMessage, MaxFragments: c.MaxFragments}
+}
+
+// or sets *v to def if it is zero.
+func or[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// reserve is how many of limit open files are left to others.
+func reserve(limit int) int { return min(limit/8, 1024) }

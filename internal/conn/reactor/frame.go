@@ -1,0 +1,52 @@
+package reactor
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Frame is bytes on their way out, shared by everybody who is sent them. Who
+// makes it fills in B and holds the one reference; B does not change once the
+// frame was sent.
+type Frame struct {
+	B    []byte
+	refs atomic.Int32
+	home *sync.Pool // nil: too big to be kept
+}
+
+// Retain adds n references.
+func (f *Frame) Retain(n int) { f.refs.Add(int32(n)) }
+
+// Release gives one reference back. After the last one the frame is reused.
+func (f *Frame) Release() {
+	if f.refs.Add(-1) == 0 && f.home != nil {
+		f.home.Put(f)
+	}
+}
+
+// Frames makes frames and takes them back, by size: a short frame that waits
+// in a backlog must not pin a long buffer.
+type Frames struct {
+	pools [len(frameSizes)]sync.Pool
+}
+
+var frameSizes = [...]int{512, 4 << 10, 32 << 10, 160 << 10}
+
+// Get returns an empty frame with room for n bytes and one reference.
+func (p *Frames) Get(n int) *Frame {
+	for i, size := range frameSizes {
+		if n > size {
+			continue
+		}
+		f, ok := p.pools[i].Get().(*Frame)
+		if !ok {
+			f = &Frame{B: make([]byte, 0, size), home: &p.pools[i]}
+		}
+		f.B = f.B[:0]
+		f.refs.Store(1)
+		return f
+	}
+	f := &Frame{B: make([]byte, 0, n)}
+	f.refs.Store(1)
+	return f
+}

@@ -1,0 +1,184 @@
+package reactor
+
+import (
+	"pushd/internal/conn/netpoll"
+	"pushd/internal/conn/proto"
+)
+
+// read takes in what the socket has. After a hang-up it goes on to the end of
+// the stream; otherwise a read that did not fill the buffer was the last.
+func (l *Loop) read(h Handle, s *slot, hup bool) {
+	if s.state == pending {
+		s.flags |= unread
+		if hup {
+			l.drop(h, s, Lost)
+		}
+		return
+	}
+	for range readBudget {
+		n, err := l.net.Recv(int(h.Socket()), l.buf)
+		switch {
+		case err == netpoll.EAGAIN:
+			return
+		case err != nil || n == 0:
+			l.drop(h, s, Lost)
+			return
+		}
+		s.seen = l.clock
+		s.flags &^= pinged
+		l.received(h, s, l.buf[:n])
+		if l.lookup(h) == nil || s.state == pending {
+			return
+		}
+		if n < len(l.buf) && !hup {
+			return
+		}
+	}
+	s.flags |= unread
+	l.again = append(l.again, h)
+}
+
+// readAgain goes on with connections whose turn was over before their input.
+func (l *Loop) readAgain() {
+	n := len(l.again)
+	for _, h := range l.again[:n] {
+		l.resume(h)
+	}
+	l.again = l.again[:copy(l.again, l.again[n:])]
+}
+
+func (l *Loop) resume(h Handle) {
+	s := l.lookup(h)
+	if s == nil || !s.has(unread) || s.state == pending {
+		return
+	}
+	defer l.Recovered(h)
+	s.flags &^= unread
+	if s.state == open && s.input != 0 {
+		l.decode(h, s, nil)
+	}
+	if l.lookup(h) != nil {
+		// Whether there was a hang-up is forgotten; to the end is always right.
+		l.read(h, s, true)
+	}
+}
+
+func (l *Loop) received(h Handle, s *slot, p []byte) {
+	switch {
+	case s.state == head:
+		l.readHead(h, s, p)
+	case !s.has(deaf):
+		l.decode(h, s, p)
+	}
+}
+
+// decode takes the frames in p, after what is kept of an incomplete one.
+func (l *Loop) decode(h Handle, s *slot, p []byte) {
+	if s.input != 0 && len(p) > 0 {
+		ref, ok := l.inputs.add(s.input, p)
+		if !ok {
+			l.begin(h, s, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+			return
+		}
+		s.input = ref
+	}
+	if s.input != 0 {
+		p = l.inputs.get(s.input)
+	}
+	off := s.frames.Assembled()
+	for {
+		ev, next, err := s.frames.Next(p, off, l.limits)
+		switch {
+		case err != nil:
+			l.fail(h, s, err)
+			return
+		case ev.Op == proto.None:
+			l.keepFrame(h, s, p, next)
+			return
+		}
+		off = next
+		l.frame(h, s, ev)
+		if l.lookup(h) == nil || s.has(deaf) {
+			return
+		}
+	}
+}
+
+// keepFrame keeps what a later decode needs of p.
+func (l *Loop) keepFrame(h Handle, s *slot, p []byte, off int) {
+	assembled, raw := s.frames.Keep(p, off)
+	switch n := len(assembled) + len(raw); {
+	case n == 0:
+		l.dropInput(s)
+	case s.input != 0:
+		l.inputs.set(s.input, p[:len(assembled)+copy(p[len(assembled):], raw)])
+	default:
+		p = p[:len(assembled)+copy(p[len(assembled):], raw)]
+		ref, ok := l.inputs.add(0, p)
+		if !ok {
+			l.begin(h, s, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+			return
+		}
+		s.input = ref
+	}
+}
+
+func (l *Loop) dropInput(s *slot) {
+	if s.input != 0 {
+		l.inputs.free(s.input)
+		s.input = 0
+	}
+}
+
+// frame handles one event of a client that is open, or that has been sent a
+// Close frame and has not answered yet.
+func (l *Loop) frame(h Handle, s *slot, ev proto.Event) {
+	if ev.Op == proto.Close {
+		l.closed(h, s, ev)
+		return
+	}
+	if s.state != open {
+		return
+	}
+	l.count.Messages++
+	if !l.allow(s) {
+		l.begin(h, s, TooMany, proto.CloseTooManyMessages, "too many messages")
+		return
+	}
+	switch ev.Op {
+	case proto.Text, proto.Binary:
+		l.handler.Message(h, ev.Op, ev.Payload)
+	case proto.Ping:
+		f := l.NewFrame(2 + len(ev.Payload))
+		f.B = proto.AppendPongFrame(f.B, ev.Payload)
+		l.send(h, s, f)
+		l.Drop(f)
+	}
+}
+
+// allow spends from the connection's share of messages: spent is the time up
+// to which it has used its rate, which may lie ahead by the burst.
+func (l *Loop) allow(s *slot) bool {
+	if l.price == 0 {
+		return true
+	}
+	now := l.now.Sub(l.reactor.began).Nanoseconds()
+	s.spent = max(s.spent, now)
+	if s.spent+l.price > now+l.credit {
+		return false
+	}
+	s.spent += l.price
+	return true
+}
+
+// fail closes the connection of a client that broke the rules.
+func (l *Loop) fail(h Handle, s *slot, err *proto.CloseError) {
+	why := Protocol
+	if err.Code == proto.CloseTooBig {
+		why = TooBig
+	}
+	l.begin(h, s, why, err.Code, err.Reason)
+	if s = l.lookup(h); s != nil {
+		l.deafen(h, s) // its frames can no longer be told apart
+	}
+}

@@ -1,0 +1,179 @@
+package reactor
+
+import (
+	"pushd/internal/conn/netpoll"
+	"pushd/internal/conn/proto"
+)
+
+// NewFrame returns an empty frame with room for n bytes. Any goroutine.
+func (l *Loop) NewFrame(n int) *Frame { return l.reactor.frames.Get(n) }
+
+// Send sends f to an open connection; to others it does nothing. The frame
+// must stay until the batch is flushed: give the reference back with Drop.
+func (l *Loop) Send(h Handle, f *Frame) {
+	if s := l.lookup(h); s != nil && s.state == open {
+		l.send(h, s, f)
+	}
+}
+
+// Drop gives back a reference when the present batch is on its way.
+func (l *Loop) Drop(f *Frame) { l.dropped = append(l.dropped, f) }
+
+// send puts f into the batch, or behind what waits already: a socket is in a
+// batch only once.
+func (l *Loop) send(h Handle, s *slot, f *Frame) {
+	if s.queue != 0 || s.has(inBatch) {
+		l.enqueue(h, s, f)
+		return
+	}
+	s.flags |= inBatch
+	l.batch = append(l.batch, netpoll.Send{Socket: int32(h.Socket()), Data: f.B})
+	l.inFlight = append(l.inFlight, f)
+	if len(l.batch) >= batchSize {
+		l.flush()
+	}
+}
+
+// flush sends the batch, and what comes to be sent on the way.
+func (l *Loop) flush() {
+	if l.flushing {
+		return // the one who is at it goes on until the batch is empty
+	}
+	l.flushing = true
+	defer func() { l.flushing = false }()
+	for len(l.batch) > 0 {
+		batch, frames := l.batch, l.inFlight
+		l.batch, l.inFlight = l.spare.batch[:0], l.spare.inFlight[:0]
+		l.flusher.Flush(batch)
+		for i := range batch {
+			l.settle(&batch[i], frames[i])
+		}
+		clear(batch)
+		clear(frames)
+		l.spare.batch, l.spare.inFlight = batch, frames
+	}
+	for _, f := range l.dropped {
+		f.Release()
+	}
+	clear(l.dropped)
+	l.dropped = l.dropped[:0]
+}
+
+// settle deals with what became of one entry of a batch.
+func (l *Loop) settle(e *netpoll.Send, f *Frame) {
+	socket := uint32(e.Socket)
+	s := l.slots.At(socket) // still the same connection: sockets are closed after the last flush of a turn
+	if s.state == dead {
+		return
+	}
+	h := l.handle(socket)
+	s.flags &^= inBatch
+	l.count.Bytes += uint64(e.Sent)
+	switch {
+	case e.Err == 0:
+		l.count.Frames++
+		if s.queue == 0 {
+			l.settled(h, s)
+		} else {
+			l.drain(h, s)
+		}
+	case e.Err == netpoll.EAGAIN:
+		l.postpone(h, s, f, int(e.Sent))
+	default:
+		l.drop(h, s, Lost)
+	}
+}
+
+// postpone puts what is left of f before everything else that waits.
+func (l *Loop) postpone(h Handle, s *slot, f *Frame, sent int) {
+	l.count.Deferred++
+	if s.queue == 0 {
+		s.queue = l.backlog.open(h.Socket(), l.clock)
+		l.count.Backlogged++
+	}
+	l.backlog.pushFront(s.queue, f, sent)
+	l.shed()
+}
+
+// enqueue puts f behind what waits.
+func (l *Loop) enqueue(h Handle, s *slot, f *Frame) {
+	if s.state == open && l.full(s, f) {
+		// What waits may be able to go by now.
+		if s.has(inBatch) {
+			l.flush()
+		} else {
+			l.drain(h, s)
+		}
+		switch {
+		case l.lookup(h) == nil:
+			return
+		case s.queue == 0 && !s.has(inBatch):
+			l.send(h, s, f)
+			return
+		case l.full(s, f):
+			l.begin(h, s, Slow, proto.CloseTooSlow, "messages came faster than you read")
+			return
+		}
+	}
+	if s.queue == 0 {
+		s.queue = l.backlog.open(h.Socket(), l.clock)
+		l.count.Backlogged++
+	}
+	l.count.Deferred++
+	l.backlog.push(s.queue, f)
+	l.shed()
+}
+
+// full reports whether a connection's backlog has no room for f.
+func (l *Loop) full(s *slot, f *Frame) bool {
+	if s.queue == 0 {
+		return false
+	}
+	q := &l.backlog.queues[s.queue]
+	return int(q.frames) >= l.cfg.ClientBacklogFrames || int(q.bytes)+len(f.B) > l.cfg.ClientBacklogBytes
+}
+
+// shed closes the clients with the largest backlogs while all backlogs
+// together are too large.
+func (l *Loop) shed() {
+	for l.backlog.bytes > l.cfg.MaxBacklogBytes/l.cfg.Loops {
+		socket, ok := l.backlog.largest()
+		if !ok {
+			return
+		}
+		h, s := l.handle(socket), l.slots.At(socket)
+		if s.state == open {
+			l.begin(h, s, Shed, proto.CloseTooSlow, "too much waits for slow clients")
+		} else {
+			l.drop(h, s, Shed)
+		}
+	}
+}
+
+// drain sends what waits until the kernel takes no more.
+func (l *Loop) drain(h Handle, s *slot) {
+	if s.has(inBatch) {
+		return // settle comes back here
+	}
+	for s.queue != 0 {
+		v := l.backlog.gather(s.queue, l.vector[:0])
+		n, err := l.net.Sendv(int(h.Socket()), v)
+		clear(v)
+		if err == netpoll.EAGAIN {
+			return
+		}
+		if err != nil {
+			l.drop(h, s, Lost)
+			return
+		}
+		l.count.Bytes += uint64(n)
+		l.count.Frames += uint64(l.backlog.advance(s.queue, n, l.clock))
+		if l.backlog.queues[s.queue].head == 0 {
+			l.backlog.close(s.queue)
+			l.count.Backlogged--
+			s.queue = 0
+			l.settled(h, s)
+			return
+		}
+	}
+}

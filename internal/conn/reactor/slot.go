@@ -1,0 +1,88 @@
+package reactor
+
+import (
+	"sync/atomic"
+
+	"pushd/internal/conn/proto"
+)
+
+// Handle names one connection: its socket, and the generation of the slot that
+// the socket's number indexes. When the connection ends, or moves to another
+// loop, the generation changes, and what still carries the old handle (an
+// event, a result of the store) meets nobody. The zero Handle names none.
+type Handle uint64
+
+func handleOf(socket, generation uint32) Handle {
+	return Handle(generation)<<32 | Handle(socket)
+}
+
+// Socket returns the socket's number: small, and this connection's alone for
+// as long as it lives, so that tables can be indexed by it.
+func (h Handle) Socket() uint32 { return uint32(h) }
+
+func (h Handle) generation() uint32 { return uint32(h >> 32) }
+
+// state is where a connection is in its life.
+//
+//	free ─▶ head ─▶ pending ─▶ open ─▶ closing ─▶ dead ─▶ free
+//
+// It goes from every state to dead when the socket fails, from head and
+// pending to closing when the request is refused, and from pending to free,
+// here, and to pending, there, when it moves to another loop.
+type state uint8
+
+const (
+	// free: no connection. The slot belongs to whoever is given the socket's
+	// number by the system next.
+	free state = iota
+	// head: the request's head is not complete.
+	head
+	// pending: the handler has the request and will say Open, Refuse or Move.
+	// Nothing is read.
+	pending
+	// open: a WebSocket.
+	open
+	// closing: a Close frame or a refusal has been sent, or waits in the
+	// backlog. The handler has been told.
+	closing
+	// dead: all let go of but the socket, which is closed at the turn's end.
+	dead
+)
+
+type flags uint8
+
+const (
+	registered flags = 1 << iota // with the poller
+	inBatch                      // has an entry in the batch
+	unread                       // there may be input that nobody has looked at
+	pinged                       // a ping went out since the last input
+	notify                       // the handler wants to know when all is sent
+	deaf                         // closing: input is thrown away, the end is sent after the backlog
+	ended                        // closing: the end of the stream was sent
+)
+
+// slot is all that a connection without backlog and without partial input has
+// in this package: 56 bytes. Its loop owns it; the generation alone is read
+// by others.
+type slot struct {
+	generation atomic.Uint32
+	state      state
+	flags      flags
+	frames     proto.State
+	ip         uint32 // where the acceptor counts its address; 0 is nowhere
+	place      uint32 // in the loop's list
+	queue      uint32 // in the loop's backlog; 0 is none
+	input      uint32 // in the loop's inputs; 0 is none
+	seen       uint32 // the loop's clock at the last input
+	_          uint32
+	spent      int64 // the rate limit: the time up to which messages are paid for
+}
+
+// fresh makes the slot a new connection's.
+func (s *slot) fresh(ip, now uint32) {
+	s.flags, s.frames, s.ip = 0, proto.State{}, ip
+	s.queue, s.input = 0, 0
+	s.seen, s.spent = now, 0
+}
+
+func (s *slot) has(f flags) bool { return s.flags&f != 0 }
