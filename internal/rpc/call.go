@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -91,7 +92,7 @@ func (c *call) fillQuery(m protoreflect.Message) error {
 	}
 	values, err := url.ParseQuery(c.query)
 	if err != nil {
-		return &FieldError{"query", err.Error()}
+		return &FieldError{"query", clip(err.Error())}
 	}
 	for name, vals := range values {
 		field := fieldNamed(m, name)
@@ -113,7 +114,7 @@ func queryProblem(err error) string {
 	if number, ok := errors.AsType[*strconv.NumError](err); ok {
 		return fmt.Sprintf("not a number in range: %q", clip(number.Num))
 	}
-	return err.Error()
+	return clip(err.Error())
 }
 
 // fillPath sets the fields that the path holds. The gateway did so before the
@@ -140,11 +141,12 @@ func fieldNamed(m protoreflect.Message, name string) protoreflect.FieldDescripto
 	return fields.ByJSONName(name)
 }
 
-// clip shortens what a caller sent, for an error message.
+// clip shortens what a caller sent, for an error message, and makes it UTF-8,
+// which a status must be.
 func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
+	const most = 128
+	if len(s) > most {
+		s = s[:most] + "…"
 	}
-	return s[:most] + "…"
+	return strings.ToValidUTF8(s, "\ufffd")
 }

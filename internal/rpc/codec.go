@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -79,7 +80,7 @@ func (codec) Unmarshal(body []byte, v any) error {
 		return err
 	}
 	if err := protojson.Unmarshal(body, msg); err != nil {
-		return &FieldError{"body", protojsonProblem(err)}
+		return memberAtFault(body, m, err)
 	}
 	if data != nil {
 		m.Set(rawField(m.Descriptor()), protoreflect.ValueOfBytes(data))
@@ -87,11 +88,26 @@ func (codec) Unmarshal(body []byte, v any) error {
 	return nil
 }
 
+// memberAtFault finds out which member of body protojson refused, since its
+// errors do not always say: each is read again alone.
+func memberAtFault(body []byte, m protoreflect.Message, err error) error {
+	for mem := range members(body) {
+		alone := slices.Concat([]byte("{"), body[mem.key:mem.end], []byte("}"))
+		if err := protojson.Unmarshal(alone, m.New().Interface()); err != nil {
+			return &FieldError{clip(mem.name(body)), protojsonProblem(err)}
+		}
+	}
+	return &FieldError{"body", protojsonProblem(err)}
+}
+
 // protojsonProblem takes off the prefix, whose space differs from build to
-// build.
+// build, and the place, which is not one in the caller's text.
 func protojsonProblem(err error) string {
 	text := strings.TrimPrefix(err.Error(), "proto:")
-	return strings.TrimLeft(text, " \u00a0")
+	if before, after, ok := strings.Cut(text, "): "); ok && strings.Contains(before, "(line ") {
+		text = after
+	}
+	return clip(strings.TrimLeft(text, " \u00a0"))
 }
 
 // rawField returns the field of d that holds raw JSON, nil if it has none.
@@ -104,8 +120,7 @@ func rawField(d protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
 }
 
 // cutData returns a copy of the value of data in body, nil if there is none,
-// and blanks the member, so that protojson reads the rest and its errors still
-// give the right places. Members that m does not know, or twice, are errors.
+// and blanks the member, so that protojson reads the rest. Members that m does not know, or twice, are errors.
 // body is valid JSON.
 func cutData(body []byte, m protoreflect.Message) (data []byte, err error) {
 	raw := rawField(m.Descriptor())

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -261,3 +263,27 @@ func TestLimitsOfConfig(t *testing.T) {
 		t.Error("a Config without a Store was taken")
 	}
 }
+
+// TestUndecodable: gRPC itself refuses what is not the message it should be,
+// and the server lives on.
+func TestUndecodable(t *testing.T) {
+	r := newRig(t, options{})
+	for name, message := range map[string]string{
+		"user not UTF-8": "\x0a\x02\xff\xfe\x12\x011",
+		"cut short":      "\x0a\x05ab",
+		"not protobuf":   "{\"user\":\"42\",\"data\":1}",
+	} {
+		var reply []byte
+		err := r.conn.Invoke(r.as(keyAll), pushv1.PushService_Unicast_FullMethodName, []byte(message), &reply, grpc.ForceCodec(rawCodec{}))
+		equal(t, name, status.Code(err), codes.Internal)
+	}
+	must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
+	r.expectNothingStored(t)
+}
+
+// rawCodec sends bytes as they are.
+type rawCodec struct{}
+
+func (rawCodec) Name() string                       { return "proto" }
+func (rawCodec) Marshal(v any) ([]byte, error)      { return v.([]byte), nil }
+func (rawCodec) Unmarshal(data []byte, v any) error { *v.(*[]byte) = data; return nil }

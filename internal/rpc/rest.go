@@ -2,9 +2,9 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,6 +84,11 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	r.Body = c
+	// The query is fill's as well: parsed already, and empty, to the gateway.
+	r.Form, r.PostForm = url.Values{}, url.Values{}
+	// There is one format. Callers name it in many ways (curl -d says it is a
+	// form), which the gateway would parse, and log where it cannot.
+	delete(r.Header, "Content-Type")
 	h.mux.ServeHTTP(w, r)
 }
 
@@ -93,14 +98,8 @@ func (h *rest) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marsha
 	if c != nil && c.probe {
 		return
 	}
-	httpStatus := 0
-	if chosen, ok := errors.AsType[*runtime.HTTPStatusError](err); ok {
-		httpStatus, err = chosen.HTTPStatus, status.Error(codes.InvalidArgument, chosen.Err.Error())
-	}
 	st := status.Convert(h.guard.toStatus(ctx, r.URL.Path, err))
-	if httpStatus == 0 {
-		httpStatus = runtime.HTTPStatusFromCode(st.Code())
-	}
+	httpStatus := runtime.HTTPStatusFromCode(st.Code())
 	if c != nil && c.tooLarge {
 		httpStatus = http.StatusRequestEntityTooLarge
 	}

@@ -18,7 +18,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -31,7 +30,11 @@ import (
 	"pushd/internal/history/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// After an answer to an unread body net/http lingers for 500 ms, which
+	// Server.Close does not wait for.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // The API keys of every rig, by what they may do.
 const (
@@ -65,12 +68,16 @@ type rig struct {
 
 type options struct {
 	store  func(history.Store) history.Store // wraps the memory store
+	auth   *auth.Auth                        // nil: one with the keys above
 	limits Limits
 }
 
 func newRig(t testing.TB, o options) *rig {
 	t.Helper()
-	r := &rig{t: t, auth: newAuth(t), metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
+	if o.auth == nil {
+		o.auth = newAuth(t)
+	}
+	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
 	mem, err := memory.New(memory.Config{})
 	must(t, err)
 	r.store = mem
@@ -108,7 +115,7 @@ func (r *rig) serve() {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(64<<20)))
 	must(r.t, err)
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, ExpectContinueTimeout: 10 * time.Second}
 	r.conn, r.push = conn, pushv1.NewPushServiceClient(conn)
 	r.url, r.http = "http://"+hl.Addr().String(), &http.Client{Transport: transport}
 	r.t.Cleanup(func() {
@@ -234,16 +241,6 @@ func grpcProblem(t testing.TB, err error) problem {
 	var p problem
 	must(t, json.Unmarshal(text, &p))
 	return p
-}
-
-// fieldOf returns the field that an error's detail names.
-func fieldOf(err error) string {
-	for _, d := range status.Convert(err).Details() {
-		if bad, ok := d.(*errdetails.BadRequest); ok {
-			return bad.GetFieldViolations()[0].GetField()
-		}
-	}
-	return ""
 }
 
 func must(t testing.TB, err error) {

@@ -41,8 +41,8 @@ type UnicastRequest struct {
 	// At most 128 bytes; empty means none. A retry with the same key within 24
 	// hours stores nothing and returns the first call's id.
 	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	// How long the message is kept and shown: at least 1 ms; unset means as long
-	// as retention allows.
+	// How long the message is kept and shown: 1 ms to 87,600 hours (ten years);
+	// unset means as long as retention allows. In REST seconds: "3600s".
 	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -445,7 +445,8 @@ type HistoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose history; as in UnicastRequest.user.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// Messages in the page: 1 to 1,000; unset means 50.
+	// Messages in the page: 1 to 1,000; unset means 50. Fewer come, and has_more
+	// is true, where their data would exceed 3 MiB.
 	Limit *int32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	// A cursor: the page begins after it. "0" begins at the oldest message kept.
 	// Not together with before.
