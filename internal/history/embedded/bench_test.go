@@ -1,4 +1,4 @@
-package embedded_test
+package embedded
 
 import (
 	"bytes"
@@ -7,19 +7,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"golang.org/x/sys/unix"
 
 	"pushd/internal/history"
-	"pushd/internal/history/embedded"
 )
 
 // benchStore opens a store for a benchmark, on a real disk.
-func benchStore(b *testing.B, sync embedded.Sync) *embedded.Store {
+func benchStore(b *testing.B, sync Sync) *Store {
 	b.Helper()
-	s, err := embedded.Open(embedded.Config{Dir: b.TempDir(), Sync: sync})
+	s, err := Open(Config{Dir: b.TempDir(), Sync: sync})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -35,7 +32,7 @@ var body200 = bytes.Repeat([]byte("x"), 200)
 
 // BenchmarkAppend is unicasts of 200 bytes to 10,000 users.
 func BenchmarkAppend(b *testing.B) {
-	for _, sync := range []embedded.Sync{embedded.SyncAlways, embedded.SyncInterval, embedded.SyncNever} {
+	for _, sync := range []Sync{SyncAlways, SyncInterval, SyncNever} {
 		for _, callers := range []int{1, 32, 256} {
 			b.Run(fmt.Sprintf("%v/callers=%d", sync, callers), func(b *testing.B) {
 				s := benchStore(b, sync)
@@ -48,22 +45,12 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// cpu returns the processor time that the process has taken: on a machine that
-// others use too it says more than the clock does.
-func cpu() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // fromCallers runs op b.N times from some goroutines.
 func fromCallers(b *testing.B, callers int, op func(i int64)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	b.ResetTimer()
-	began := cpu()
+	began := cpuTime()
 	for range callers {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
@@ -73,7 +60,7 @@ func fromCallers(b *testing.B, callers int, op func(i int64)) {
 	}
 	wg.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64((cpu()-began).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64((cpuTime()-began).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
 }
 
@@ -138,7 +125,7 @@ func (quiet) Errorf(string, ...any) {}
 func (quiet) Fatalf(string, ...any) {}
 
 func BenchmarkBroadcast(b *testing.B) {
-	for _, sync := range []embedded.Sync{embedded.SyncAlways, embedded.SyncNever} {
+	for _, sync := range []Sync{SyncAlways, SyncNever} {
 		b.Run(sync.String(), func(b *testing.B) {
 			s := benchStore(b, sync)
 			for b.Loop() {
@@ -156,73 +143,13 @@ func BenchmarkMulticast(b *testing.B) {
 	for i := range users {
 		users[i] = fmt.Sprintf("user-%d", i)
 	}
-	s := benchStore(b, embedded.SyncAlways)
+	s := benchStore(b, SyncAlways)
 	data := bytes.Repeat([]byte("x"), 1024)
+	began := cpuTime()
 	for b.Loop() {
 		if _, err := s.Append(b.Context(), history.Push{Kind: history.Multicast, Users: users, Data: data}); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10000, "ns/user")
-}
-
-// fill keeps a million entries: 1,000 users with 1,000 each, of which every
-// tenth is a ref; and broadcasts.
-func fill(b *testing.B, s history.Store) {
-	var wg sync.WaitGroup
-	for w := range 64 {
-		wg.Go(func() {
-			for i := w; i < 1000*1000; i += 64 {
-				unicast(b, s, fmt.Sprintf("user-%d", i%1000), body200)
-			}
-		})
-	}
-	wg.Wait()
-	for range 1000 {
-		if _, err := s.Append(b.Context(), history.Push{Kind: history.Broadcast, Data: body200}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkMillion is what readers do while a million entries are kept.
-func BenchmarkMillion(b *testing.B) {
-	s := benchStore(b, embedded.SyncNever)
-	fill(b, s)
-	pages := []struct {
-		name string
-		q    history.Query
-	}{
-		{"newest", history.Query{Limit: 50}},
-		{"oldest", history.Query{Direction: history.Forward, Limit: 50}},
-	}
-	for _, p := range pages {
-		b.Run("page/"+p.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				got, err := s.Page(b.Context(), fmt.Sprintf("user-%d", i*7919%1000), p.q)
-				if err != nil || len(got.Messages) != 50 {
-					b.Fatal(len(got.Messages), err)
-				}
-			}
-		})
-	}
-	starts := []struct {
-		name, user string
-		start      history.Start
-	}{
-		{"unknown/now", "stranger-%d", history.Start{}},
-		{"unknown/unread", "stranger-%d", history.Start{At: history.StartUnread, Limit: 50}},
-		{"known/now", "user-%d", history.Start{}},
-	}
-	for _, a := range starts {
-		b.Run("attach/"+a.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if _, err := s.Attach(b.Context(), fmt.Sprintf(a.user, i*7919%1000), a.start); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+	b.ReportMetric(float64((cpuTime()-began).Nanoseconds())/float64(b.N)/10000, "cpu-ns/user")
 }
