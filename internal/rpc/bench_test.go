@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/history"
+	"pushd/internal/history/embedded"
 )
 
 // The benchmarks compare ours, with auth, checks, metrics and a real append,
@@ -50,9 +53,21 @@ func BenchmarkREST(b *testing.B) {
 		must(b, pushv1.RegisterPushServiceHandlerServer(b.Context(), mux, noop{}))
 		benchREST(b, mux, `{"user":"%d","data":"eyJ0aXRsZSI6IkhpIiwidGV4dCI6IlRoZSBxdWljayBicm93biBmb3gganVtcHMgb3ZlciB0aGUgbGF6eSBkb2ciLCJuIjo5MDA3MTk5MjU0NzQwOTkzfQ=="}`)
 	})
-	b.Run("memory", func(b *testing.B) {
-		benchREST(b, newRig(b, options{}).server.REST(), raw)
-	})
+	eachStore(b, func(b *testing.B, r *rig) { benchREST(b, r.server.REST(), raw) })
+}
+
+// eachStore runs ours with memory, which is mostly this package's work, and
+// with the store that is shipped, without and with a sync a call.
+func eachStore(b *testing.B, run func(*testing.B, *rig)) {
+	b.Run("memory", func(b *testing.B) { run(b, newRig(b, options{})) })
+	for _, sync := range []embedded.Sync{embedded.SyncNever, embedded.SyncInterval, embedded.SyncAlways} {
+		b.Run("embedded-fsync-"+sync.String(), func(b *testing.B) {
+			store, err := embedded.Open(embedded.Config{Dir: b.TempDir(), Sync: sync})
+			must(b, err)
+			b.Cleanup(func() { must(b, store.Close()) })
+			run(b, newRig(b, options{store: func(history.Store) history.Store { return store }}))
+		})
+	}
 }
 
 // benchREST posts unicasts from 32 connections with as little client as can
@@ -62,12 +77,14 @@ func benchREST(b *testing.B, h http.Handler, body string) {
 	server := &http.Server{Handler: h}
 	go func() { _ = server.Serve(l) }()
 	b.Cleanup(func() { _ = server.Close() })
+	var callers atomic.Int64
 	measure(b, func(pb *testing.PB) {
+		user := callers.Add(1)
 		c, err := net.Dial("tcp", l.Addr().String())
 		must(b, err)
 		defer c.Close()
 		br := bufio.NewReader(c)
-		text := fmt.Sprintf(body, 42)
+		text := fmt.Sprintf(body, user)
 		request := fmt.Appendf(nil, "POST /v1/unicast HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", keyAll, len(text), text)
 		for pb.Next() {
 			if _, err := c.Write(request); err != nil {
@@ -107,9 +124,7 @@ func BenchmarkGRPC(b *testing.B) {
 		pushv1.RegisterPushServiceServer(s, noop{})
 		benchGRPC(b, s)
 	})
-	b.Run("memory", func(b *testing.B) {
-		benchGRPC(b, newRig(b, options{}).server.GRPC())
-	})
+	eachStore(b, func(b *testing.B, r *rig) { benchGRPC(b, r.server.GRPC()) })
 }
 
 func benchGRPC(b *testing.B, s *grpc.Server) {
@@ -121,9 +136,11 @@ func benchGRPC(b *testing.B, s *grpc.Server) {
 	b.Cleanup(func() { _ = conn.Close() })
 	client := pushv1.NewPushServiceClient(conn)
 	ctx := metadata.AppendToOutgoingContext(b.Context(), "authorization", "Bearer "+keyAll)
+	var callers atomic.Int64
 	measure(b, func(pb *testing.PB) {
+		user := strconv.FormatInt(callers.Add(1), 10)
 		for pb.Next() {
-			if _, err := client.Unicast(ctx, &pushv1.UnicastRequest{User: "42", Data: []byte(benchData)}); err != nil {
+			if _, err := client.Unicast(ctx, &pushv1.UnicastRequest{User: user, Data: []byte(benchData)}); err != nil {
 				b.Error(err)
 				return
 			}
