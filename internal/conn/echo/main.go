@@ -18,15 +18,17 @@ func main() {
 	most := flag.Int("max-message", 16<<20, "the longest message, in bytes")
 	flag.Parse()
 	r, err := reactor.New(reactor.Config{
-		Listen:              *listen,
-		Path:                *path,
-		Handler:             handler.New,
-		MaxMessage:          *most,
-		MaxFragments:        1 << 16,
-		MessageRate:         -1,
-		ClientBacklogBytes:  4 * *most,
-		ClientBacklogFrames: 1 << 16,
-		Log:                 slog.Default(),
+		Listen:  *listen,
+		Path:    *path,
+		Handler: handler.New,
+		Limits: reactor.Limits{
+			MaxMessage:          *most,
+			MaxFragments:        1 << 16,
+			MessageRate:         -1,
+			ClientBacklogBytes:  4 * *most,
+			ClientBacklogFrames: 1 << 16,
+		},
+		Log: slog.Default(),
 	})
 	if err != nil {
 		log.Fatal(err)

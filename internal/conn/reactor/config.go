@@ -12,8 +12,7 @@ import (
 	"pushd/internal/conn/proto"
 )
 
-// Config says how connections are served. Of all fields but Listen and Handler
-// the zero value takes the default.
+// Config says what is served, and where.
 type Config struct {
 	// Listen is the address to bind, "host:port"; port 0 takes a free one.
 	Listen string
@@ -21,6 +20,15 @@ type Config struct {
 	Path string
 	// Handler makes the handler of one loop. It is called in New.
 	Handler func(*Loop) Handler
+	// Limits bound what clients may take.
+	Limits
+	// Log; nil discards.
+	Log *slog.Logger
+}
+
+// Limits bound what clients may take; the zero value of each field takes its
+// default.
+type Limits struct {
 	// Loops is how many loops share the connections. Default: one a CPU.
 	Loops int
 
@@ -76,9 +84,6 @@ type Config struct {
 
 	// Socket are the options of the sockets. Default: see [DefaultSocket].
 	Socket *netpoll.Options
-
-	// Log; nil discards.
-	Log *slog.Logger
 }
 
 // DefaultSocket keeps little in the kernel for a client that does not read: 70

@@ -67,7 +67,7 @@ func dial(t testing.TB, r *reactor.Reactor) *websocket.Conn {
 }
 
 func TestEcho(t *testing.T) {
-	r := serve(t, reactor.Config{MessageRate: -1})
+	r := serve(t, reactor.Config{Limits: reactor.Limits{MessageRate: -1}})
 	c := dial(t, r)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

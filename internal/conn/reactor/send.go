@@ -34,6 +34,9 @@ func (l *Loop) send(h Handle, s *slot, f *Frame) {
 	}
 }
 
+// Flush sends what was collected in this turn so far.
+func (l *Loop) Flush() { l.flush() }
+
 // flush sends the batch, and what comes to be sent on the way.
 func (l *Loop) flush() {
 	if l.flushing {

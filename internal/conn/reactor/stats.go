@@ -35,13 +35,16 @@ const (
 	Expired
 	// Drained: the server shuts down.
 	Drained
+	// Truncated: what the client still had to get from history was dropped
+	// there. It learns so when it comes back.
+	Truncated
 	// Panicked: a defect was met while serving it.
 	Panicked
 	reasons
 )
 
 var reasonWords = [reasons]string{"client", "lost", "protocol", "too_big", "unsupported",
-	"too_many", "idle", "slow", "shed", "input", "expired", "drained", "panic"}
+	"too_many", "idle", "slow", "shed", "input", "expired", "drained", "truncated", "panic"}
 
 // String returns the word that metrics use.
 func (r Reason) String() string { return reasonWords[r] }

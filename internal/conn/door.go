@@ -1,0 +1,138 @@
+package conn
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"time"
+
+	"pushd/internal/auth"
+	"pushd/internal/conn/proto"
+	"pushd/internal/conn/reactor"
+	"pushd/internal/history"
+)
+
+// visit is a client between its request and its attachment.
+type visit struct {
+	user        string
+	hash        uint32
+	start       history.Start
+	expires     time.Time // zero: never
+	key         [24]byte  // Sec-WebSocket-Key
+	subprotocol string
+}
+
+// Request implements [reactor.Handler]: it lets the client in or not, and
+// sends it to the shard where its user's other connections are, so that one
+// delivery wakes one loop.
+func (s *shard) Request(h reactor.Handle, r *proto.Request) {
+	v, err := s.admit(r)
+	if err != nil {
+		s.loop.Refuse(h, err)
+		return
+	}
+	to, hash := s.server.shardOf(v.user)
+	v.hash = hash
+	s.loop.Move(h, to.loop, v)
+}
+
+// admit checks who asks, and for what.
+func (s *shard) admit(r *proto.Request) (*visit, *proto.HTTPError) {
+	cfg := &s.server.cfg
+	if len(r.Origin) > 0 && !cfg.Origins.Allowed(string(r.Origin), string(r.Host)) {
+		return nil, proto.ErrOrigin
+	}
+	caller, err := cfg.Auth.Client(string(r.Token), string(r.User))
+	if err != nil {
+		return nil, unauthenticated(err)
+	}
+	if err := history.CheckUser(caller.User); err != nil {
+		return nil, proto.ErrBadUser
+	}
+	v := &visit{user: caller.User, expires: caller.Expires, subprotocol: r.Subprotocol}
+	copy(v.key[:], r.Key)
+	v.start = history.Start{Limit: pageMessages, MaxBytes: pageBytes}
+	switch string(r.Cursor) {
+	case "":
+		v.start.At = history.StartNow
+	case "ack":
+		v.start.At = history.StartUnread
+	default:
+		v.start.At = history.StartAfter
+		if v.start.Cursor, err = history.ParseCursor(string(r.Cursor)); err != nil {
+			return nil, proto.ErrBadCursor
+		}
+	}
+	return v, nil
+}
+
+// unauthenticated says what is wrong with a credential; the auth package's
+// errors never repeat it.
+func unauthenticated(err error) *proto.HTTPError {
+	e := *proto.ErrUnauthenticated
+	for _, known := range []error{auth.ErrNoCredential, auth.ErrBadCredential, auth.ErrExpired} {
+		if errors.Is(err, known) {
+			e.Message = err.Error()
+		}
+	}
+	return &e
+}
+
+// Adopt implements [reactor.Handler]. The session is in the user's list before
+// the store is asked to attach it: what is appended from then on finds it, and
+// makes it look for what the answer does not have.
+func (s *shard) Adopt(h reactor.Handle, x any) {
+	v := x.(*visit)
+	ses := s.sessions.At(h.Socket())
+	*ses = session{handle: h, hash: v.hash, state: attaching, expires: unixSeconds(v.expires)}
+	s.users.add(h.Socket(), v.user)
+	s.enlist(h.Socket())
+	if !s.server.calls.submit(&call{what: attach, shard: s, h: h, user: v.user, visit: v}) {
+		s.forget(ses)
+		s.loop.Refuse(h, proto.ErrBusy)
+	}
+}
+
+// forget ends a session.
+func (s *shard) forget(ses *session) {
+	socket := ses.handle.Socket()
+	s.delist(ses)
+	s.users.remove(socket)
+	*ses = session{}
+}
+
+// unixSeconds returns when t is, rounded up to seconds, or 0 if that is never.
+func unixSeconds(t time.Time) uint32 {
+	if t.IsZero() {
+		return 0
+	}
+	n := t.Unix()
+	if t.Nanosecond() > 0 {
+		n++
+	}
+	return uint32(max(1, min(n, math.MaxUint32)))
+}
+
+// refusal turns an error of Attach into a response.
+func refusal(err error) *proto.HTTPError {
+	switch {
+	case errors.Is(err, history.ErrUser):
+		return proto.ErrBadUser
+	case errors.Is(err, history.ErrCursor):
+		return proto.ErrBadCursor
+	}
+	return proto.ErrBusy
+}
+
+// complaint turns an error of Ack into a message.
+func complaint(err error) *proto.ClientError {
+	if errors.Is(err, history.ErrCursor) {
+		return &proto.ClientError{Code: proto.CodeBadCursor, Message: err.Error()}
+	}
+	return &proto.ClientError{Code: proto.CodeUnavailable, Message: "the read mark could not be moved: ack again later"}
+}
+
+// connectionID names a connection as no other of this node is named.
+func (s *Server) connectionID(h reactor.Handle) string {
+	return s.idPrefix + strconv.FormatUint(uint64(h), 36)
+}

@@ -1,0 +1,120 @@
+package conn
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pushd/internal/conn/reactor"
+)
+
+// collector turns what the loops count into metrics when they are asked for.
+// Loops count in plain fields, which they publish once a turn: an atomic per
+// delivery would cost more than the rest of the delivery's bookkeeping.
+type collector struct {
+	server *Server
+
+	connections, handshakes, refused, closes      *prometheus.Desc
+	deliveries, replayed, holes, acks             *prometheus.Desc
+	frames, bytes, deferred, received, panics     *prometheus.Desc
+	backlogged, backlogBytes, inputBytes, waiting *prometheus.Desc
+	turns, flusher                                *prometheus.Desc
+}
+
+func newCollector(s *Server) *collector {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("pushd_conn_"+name, help, labels, nil)
+	}
+	return &collector{
+		server:       s,
+		connections:  d("connections", "Connections, by state.", "state"),
+		handshakes:   d("handshakes_total", "Requests answered, by HTTP status; 0 for clients that went away before.", "status"),
+		refused:      d("refused_total", "Connections answered 503 before their request was read, by reason.", "reason"),
+		closes:       d("closes_total", "Open connections that ended, by reason.", "reason"),
+		deliveries:   d("deliveries_total", "Messages sent live, one for each connection, by log.", "log"),
+		replayed:     d("replayed_total", "Messages sent out of history, one for each connection."),
+		holes:        d("holes_total", "Live messages that found one missing before them, and were fetched with it."),
+		acks:         d("acks_total", "Read marks moved by clients."),
+		frames:       d("frames_sent_total", "Frames handed to the kernel."),
+		bytes:        d("bytes_sent_total", "Bytes handed to the kernel."),
+		deferred:     d("frames_deferred_total", "Frames that had to wait in a backlog."),
+		received:     d("messages_received_total", "Messages, pings and pongs of clients."),
+		panics:       d("panics_total", "Panics recovered, each at the cost of a connection."),
+		backlogged:   d("backlogged_connections", "Connections with a backlog."),
+		backlogBytes: d("backlog_bytes", "Bytes that wait for clients to read, a frame counted for each of them."),
+		inputBytes:   d("input_bytes", "Buffers that hold incomplete messages of clients."),
+		waiting:      d("store_calls_waiting", "Calls of the store that wait for a worker."),
+		turns:        d("turn_seconds", "Time that loops spent in a turn, without waiting."),
+		flusher:      d("flusher_info", "How frames are handed to the kernel.", "flusher"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, n int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	}
+	r := c.server.reactor.Stats()
+	gauge(c.connections, r.Connecting, "connecting")
+	gauge(c.connections, r.Open, "open")
+	gauge(c.connections, r.Closing, "closing")
+	for i, n := range r.Handshakes {
+		counter(c.handshakes, n, strconv.Itoa(reactor.Outcome(i).Status()))
+	}
+	for i, n := range c.server.reactor.Refused() {
+		counter(c.refused, n, reactor.Refusal(i).String())
+	}
+	for i, n := range r.Closes {
+		counter(c.closes, n, reactor.Reason(i).String())
+	}
+	counter(c.frames, r.Frames)
+	counter(c.bytes, r.Bytes)
+	counter(c.deferred, r.Deferred)
+	counter(c.received, r.Messages)
+	counter(c.panics, r.Panics)
+	gauge(c.backlogged, r.Backlogged)
+	gauge(c.backlogBytes, r.BacklogBytes)
+	gauge(c.inputBytes, r.InputBytes)
+	gauge(c.waiting, c.server.calls.depth())
+	gauge(c.flusher, 1, c.server.reactor.Flusher())
+	ch <- turns(c.turns, &r.Turns)
+
+	s := c.server.stats()
+	counter(c.deliveries, s.Inbox, "inbox")
+	counter(c.deliveries, s.Broadcast, "broadcast")
+	counter(c.replayed, s.Replayed)
+	counter(c.holes, s.Holes)
+	counter(c.acks, s.Acks)
+}
+
+func turns(d *prometheus.Desc, h *reactor.Histogram) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(h.Buckets))
+	n := uint64(0)
+	for i, k := range h.Buckets {
+		n += k
+		buckets[reactor.TurnBounds[i].Seconds()] = n
+	}
+	return prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), buckets)
+}
+
+// stats returns the sum over all shards.
+func (s *Server) stats() (sum stats) {
+	for _, sh := range s.shards {
+		sh.published.mu.Lock()
+		n := sh.published.stats
+		sh.published.mu.Unlock()
+		sum.Inbox += n.Inbox
+		sum.Broadcast += n.Broadcast
+		sum.Replayed += n.Replayed
+		sum.Holes += n.Holes
+		sum.Acks += n.Acks
+		sum.Sessions += n.Sessions
+	}
+	return sum
+}
