@@ -58,6 +58,7 @@
 //	page.go         pages: the two logs merged
 //	retention.go    what is taken off the disk, and when
 //	fault.go        what happens when a write fails
+//	faultfs.go      the file system that notices
 //	logger.go       Pebble's logger and events
 //	metrics.go      pushd_history_*
 package embedded

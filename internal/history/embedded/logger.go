@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // pebbleLog is where Pebble's own words go. What it says in passing goes
@@ -33,13 +34,16 @@ func listener(log *slog.Logger, f *fault) *pebble.EventListener {
 	return &pebble.EventListener{
 		// A flush or compaction that fails leaves memory and logs to grow.
 		BackgroundError: func(err error) { f.blow(fmt.Errorf("storing in the background: %w", err)) },
-		DiskSlow: func(i pebble.DiskSlowInfo) {
-			log.Warn("history's disk is slow", "operation", i.OpType.String(),
-				"file", i.Path, "seconds", i.Duration.Round(time.Millisecond).Seconds())
-		},
 		LowDiskSpace: func(i pebble.LowDiskSpaceInfo) {
 			log.Warn("history's disk is filling up", "free_bytes", i.AvailBytes,
 				"free_percent", i.PercentThreshold)
 		},
+	}
+}
+
+func slowDiskLog(log *slog.Logger) func(vfs.DiskSlowInfo) {
+	return func(i vfs.DiskSlowInfo) {
+		log.Warn("history's disk is slow", "operation", i.OpType.String(),
+			"file", i.Path, "seconds", i.Duration.Round(time.Millisecond).Seconds())
 	}
 }

@@ -119,6 +119,7 @@ type Store struct {
 	db      *pebble.DB
 	lock    *pebble.Lock
 	fault   *fault
+	files   *faultFS
 	metrics *metrics
 	queue   chan *request
 	closing chan struct{} // closed by Close, after the last call: the committer ends
@@ -229,7 +230,9 @@ func lockDir(c Config) (*pebble.Lock, error) {
 }
 
 func (s *Store) openDB() error {
+	s.files = newFaultFS(s.conf.FS, s.fault, slowDiskLog(s.conf.Log))
 	o := options(s.conf, s.fault)
+	o.FS = s.files
 	o.Lock = s.lock
 	db, err := pebble.Open(s.conf.Dir, o)
 	if err == nil && s.fault.isBlown() {
@@ -246,7 +249,6 @@ func (s *Store) openDB() error {
 // pure Go build keeps cache and memtables on the Go heap.
 func options(c Config, f *fault) *pebble.Options {
 	o := &pebble.Options{
-		FS:                 faultFS{FS: c.FS, fault: f},
 		Logger:             pebbleLog{log: c.Log, fault: f},
 		EventListener:      listener(c.Log, f),
 		FormatMajorVersion: pebble.FormatNewest,
@@ -267,7 +269,6 @@ func options(c Config, f *fault) *pebble.Options {
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	o.WithFSDefaults() // reports slow disks
 	return o
 }
 
@@ -344,6 +345,9 @@ func (s *Store) closeDB() error {
 	// After a panic inside Pebble its locks are as they are: Close may hang.
 	if s.db != nil && !s.commit.panicked {
 		err = s.db.Close()
+	}
+	if s.files != nil {
+		err = errors.Join(err, s.files.close())
 	}
 	return errors.Join(err, s.lock.Close())
 }

@@ -1,0 +1,36 @@
+package embedded
+
+import (
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// SyncNow forces the log to disk under any policy.
+func SyncNow(s *Store) error { return s.db.LogData(nil, pebble.Sync) }
+
+// Maintain does the hourly maintenance now.
+func Maintain(s *Store) error {
+	r := s.newRequest(opMaintain)
+	r.done = make(chan struct{}, 1)
+	s.queue <- r
+	<-r.done
+	err := r.err
+	s.recycle(r)
+	return err
+}
+
+// Keys counts the keys that begin with tag.
+func Keys(s *Store, tag byte) (int, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tag}, UpperBound: []byte{tag + 1}})
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	return n, it.Close()
+}
+
+const MaintainEvery time.Duration = maintainEvery
