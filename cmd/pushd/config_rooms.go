@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pushd/internal/auth"
+	"pushd/internal/conn"
+	"pushd/internal/conn/reactor"
 	"pushd/internal/history"
 	"pushd/internal/history/embedded"
 	"pushd/internal/rpc"
@@ -46,6 +48,26 @@ func (c config) rpc(store history.Store, credentials *auth.Auth, log *slog.Logge
 		Store:   store,
 		Auth:    credentials,
 		Limits:  rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers},
+		Log:     log,
+		Metrics: metrics,
+	}
+}
+
+func (c config) conn(store history.Store, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) conn.Config {
+	return conn.Config{
+		Listen:  c.Listen,
+		Node:    c.Node,
+		Store:   store,
+		Auth:    credentials,
+		Origins: c.Origins,
+		Limits: reactor.Limits{
+			MaxConnections:     c.MaxConnections,
+			MaxPerIP:           c.MaxConnectionsPerIP,
+			UpgradeRate:        float64(c.UpgradeRate),
+			ClientBacklogBytes: c.MaxBacklog,
+			PingInterval:       c.PingInterval,
+			HandshakeTimeout:   c.HandshakeTimeout,
+		},
 		Log:     log,
 		Metrics: metrics,
 	}

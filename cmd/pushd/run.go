@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"pushd/internal/auth"
+	"pushd/internal/conn"
+	"pushd/internal/history/embedded"
+	"pushd/internal/rpc"
+)
+
+// run is the program: args without the program's name, output to stdout. It
+// returns when ctx ends and everything is shut down, or with the error that
+// kept it from running.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		switch args[0] {
+		case "check-config":
+			return runCheckConfig(args[1:], getenv, stdout)
+		case "listen":
+			return runListen(ctx, args[1:], getenv, stdout)
+		case "token":
+			return runToken(args[1:], getenv, stdout)
+		}
+		return fmt.Errorf("unknown command %q: want check-config, listen, token, or flags only", args[0])
+	}
+	cfg, err := loadConfig(args, getenv, stdout)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, cfg, stdout)
+}
+
+// serve wires the rooms together, from the store outwards, and takes them
+// apart in the opposite order.
+func serve(ctx context.Context, cfg config, stdout io.Writer) error {
+	log := newLogger(cfg, stdout)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	credentials, err := auth.New(cfg.auth(log))
+	if err != nil {
+		return err
+	}
+	store, err := embedded.Open(cfg.store(log, metrics))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			log.Error("closing the history", "err", err)
+		}
+	}()
+	clients, err := conn.New(cfg.conn(store, credentials, log, metrics))
+	if err != nil {
+		return err
+	}
+	backends, err := rpc.New(cfg.rpc(store, credentials, log, metrics))
+	if err != nil {
+		return err
+	}
+
+	api, err := bind("grpc", cfg.GRPC)
+	if err != nil {
+		return err
+	}
+	rest, err := bind("http", cfg.HTTP)
+	if err != nil {
+		return err
+	}
+	admin, err := bind("admin", cfg.Admin)
+	if err != nil {
+		return err
+	}
+
+	var draining atomic.Bool
+	ready := func() error {
+		if draining.Load() {
+			return errDraining
+		}
+		return store.Ready()
+	}
+	ds := doors{
+		grpcDoor("grpc", api, backends.GRPC()),
+		httpDoor("http", rest, backends.REST(), log),
+		{name: "listen", addr: clients.Addr(), serve: clients.Serve, stop: clients.Shutdown},
+		httpDoor("admin", admin, adminHandler(metrics, ready), log),
+	}
+	defer reloadOnHangup(credentials, log)()
+	backends.SetServing(true)
+	if err := announce(cfg, ds, log, stdout); err != nil {
+		return err
+	}
+	return ds.serve(ctx, log, cfg.DrainTimeout, func() {
+		draining.Store(true)
+		backends.SetServing(false)
+	})
+}
+
+var errDraining = errors.New("draining: this node is shutting down")
+
+// reloadOnHangup reads the credential files again at every SIGHUP, until stop
+// is called: keys are rotated without a restart.
+func reloadOnHangup(credentials *auth.Auth, log *slog.Logger) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for range hangup {
+			if err := credentials.Reload(); err != nil {
+				log.Error("keeping the old credentials", "err", err)
+				continue
+			}
+			log.Info("credentials read again")
+		}
+	}()
+	return func() { signal.Stop(hangup); close(hangup) }
+}
+
+func newLogger(cfg config, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
