@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -85,7 +87,7 @@ func BenchmarkFloor(b *testing.B) {
 }
 
 func benchFloor(b *testing.B, w *pebble.WriteOptions, callers int) {
-	db, err := pebble.Open(b.TempDir(), &pebble.Options{MemTableSize: 8 << 20, CacheSize: 64 << 20, Logger: quiet{}})
+	db, err := pebble.Open(b.TempDir(), &pebble.Options{MemTableSize: 8 << 20, CacheSize: 64 << 20, Logger: Quiet{}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -118,12 +120,6 @@ func benchFloor(b *testing.B, w *pebble.WriteOptions, callers int) {
 	})
 }
 
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(string, ...any) {}
-
 func BenchmarkBroadcast(b *testing.B) {
 	for _, sync := range []Sync{SyncAlways, SyncNever} {
 		b.Run(sync.String(), func(b *testing.B) {
@@ -152,4 +148,24 @@ func BenchmarkMulticast(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64((cpuTime()-began).Nanoseconds())/float64(b.N)/10000, "cpu-ns/user")
+}
+
+// BenchmarkPresence attaches and detaches one of a million users; B/user is
+// what each of the million takes.
+func BenchmarkPresence(b *testing.B) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	p := newPresence()
+	users := 0
+	for ; users < 1_000_000; users++ {
+		p.add(strconv.Itoa(users))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	for b.Loop() {
+		p.add("somebody")
+		p.remove("somebody")
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(users), "B/user")
 }

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		appendUntilKilled(dir)
 	}
+	if dir := os.Getenv(lockedEnv); dir != "" {
+		openAndTell(dir)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -55,10 +55,11 @@ func (c *committer) run() {
 		case r := <-c.queue:
 			c.collect(r)
 			c.commitGroup()
-		case <-tick.C:
-			if err := c.maintain(c.conf.Now()); err != nil {
-				c.conf.Log.Warn("history could not remove what is past its retention", "error", err)
+			if c.overgrown() {
+				c.maintainOrWarn()
 			}
+		case <-tick.C:
+			c.maintainOrWarn()
 		case <-c.closing:
 			c.drain()
 			return

@@ -1,10 +1,6 @@
 package embedded
 
-import (
-	"time"
-
-	"github.com/cockroachdb/pebble/v2"
-)
+import "github.com/cockroachdb/pebble/v2"
 
 // SyncNow forces the log to disk under any policy.
 func SyncNow(s *Store) error { return s.db.LogData(nil, pebble.Sync) }
@@ -12,7 +8,6 @@ func SyncNow(s *Store) error { return s.db.LogData(nil, pebble.Sync) }
 // Maintain does the hourly maintenance now.
 func Maintain(s *Store) error {
 	r := s.newRequest(opMaintain)
-	r.done = make(chan struct{}, 1)
 	s.queue <- r
 	<-r.done
 	err := r.err
@@ -33,4 +28,9 @@ func Keys(s *Store, tag byte) (int, error) {
 	return n, it.Close()
 }
 
-const MaintainEvery time.Duration = maintainEvery
+// Quiet is a logger for databases that a test opens beside the store.
+type Quiet struct{}
+
+func (Quiet) Infof(string, ...any)  {}
+func (Quiet) Errorf(string, ...any) {}
+func (Quiet) Fatalf(string, ...any) {}

@@ -260,9 +260,7 @@ func options(c Config, f *fault) *pebble.Options {
 		MemTableStopWritesThreshold: 4 * maxMemTables,
 		L0StopWritesThreshold:       4 * maxLevel0,
 		// Sockets need the file descriptors more.
-		MaxOpenFiles:    500,
-		WALBytesPerSync: 512 << 10,
-		BytesPerSync:    512 << 10,
+		MaxOpenFiles: 500,
 		// A delayed flush would write a log from a goroutine of Pebble's.
 		FlushDelayDeleteRange: 0,
 	}

@@ -111,6 +111,19 @@ func (c *committer) maintain(now time.Time) error {
 	return nil
 }
 
+func (c *committer) maintainOrWarn() {
+	if err := c.maintain(c.conf.Now()); err != nil && !c.fault.isBlown() {
+		c.conf.Log.Warn("history could not remove what is past its retention", "error", err)
+	}
+}
+
+// overgrown says whether so many broadcasts came that their index, which lies in
+// memory, must not wait for the hour.
+func (c *committer) overgrown() bool {
+	const slack = 1024
+	return (len(c.heads.broadcasts.live)-slack)/2 > c.conf.Retention.BroadcastCount
+}
+
 // deleteBefore deletes the ids before end if there are any: a range deletion
 // costs all later reads a little, also one of nothing.
 func (c *committer) deleteBefore(b *pebble.Batch, tag byte, end history.ID) error {

@@ -1,0 +1,145 @@
+package embedded_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pushd/internal/history"
+	"pushd/internal/history/embedded"
+)
+
+func mustOpen(t testing.TB, c embedded.Config) *embedded.Store {
+	t.Helper()
+	s, err := embedded.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// lockedEnv tells the test binary to try to open this directory, and to print
+// what comes of it.
+const lockedEnv = "PUSHD_TEST_OPEN"
+
+func openAndTell(dir string) {
+	s, err := embedded.Open(embedded.Config{Dir: dir})
+	if errors.Is(err, history.ErrLocked) {
+		os.Stdout.WriteString("locked: " + err.Error())
+		os.Exit(0)
+	}
+	if err != nil {
+		os.Stdout.WriteString(err.Error())
+		os.Exit(0)
+	}
+	os.Stdout.WriteString("opened")
+	if err := s.Close(); err != nil {
+		os.Stdout.WriteString(err.Error())
+	}
+	os.Exit(0)
+}
+
+func TestSecondProcess(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, embedded.Config{Dir: dir})
+	told := func() string {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), lockedEnv+"="+dir)
+		out, err := child.CombinedOutput()
+		if err != nil {
+			t.Fatal(err, string(out))
+		}
+		return string(out)
+	}
+	if got := told(); !strings.HasPrefix(got, "locked: ") || !strings.Contains(got, dir) {
+		t.Errorf("a second process got %q, want ErrLocked with the directory", got)
+	}
+	// The refused one has not broken the lock.
+	if got := told(); !strings.HasPrefix(got, "locked: ") {
+		t.Errorf("a third process got %q, want ErrLocked", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(); got != "opened" {
+		t.Errorf("after Close another process got %q", got)
+	}
+}
+
+func TestSecondStoreInThisProcess(t *testing.T) {
+	dir := t.TempDir()
+	mustOpen(t, embedded.Config{Dir: dir})
+	for _, name := range []string{dir, filepath.Join(dir, "..", filepath.Base(dir))} {
+		_, err := embedded.Open(embedded.Config{Dir: name})
+		if !errors.Is(err, history.ErrLocked) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v, want ErrLocked with the directory", err)
+		}
+	}
+}
+
+func TestUnknownFormat(t *testing.T) {
+	dir := t.TempDir()
+	if err := mustOpen(t, embedded.Config{Dir: dir}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pebble.Open(dir, &pebble.Options{Logger: embedded.Quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Set([]byte("f"), []byte{2}, pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = embedded.Open(embedded.Config{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "it has format 2, this program reads format 1") {
+		t.Errorf("opened with %v", err)
+	}
+}
+
+func TestParseSync(t *testing.T) {
+	for _, want := range []embedded.Sync{embedded.SyncAlways, embedded.SyncInterval, embedded.SyncNever} {
+		if got, err := embedded.ParseSync(want.String()); got != want || err != nil {
+			t.Errorf("%v reads as %v, %v", want, got, err)
+		}
+	}
+	if _, err := embedded.ParseSync("sometimes"); err == nil || !strings.Contains(err.Error(), `"sometimes"`) {
+		t.Errorf("sometimes reads as %v", err)
+	}
+}
+
+// TestUsersDoNotMix has users whose names are prefixes of each other, also with
+// the bytes that other encodings end a name with.
+func TestUsersDoNotMix(t *testing.T) {
+	s := mustOpen(t, embedded.Config{Dir: t.TempDir()})
+	users := []string{"a", "a\x00", "a\x00b", "ab", "b", "\x00", "\x01a", strings.Repeat("a", history.MaxUser), "é", "é\x00"}
+	for round := range 3 {
+		for i, user := range users {
+			for range i + 1 {
+				_, err := s.Append(t.Context(), history.Push{Kind: history.Unicast, Users: []string{user}, Data: []byte(user)})
+				if err != nil {
+					t.Fatal(round, err)
+				}
+			}
+		}
+	}
+	for i, user := range users {
+		p, err := s.Page(t.Context(), user, history.Query{Direction: history.Forward, Limit: 1000})
+		if err != nil || len(p.Messages) != 3*(i+1) || p.Unread != 3*(i+1) {
+			t.Errorf("%q has %d messages, %d unread, %v; want %d", user, len(p.Messages), p.Unread, err, 3*(i+1))
+		}
+		for _, m := range p.Messages {
+			if string(m.Data) != user {
+				t.Errorf("%q got a message of %q", user, m.Data)
+			}
+		}
+	}
+}
