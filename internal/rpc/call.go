@@ -62,7 +62,7 @@ func (c *call) fill(msg proto.Message, codec codec) error {
 func (c *call) read() ([]byte, error) {
 	if c.length > int64(c.limit) {
 		c.tooLarge = true
-		return nil, tooLarge(c.limit)
+		return nil, tooLarge{c.limit, c.length}
 	}
 	if c.length >= 0 {
 		body := make([]byte, c.length)
@@ -79,7 +79,7 @@ func (c *call) readError(err error) error {
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		c.tooLarge = true
-		return tooLarge(c.limit)
+		return tooLarge{c.limit, c.length}
 	}
 	return &FieldError{"body", "it ended early or could not be read"}
 }

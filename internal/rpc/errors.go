@@ -26,10 +26,16 @@ func (d denied) Error() string { return string(d) }
 
 // tooLarge is a REST body over the limit, in bytes. gRPC's own check answers
 // with the same code.
-type tooLarge int
+type tooLarge struct {
+	limit int
+	size  int64 // as announced, -1 if it was not
+}
 
-func (limit tooLarge) Error() string {
-	return fmt.Sprintf("body: at most %d bytes", int(limit))
+func (e tooLarge) Error() string {
+	if e.size < 0 {
+		return fmt.Sprintf("body: at most %d bytes, got more", e.limit)
+	}
+	return fmt.Sprintf("body: at most %d bytes, got %d", e.limit, e.size)
 }
 
 const internalError = "internal error"

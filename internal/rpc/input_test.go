@@ -68,9 +68,9 @@ func badInputs() []badInput {
 		{"ttl too long", &pushv1.BroadcastRequest{Data: hi, Ttl: durationpb.New(90_000 * time.Hour)}, `{"data":1,"ttl":"324000000s"}`, `ttl: at most 87600h0m0s, got 90000h0m0s`},
 		{"ttl past what Go counts", &pushv1.BroadcastRequest{Data: hi, Ttl: &durationpb.Duration{Seconds: 300_000_000_000}}, `{"data":1,"ttl":"300000000000s"}`, `ttl: at most 87600h0m0s, got 2562047h47m16.854775807s`},
 		{"broadcast without data", &pushv1.BroadcastRequest{}, `{}`, `data: required: one JSON value`},
-		{"multicast without users", &pushv1.MulticastRequest{Data: hi}, `{"data":1}`, `users: required`},
-		{"multicast, empty list", &pushv1.MulticastRequest{Data: hi, Users: []string{}}, `{"data":1,"users":[]}`, `users: required`},
-		{"multicast, too many users", &pushv1.MulticastRequest{Data: hi, Users: list}, `{"data":1,"users":` + jsonUsers(list) + `}`, `users: at most 10000, got 10001`},
+		{"multicast without users", &pushv1.MulticastRequest{Data: hi}, `{"data":1}`, `users: between 1 and 10000 users, got 0`},
+		{"multicast, empty list", &pushv1.MulticastRequest{Data: hi, Users: []string{}}, `{"data":1,"users":[]}`, `users: between 1 and 10000 users, got 0`},
+		{"multicast, too many users", &pushv1.MulticastRequest{Data: hi, Users: list}, `{"data":1,"users":` + jsonUsers(list) + `}`, `users: between 1 and 10000 users, got 10001`},
 		{"multicast, one user too long", &pushv1.MulticastRequest{Data: hi, Users: withBad}, `{"data":1,"users":` + jsonUsers(withBad) + `}`, `users[3]: at most 128 bytes, got 130`},
 		{"multicast, one user empty", &pushv1.MulticastRequest{Data: hi, Users: []string{"a", ""}}, `{"data":1,"users":["a",""]}`, `users[1]: required`},
 		{"history without user", &pushv1.HistoryRequest{}, "", `user: required`},
@@ -253,7 +253,7 @@ func TestLimitsOfConfig(t *testing.T) {
 	p := grpcProblem(t, r.call(&pushv1.UnicastRequest{User: "42", Data: []byte(`"123456789"`)}))
 	equal(t, "data", p.Message, "data: at most 10 bytes, got 11")
 	p = grpcProblem(t, r.call(&pushv1.MulticastRequest{Users: users(3), Data: []byte(`1`)}))
-	equal(t, "users", p.Message, "users: at most 2, got 3")
+	equal(t, "users", p.Message, "users: between 1 and 2 users, got 3")
 	for _, bad := range []Limits{{MaxData: -1}, {MaxData: 16<<20 + 1}, {MaxUsers: -1}, {MaxUsers: 1_000_001}} {
 		if _, err := New(Config{Store: r.store, Auth: r.auth, Limits: bad}); err == nil {
 			t.Errorf("%+v was taken", bad)

@@ -240,7 +240,6 @@ func TestContentTypes(t *testing.T) {
 func TestBodyTooLarge(t *testing.T) {
 	r := newRig(t, options{limits: Limits{MaxData: 1000, MaxUsers: 10}})
 	limit := Limits{MaxData: 1000, MaxUsers: 10}.maxRequest()
-	message := fmt.Sprintf("body: at most %d bytes", limit)
 
 	announced := &countingReader{Reader: strings.NewReader(strings.Repeat(" ", limit+1))}
 	for name, body := range map[string]io.Reader{
@@ -256,7 +255,11 @@ func TestBodyTooLarge(t *testing.T) {
 		}
 		re := r.do(req)
 		equal(t, name, re.status, 413)
-		equal(t, name, re.problem(t).Message, message)
+		size := "more"
+		if req.ContentLength > 0 {
+			size = fmt.Sprint(req.ContentLength)
+		}
+		equal(t, name, re.problem(t).Message, fmt.Sprintf("body: at most %d bytes, got %s", limit, size))
 		equal(t, name, re.problem(t).Code, codes.ResourceExhausted)
 	}
 	equal(t, "read of the announced body", announced.n, 0)

@@ -48,11 +48,8 @@ func checkUser(field, user string) error {
 }
 
 func checkUsers(users []string, most int) error {
-	if len(users) == 0 {
-		return &FieldError{"users", "required"}
-	}
-	if len(users) > most {
-		return &FieldError{"users", fmt.Sprintf("at most %d, got %d", most, len(users))}
+	if len(users) < 1 || len(users) > most {
+		return &FieldError{"users", fmt.Sprintf("between 1 and %d users, got %d", most, len(users))}
 	}
 	for i, user := range users {
 		if checkUser("", user) != nil {
