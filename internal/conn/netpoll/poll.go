@@ -103,8 +103,9 @@ type (
 		Sendv(socket int, buffers [][]byte) (n int, err error)
 		// CloseWrite sends the end of the stream after what was sent.
 		CloseWrite(socket int) error
-		// Close ends the connection. What was sent still goes out; what was
-		// received and not read resets it. The number is free at once.
+		// Close ends the connection. What was sent still goes out, unless
+		// there is input that was not read, which may reset the connection.
+		// The number is free at once.
 		Close(socket int) error
 		// Shutdown waits for what Close left to the background.
 		Shutdown()

@@ -16,8 +16,11 @@ import (
 const (
 	inBuffer  = 4 << 10  // bytes read ahead
 	outBuffer = 64 << 10 // bytes taken from Send and not yet written
-	// farewell is how long what was sent before Close may take to go out.
+	// farewell is how long what was sent before Close may take to go out, and
+	// hush how long what the peer still sends is read: closing a connection
+	// with unread input would reset it.
 	farewell = 5 * time.Second
+	hush     = 100 * time.Millisecond
 )
 
 // Net is net.Conn made non-blocking: a socket is a number for a connection
@@ -88,7 +91,8 @@ func (s *socket) tellLocked(r Ready) {
 	}
 }
 
-// read is the goroutine that reads ahead, one buffer at a time.
+// read is the goroutine that reads ahead, one buffer at a time. After Close it
+// throws away what comes, to the end or the deadline.
 func (s *socket) read() {
 	buf := make([]byte, inBuffer)
 	for {
@@ -98,15 +102,18 @@ func (s *socket) read() {
 		ready := Readable
 		if err != nil {
 			s.ended = err
+			s.changed.Broadcast()
 			ready |= Hup
 		}
 		s.tellLocked(ready)
 		for len(s.in) > 0 && !s.closed && err == nil {
 			s.changed.Wait()
 		}
-		done := s.closed || err != nil
+		if s.closed {
+			s.in = s.in[:0]
+		}
 		s.mu.Unlock()
-		if done {
+		if err != nil {
 			return
 		}
 	}
@@ -137,13 +144,11 @@ func (s *socket) write() {
 		}
 		s.mu.Unlock()
 	}
-	if !s.closed {
-		if c, ok := s.conn.(*net.TCPConn); ok {
-			c.CloseWrite()
-		}
-		for !s.closed {
-			s.changed.Wait()
-		}
+	if c, ok := s.conn.(*net.TCPConn); ok {
+		c.CloseWrite()
+	}
+	for !s.closed || s.ended == nil {
+		s.changed.Wait()
 	}
 	s.mu.Unlock()
 	s.conn.Close()
@@ -234,7 +239,7 @@ func (n *Net) Close(number int) error {
 	s.poller = nil
 	s.changed.Broadcast()
 	now := time.Now()
-	s.conn.SetReadDeadline(now)
+	s.conn.SetReadDeadline(now.Add(hush))
 	return s.conn.SetWriteDeadline(now.Add(farewell))
 }
 
@@ -273,8 +278,8 @@ type Listener struct {
 	spare *os.File // a descriptor to give up when there is no other
 }
 
-// Listen implements the contract. Of the options it knows the buffers and the
-// probing; they are set on each connection.
+// Listen implements the contract. Of the options it knows SendBuffer and
+// KeepAlive.
 func (n *Net) Listen(address string, o Options) (*Listener, error) {
 	lc := net.ListenConfig{KeepAlive: o.KeepAlive}
 	lc.SetMultipathTCP(false)
@@ -298,14 +303,10 @@ type tuned struct {
 
 func (t *tuned) Accept() (net.Conn, error) {
 	c, err := t.Listener.Accept()
-	if tc, ok := c.(*net.TCPConn); ok {
-		// Without them it is slower, not wrong.
-		if t.o.SendBuffer > 0 {
-			_ = tc.SetWriteBuffer(t.o.SendBuffer)
-		}
-		if t.o.RecvBuffer > 0 {
-			_ = tc.SetReadBuffer(t.o.RecvBuffer)
-		}
+	// RecvBuffer would have to be set before the connection is made: shrunk
+	// later, it leaves the peer waiting for a window that never opens.
+	if tc, ok := c.(*net.TCPConn); ok && t.o.SendBuffer > 0 {
+		_ = tc.SetWriteBuffer(t.o.SendBuffer) // without it a stuck client costs more
 	}
 	return c, err
 }
@@ -340,7 +341,7 @@ func (l *Listener) Refuse(response []byte) bool {
 	}
 	c, err := l.l.Accept()
 	if err == nil {
-		Answer(l.net, l.net.add(c), response)
+		dismiss(c, response)
 	}
 	if errors.Is(err, net.ErrClosed) {
 		return false
@@ -349,6 +350,15 @@ func (l *Listener) Refuse(response []byte) bool {
 		l.spare = spare
 	}
 	return err == nil
+}
+
+// dismiss answers and closes at once, because its descriptor is needed again.
+func dismiss(c net.Conn, response []byte) {
+	c.SetDeadline(time.Now().Add(hush))
+	var head [8 << 10]byte
+	c.Read(head[:])
+	c.Write(response)
+	c.Close()
 }
 
 // Close implements the contract.

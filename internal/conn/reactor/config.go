@@ -95,7 +95,7 @@ func DefaultSocket() *netpoll.Options {
 		NotSentLowat: 16 << 10,
 		KeepAlive:    time.Minute,
 		UserTimeout:  time.Minute,
-		DeferAccept:  10 * time.Second,
+		DeferAccept:  5 * time.Second,
 	}
 }
 

@@ -8,13 +8,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"go.uber.org/goleak"
-
 	"pushd/internal/conn/echo/handler"
 	"pushd/internal/conn/reactor"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for something that should happen at once.
 const patience = 20 * time.Second
@@ -22,7 +18,9 @@ const patience = 20 * time.Second
 // serve runs an echo server for the test.
 func serve(t testing.TB, cfg reactor.Config) *reactor.Reactor {
 	t.Helper()
-	cfg.Listen = "127.0.0.1:0"
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
 	if cfg.Handler == nil {
 		cfg.Handler = handler.New
 	}

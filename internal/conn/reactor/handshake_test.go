@@ -1,0 +1,192 @@
+package reactor_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"pushd/internal/conn/netpoll"
+	"pushd/internal/conn/reactor"
+)
+
+func TestRefusals(t *testing.T) {
+	r := serve(t, reactor.Config{})
+	without := func(line string) string { return strings.Replace(request, line+"\r\n", "", 1) }
+	for _, row := range []struct {
+		name, request string
+		status        int
+	}{
+		{"no upgrade", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426},
+		{"old version", strings.Replace(request, "Version: 13", "Version: 8", 1), 426},
+		{"no version", without("Sec-WebSocket-Version: 13"), 426},
+		{"no key", without("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400},
+		{"no host", without("Host: x"), 400},
+		{"POST", strings.Replace(request, "GET", "POST", 1), 405},
+		{"another path", strings.Replace(request, "GET /", "GET /x", 1), 404},
+		{"HTTP/1.0", strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1), 505},
+		{"not HTTP", "hello\r\n\r\n", 400},
+		{"TLS", "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400},
+		{"a field over the limit", strings.Replace(request, "Host", "X: "+strings.Repeat("x", 8<<10)+"\r\nHost", 1), 431},
+		{"no end", "GET / HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 2000), 431},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := dialRaw(t, r)
+			c.write(row.request)
+			resp := c.want(row.status)
+			if !resp.Close {
+				t.Error("the response does not say that the connection closes")
+			}
+			c.wantGone()
+		})
+	}
+	dialRaw(t, r).upgrade()
+	waitFor(t, "the handshakes to be counted", func() bool {
+		n := map[int]uint64{}
+		for i, k := range r.Stats().Handshakes {
+			n[reactor.Outcome(i).Status()] = k
+		}
+		return n[101] == 1 && n[426] == 3 && n[405] == 1 && n[400] == 4 && n[431] == 2
+	})
+}
+
+// A head may come in any pieces, and what follows it belongs to the WebSocket.
+func TestHeadInPieces(t *testing.T) {
+	r := serve(t, reactor.Config{})
+	for _, step := range []int{1, 7, 100, len(request)} {
+		c := dialRaw(t, r)
+		sent := request + text("a") + text("b") + text("c")[:3]
+		for len(sent) > 0 {
+			n := min(step, len(sent))
+			c.write(sent[:n])
+			sent = sent[n:]
+		}
+		c.want(http.StatusSwitchingProtocols)
+		c.wantText("a")
+		c.wantText("b")
+		c.write(text("c")[3:])
+		c.wantText("c")
+	}
+}
+
+func TestSlowHandshake(t *testing.T) {
+	// Nothing deferred, so that the silent one is accepted at once too.
+	r := serve(t, reactor.Config{Limits: reactor.Limits{
+		HandshakeTimeout: 50 * time.Millisecond,
+		Socket:           &netpoll.Options{},
+	}})
+	var slow []*raw
+	for range 20 {
+		c := dialRaw(t, r)
+		c.write("GET / HTTP/1.1\r\n")
+		slow = append(slow, c)
+	}
+	dialRaw(t, r).upgrade().write(text("x"))
+	for _, c := range slow {
+		c.want(http.StatusRequestTimeout)
+		c.wantEOF()
+	}
+	silent := dialRaw(t, r)
+	silent.want(http.StatusRequestTimeout)
+}
+
+func TestTooManyHeads(t *testing.T) {
+	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, MaxHeads: 2}})
+	var slow []*raw
+	for i := range 4 {
+		c := dialRaw(t, r)
+		c.write("GET / HTTP/1.1\r\n")
+		slow = append(slow, c)
+		waitFor(t, "the head to be kept", func() bool { return r.Stats().InputBytes >= 256*min(i+1, 2) })
+	}
+	for _, c := range slow[:2] {
+		c.want(http.StatusServiceUnavailable)
+	}
+	for _, c := range slow[2:] {
+		c.write(strings.TrimPrefix(request, "GET / HTTP/1.1\r\n"))
+		c.want(http.StatusSwitchingProtocols)
+	}
+}
+
+// wantRefused checks that a connection is turned away with a time to wait.
+func wantRefused(t *testing.T, c *raw) {
+	t.Helper()
+	c.write(request)
+	if resp := c.want(http.StatusServiceUnavailable); resp.Header.Get("Retry-After") == "" {
+		t.Error("the response does not say when to come back")
+	}
+	c.wantGone()
+}
+
+func TestConnectionBudget(t *testing.T) {
+	r := serve(t, reactor.Config{Limits: reactor.Limits{MaxConnections: 3}})
+	var held []*raw
+	for range 3 {
+		held = append(held, dialRaw(t, r).upgrade())
+	}
+	for range 5 {
+		wantRefused(t, dialRaw(t, r))
+	}
+	if n := r.Refused()[reactor.OverBudget]; n != 5 {
+		t.Errorf("%d refusals were counted, want 5", n)
+	}
+	held[0].Close()
+	waitFor(t, "a place", func() bool { return r.Stats().Open < 3 })
+	c := dialRaw(t, r).upgrade()
+	c.write(text("in"))
+	c.wantText("in")
+	held[1].write(text("still here"))
+	held[1].wantText("still here")
+}
+
+func TestPerIP(t *testing.T) {
+	r := serve(t, reactor.Config{Limits: reactor.Limits{MaxPerIP: 2}})
+	a, _ := dialRaw(t, r).upgrade(), dialRaw(t, r).upgrade()
+	wantRefused(t, dialRaw(t, r))
+	a.Close()
+	waitFor(t, "a place", func() bool { return r.Stats().Open < 2 })
+	dialRaw(t, r).upgrade()
+	if n := r.Refused()[reactor.OverPerIP]; n != 1 {
+		t.Errorf("%d refusals were counted, want 1", n)
+	}
+}
+
+func TestUpgradeRate(t *testing.T) {
+	r := serve(t, reactor.Config{Limits: reactor.Limits{UpgradeRate: 0.001, UpgradeBurst: 2}})
+	dialRaw(t, r).upgrade()
+	dialRaw(t, r).upgrade()
+	wantRefused(t, dialRaw(t, r))
+}
+
+func TestListenErrors(t *testing.T) {
+	r := serve(t, reactor.Config{})
+	for _, cfg := range []reactor.Config{
+		{Listen: r.Addr().String()},
+		{Listen: "127.0.0.1"},
+		{Listen: "127.0.0.1:0", Limits: reactor.Limits{MaxMessage: -1}},
+		{Listen: "127.0.0.1:0", Limits: reactor.Limits{PingInterval: time.Millisecond}},
+	} {
+		cfg.Handler = newHooks(nil)
+		if r, err := reactor.New(cfg); err == nil {
+			r.Close()
+			t.Errorf("%+v: no error", cfg)
+		}
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Logf("this machine has no IPv6: %v", err)
+		return
+	} else {
+		l.Close()
+	}
+	r := serve(t, reactor.Config{Listen: "[::1]:0", Limits: reactor.Limits{MaxPerIP: 1}})
+	c := dialRaw(t, r).upgrade()
+	c.write(frame(ws.NewBinaryFrame([]byte{1})))
+	c.next(ws.OpBinary)
+	wantRefused(t, dialRaw(t, r))
+}
