@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"pushd/internal/history"
@@ -27,6 +28,7 @@ func followPromises() []promise {
 		{name: "VisibleBeforeDeliveredAndReadsGoOn", check: readsGoOn},
 		{name: "AppendsWaitWhileDeliverBlocks", check: appendsWait},
 		{name: "EndedContextDoesNotWaitForDeliver", check: endedContextDoesNotWait},
+		{name: "EndedContextLeavesItsOwnDelivery", check: endedContextLeaves},
 		{name: "StopWaitsForDeliver", check: stopWaits},
 		{name: "AfterStopNothingIsDelivered", check: afterStop},
 		{name: "SecondFollowerPanics", check: secondFollower},
@@ -168,7 +170,23 @@ func deliveriesMayBeKept(r *rig) {
 // until it is in deliver. release lets deliver return and waits for the append.
 func blocked(r *rig, f *follower) (release func()) {
 	r.Helper()
+	open, appended := blockedAppend(r.ctx, r, f)
+	return func() {
+		r.Helper()
+		open()
+		if err := await(r, "append", appended); err != nil {
+			r.Errorf("appending: %v", err)
+		}
+	}
+}
+
+// blockedAppend is blocked for an append with a context of its own. open lets
+// deliver return, and is called when the test ends in any case.
+func blockedAppend(ctx context.Context, r *rig, f *follower) (open func(), appended <-chan error) {
+	r.Helper()
 	entered, gate := make(chan struct{}), make(chan struct{})
+	open = sync.OnceFunc(func() { close(gate) })
+	r.Cleanup(open)
 	first := true
 	f.onDelivery(func(history.Delivery) {
 		if first {
@@ -177,19 +195,13 @@ func blocked(r *rig, f *follower) (release func()) {
 			<-gate
 		}
 	})
-	appended := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
-		_, err := r.store.Append(r.ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}, Data: []byte("blocked")})
-		appended <- err
+		_, err := r.store.Append(ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}, Data: []byte("blocked")})
+		done <- err
 	}()
 	await(r, "delivery", entered)
-	return func() {
-		r.Helper()
-		close(gate)
-		if err := await(r, "append", appended); err != nil {
-			r.Errorf("appending: %v", err)
-		}
-	}
+	return open, done
 }
 
 func readsGoOn(r *rig) {
@@ -263,6 +275,26 @@ func endedContextDoesNotWait(r *rig) {
 	if got[len(got)-1].ID != last.ID {
 		r.Errorf("the last delivery is %d, want %d", got[len(got)-1].ID, last.ID)
 	}
+}
+
+func endedContextLeaves(r *rig) {
+	r.attach("ann", history.Start{})
+	f := r.follow()
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	open, appended := blockedAppend(ctx, r, f)
+	cancel()
+	if err := await(r, "append whose context ended", appended); !errors.Is(err, context.Canceled) {
+		r.Errorf("append whose context ended: %v", err)
+	}
+	open()
+	last := r.unicast("ann")
+	// It was visible when it was delivered, so it is stored.
+	got := f.take()
+	if len(got) != 2 {
+		r.Fatalf("delivered %+v, want two messages", got)
+	}
+	r.wantHistory("ann", got[0].Message, last)
 }
 
 func stopWaits(r *rig) {

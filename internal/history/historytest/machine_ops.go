@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -124,7 +125,26 @@ func (m *machine) detach(rt *rapid.T) {
 }
 
 func (m *machine) advance(rt *rapid.T) {
+	if rapid.Bool().Draw(rt, "to an end") && m.advanceToEnd(rt) {
+		return
+	}
 	m.clock.Advance(drawPause(rt))
+}
+
+// advanceToEnd moves to where a TTL, an age or a key of some message ends, or
+// just past it, unless that lies behind.
+func (m *machine) advanceToEnd(rt *rapid.T) bool {
+	id := rapid.SampledFrom(append([]history.ID{0}, m.ids...)).Draw(rt, "of")
+	span := rapid.SampledFrom([]time.Duration{
+		m.keep.Keys, m.keep.InboxAge, m.keep.BroadcastAge, time.Second,
+	}).Draw(rt, "span")
+	past := time.Duration(rapid.IntRange(0, 1).Draw(rt, "past")) * time.Millisecond
+	d := id.Time().Add(span + past).Sub(m.clock.Now())
+	if d <= 0 {
+		return false
+	}
+	m.clock.Advance(d)
+	return true
 }
 
 // reopen closes the engine and opens what it left. Its connections are gone.

@@ -2,6 +2,7 @@ package historytest
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"pushd/internal/history"
@@ -183,13 +184,14 @@ func ageHides(r *rig) {
 }
 
 func defaultsHold(r *rig) {
-	var sent []history.Message
-	for range 1001 {
-		sent = append(sent, r.unicast("ann"))
+	ids := slices.Sorted(slices.Values(slices.Concat(inParallel(r, 40, 25)...)))
+	last := r.unicast("ann")
+	got := r.forward("ann", history.Cursor{}).Messages
+	if len(got) != 1000 || got[0].ID != ids[1] || got[999].ID != last.ID {
+		r.Errorf("the inbox shows %d messages, want 1,000 from %d to %d", len(got), ids[1], last.ID)
 	}
-	r.wantHistory("ann", sent[1:]...)
-	r.clock.Advance(sent[1000].ID.Time().Add(30 * 24 * time.Hour).Sub(r.clock.Now()))
-	r.wantHistory("ann", sent[1000])
+	r.clock.Advance(last.ID.Time().Add(30 * 24 * time.Hour).Sub(r.clock.Now()))
+	r.wantHistory("ann", last)
 }
 
 // wantTruncated checks Forward, Attach and that nothing else is truncated.
