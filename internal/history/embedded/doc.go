@@ -41,7 +41,8 @@
 //
 // # Files
 //
-//	open.go         Config, Open, Close, Store and its locks
+//	config.go       Config, and what Pebble is told
+//	open.go         Open, Close, Store and its locks
 //	keys.go         the key space
 //	entry.go        one line of an inbox, as bytes
 //	meta.go         what is known of a user, as bytes

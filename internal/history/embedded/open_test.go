@@ -87,6 +87,19 @@ func TestSecondStoreInThisProcess(t *testing.T) {
 	}
 }
 
+func TestRelativeDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := mustOpen(t, embedded.Config{Dir: "./a/b"})
+	_, err := embedded.Open(embedded.Config{Dir: "a/b"})
+	if !errors.Is(err, history.ErrLocked) {
+		t.Errorf("%v, want ErrLocked", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, embedded.Config{Dir: "a/b"})
+}
+
 func TestUnknownFormat(t *testing.T) {
 	dir := t.TempDir()
 	if err := mustOpen(t, embedded.Config{Dir: dir}).Close(); err != nil {
