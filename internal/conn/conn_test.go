@@ -3,6 +3,7 @@ package conn_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"pushd/internal/auth"
@@ -28,10 +30,11 @@ const patience = 20 * time.Second
 
 // rig is a server over the memory engine.
 type rig struct {
-	t      testing.TB
-	ctx    context.Context
-	store  history.Store
-	server *conn.Server
+	t       testing.TB
+	ctx     context.Context
+	store   history.Store
+	server  *conn.Server
+	metrics *prometheus.Registry
 }
 
 // serve runs a server for the test; change, if not nil, changes its Config.
@@ -46,7 +49,8 @@ func serve(t testing.TB, change func(*conn.Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := conn.Config{Listen: "127.0.0.1:0", Store: store, Auth: open}
+	metrics := prometheus.NewRegistry()
+	cfg := conn.Config{Listen: "127.0.0.1:0", Store: store, Auth: open, Metrics: metrics}
 	cfg.Limits.MessageRate = -1
 	if change != nil {
 		change(&cfg)
@@ -74,7 +78,7 @@ func serve(t testing.TB, change func(*conn.Config)) *rig {
 		http.DefaultClient.CloseIdleConnections()
 		waitFor(t, "the server's files to be closed", func() bool { return openFiles(t) <= before })
 	})
-	return &rig{t, ctx, cfg.Store, server}
+	return &rig{t, ctx, cfg.Store, server, metrics}
 }
 
 // openFiles counts the process's open files, where that can be told.
@@ -173,7 +177,7 @@ func (c *client) closed() websocket.CloseError {
 	for {
 		if _, err := c.next(); err != nil {
 			var ce websocket.CloseError
-			if !asClose(err, &ce) {
+			if !errors.As(err, &ce) {
 				c.t.Fatalf("want a Close frame, got %v", err)
 			}
 			return ce
@@ -314,12 +318,4 @@ func TestWhatClientsSayWrong(t *testing.T) {
 	}
 	r.unicast("a", "1")
 	c.wantData("1")
-}
-
-func asClose(err error, ce *websocket.CloseError) bool {
-	if code := websocket.CloseStatus(err); code != -1 {
-		*ce = websocket.CloseError{Code: code}
-		return true
-	}
-	return false
 }

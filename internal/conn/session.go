@@ -55,7 +55,10 @@ const (
 
 // lookup returns the session of h, or nil if it is gone.
 func (s *shard) lookup(h reactor.Handle) *session {
-	if ses := s.sessions.At(h.Socket()); ses.handle == h && h != 0 {
+	if !s.loop.Owns(h) {
+		return nil // the entry may be another shard's by now
+	}
+	if ses := s.sessions.At(h.Socket()); ses.handle == h {
 		return ses
 	}
 	return nil

@@ -25,7 +25,6 @@ func TestPanicsAreIsolated(t *testing.T) {
 		}
 	}
 	r := serve(t, reactor.Config{
-		Limits: reactor.Limits{PingInterval: 80 * time.Millisecond},
 		Handler: newHooks(func(k *hooks) {
 			k.request = func(reactor.Handle) { panicOn(requests.Add(1) == 2) }
 			k.message = func(_ *reactor.Loop, _ reactor.Handle, p []byte) bool {

@@ -155,17 +155,17 @@ func (l *Loop) tell(now time.Time) {
 func (l *Loop) turn() (more bool) {
 	l.takeArrivals()
 	l.readAgain()
+	l.flush()
+	more = l.work()
+	l.flush()
 	tick := !l.now.Before(l.nextTick)
+	if tick {
+		l.onTick()
+	}
 	if l.draining.Load() && (tick || !l.drainSeen) {
 		l.drainAll()
 	}
 	l.flush()
-	more = l.work()
-	l.flush()
-	if tick {
-		l.onTick()
-		l.flush()
-	}
 	l.reap()
 	return more || len(l.again) > 0
 }
@@ -192,14 +192,21 @@ func (l *Loop) event(h Handle, r netpoll.Ready) {
 
 // lookup returns the slot of h, or nil if the connection is gone.
 func (l *Loop) lookup(h Handle) *slot {
-	if int(h.Socket()) >= l.slots.Len() {
+	if !l.Owns(h) {
 		return nil
 	}
 	s := l.slots.At(h.Socket())
-	if s.generation.Load() != h.generation() || s.state == free || s.state == dead {
+	if s.state == free || s.state == dead {
 		return nil
 	}
 	return s
+}
+
+// Owns reports whether h is a connection of this loop, even if it is closing
+// or was dropped in this turn. What tables have under its socket is the
+// loop's while it is, and somebody else's afterwards.
+func (l *Loop) Owns(h Handle) bool {
+	return h != 0 && int(h.Socket()) < l.slots.Len() && l.slots.At(h.Socket()).generation.Load() == h.generation()
 }
 
 func (l *Loop) handle(socket uint32) Handle {

@@ -1,0 +1,142 @@
+//go:build linux && !fallback && !race
+
+// The race detector makes sync.Pool forget at random, and the fallback copies.
+
+package conn
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"pushd/internal/auth"
+	"pushd/internal/history"
+	"pushd/internal/history/memory"
+)
+
+type believer struct{}
+
+func (believer) Client(_, user string) (auth.Caller, error) { return auth.Caller{User: user}, nil }
+
+// crowd runs a server with so many clients, user0, user1 and so on.
+func crowd(tb testing.TB, clients int) (*Server, []net.Conn) {
+	store, err := memory.New(memory.Config{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s, err := New(Config{Listen: "127.0.0.1:0", Store: store, Auth: believer{}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		s.Serve()
+		close(done)
+	}()
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.Shutdown(ctx)
+		<-done
+		store.Close()
+	})
+	conns := make([]net.Conn, clients)
+	for i := range conns {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { c.Close() })
+		fmt.Fprintf(c, "GET /push?user=user%d HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", i)
+		conns[i] = c
+	}
+	await(tb, func() bool { return s.stats().Sessions == clients && s.reactor.Stats().Open == clients })
+	return s, conns
+}
+
+func await(tb testing.TB, cond func() bool) {
+	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(20 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			tb.Fatal("waited in vain")
+		}
+	}
+}
+
+func broadcast(s *Server, id history.ID) []history.Delivery {
+	return []history.Delivery{{
+		Message: history.Message{ID: id, Kind: history.Broadcast, Data: []byte(`{"title":"Hi"}`)},
+		Prev:    id - 1,
+	}}
+}
+
+// Neither a broadcast nor a unicast allocates anything, from the store's call
+// to the kernel's.
+func TestDeliveriesDoNotAllocate(t *testing.T) {
+	const clients = 50
+	s, _ := crowd(t, clients)
+	id := history.FirstIDAt(time.Now().Add(time.Hour))
+	// Nothing is missing before the first.
+	inOrder := func(d []history.Delivery) []history.Delivery {
+		if d[0].Prev == id-1 && s.stats().Broadcast == 0 {
+			d[0].Prev = 0
+		}
+		return d
+	}
+	batch := inOrder(broadcast(s, id))
+	send := func() {
+		before := s.stats().Broadcast
+		s.post.deliver(batch)
+		await(t, func() bool { return s.stats().Broadcast == before+clients })
+		batch[0].Prev = batch[0].Message.ID
+		batch[0].Message.ID++
+	}
+	// A crowd of receivers, so that what the runtime allocates now and then
+	// (a pool refilled after a collection) stays below one a broadcast.
+	if n := testing.AllocsPerRun(200, send); n > 0 {
+		t.Errorf("%v allocations a broadcast to %d clients", n, clients)
+	}
+	unicast := []history.Delivery{{
+		Message:    history.Message{ID: id, Kind: history.Unicast, Data: []byte(`{"title":"Hi"}`)},
+		Recipients: []history.Recipient{{User: "user7"}},
+	}}
+	if n := testing.AllocsPerRun(200, func() {
+		before := s.stats().Inbox
+		s.post.deliver(unicast)
+		await(t, func() bool { return s.stats().Inbox == before+1 })
+		unicast[0].Recipients[0].Prev = unicast[0].Message.ID
+		unicast[0].Message.ID++
+	}); n > 0 {
+		t.Errorf("%v allocations a unicast", n)
+	}
+}
+
+// A client's ping, message or frame, and the loops' ticks allocate nothing.
+func TestPingsDoNotAllocate(t *testing.T) {
+	s, conns := crowd(t, 1)
+	c := conns[0]
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	skip := make([]byte, 4096)
+	c.Read(skip) // response and hello
+	ping := []byte("\x81\x8f\x00\x00\x00\x00" + `{"type":"ping"}` + "\x89\x80\x00\x00\x00\x00")
+	pong := make([]byte, len("\x81\x0f"+`{"type":"pong"}`+"\x8a\x00"))
+	if n := testing.AllocsPerRun(20, func() { // below the rate limit
+		if _, err := c.Write(ping); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, pong); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations a ping", n)
+	}
+	if n := testing.AllocsPerRun(5, func() {
+		turns := s.reactor.Stats().Turns.Count
+		await(t, func() bool { return s.reactor.Stats().Turns.Count > turns+1 })
+	}); n > 0 {
+		t.Errorf("%v allocations a tick", n)
+	}
+}

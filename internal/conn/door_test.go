@@ -1,0 +1,195 @@
+package conn_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/golang-jwt/jwt/v5"
+
+	"pushd/internal/auth"
+	"pushd/internal/conn"
+	"pushd/internal/history"
+)
+
+const secret = "0123456789abcdef0123456789abcdef"
+
+// withTokens makes a server ask for client tokens.
+func withTokens(t *testing.T) func(*conn.Config) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := auth.New(auth.Config{TokenKeyFile: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(cfg *conn.Config) { cfg.Auth = a }
+}
+
+func token(t *testing.T, user string, expires time.Time) string {
+	t.Helper()
+	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256,
+		jwt.MapClaims{"sub": user, "exp": expires.Unix()}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestTokens(t *testing.T) {
+	r := serve(t, withTokens(t))
+	door := "ws://" + r.server.Addr().String() + "/push"
+	good := token(t, "ann", time.Now().Add(time.Hour))
+	bearer := func(s string) func(*websocket.DialOptions) {
+		return func(o *websocket.DialOptions) { o.HTTPHeader = http.Header{"Authorization": {"Bearer " + s}} }
+	}
+	for name, row := range map[string]struct {
+		url    string
+		change []func(*websocket.DialOptions)
+	}{
+		"none":            {door, nil},
+		"a user alone":    {door + "?user=ann", nil},
+		"rubbish":         {door + "?token=x", nil},
+		"damaged":         {door + "?token=" + good[:len(good)-3], nil},
+		"expired":         {door + "?token=" + token(t, "ann", time.Now().Add(-time.Hour)), nil},
+		"of another user": {door + "?user=bob&token=" + good, nil},
+		"bad bearer":      {door, []func(*websocket.DialOptions){bearer("x")}},
+	} {
+		resp := r.wantStatus(http.StatusUnauthorized, row.url, row.change...)
+		var body struct{ Code, Message string }
+		if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || body.Code != "unauthenticated" || body.Message == "" {
+			t.Errorf("%s: body %+v, %v", name, body, err)
+		}
+		if strings.Contains(body.Message, good[:20]) {
+			t.Errorf("%s: the answer repeats the token", name)
+		}
+	}
+	for _, opt := range []struct {
+		url     string
+		options websocket.DialOptions
+	}{
+		{door + "?token=" + good, websocket.DialOptions{}},
+		{door + "?user=ann&token=" + good, websocket.DialOptions{}},
+		{door, websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + good}}}},
+		{door, websocket.DialOptions{Subprotocols: []string{"pushd.v1.json", "pushd.token." + good}}},
+	} {
+		ws, _, err := websocket.Dial(r.ctx, opt.url, &opt.options)
+		if err != nil {
+			t.Errorf("%s: %v", opt.url, err)
+			continue
+		}
+		defer ws.CloseNow()
+		var hello message
+		if _, b, err := ws.Read(r.ctx); err != nil || json.Unmarshal(b, &hello) != nil || hello.User != "ann" {
+			t.Errorf("%s: hello %s, %v", opt.url, b, err)
+		}
+		if want := len(opt.options.Subprotocols) > 0; (ws.Subprotocol() == "pushd.v1.json") != want {
+			t.Errorf("subprotocol %q", ws.Subprotocol())
+		}
+	}
+}
+
+// fixed is an authenticator that believes everybody, for a while.
+type fixed struct{ expires time.Time }
+
+func (f fixed) Client(_, user string) (auth.Caller, error) {
+	return auth.Caller{User: user, Expires: f.expires}, nil
+}
+
+func TestTokenExpires(t *testing.T) {
+	r := serve(t, func(cfg *conn.Config) {
+		cfg.Auth = fixed{time.Now().Add(100 * time.Millisecond)}
+		cfg.Limits.PingInterval = 10 * time.Second
+	})
+	if code := r.connect("a").closed().Code; code != 4001 {
+		t.Errorf("closed with %d, want 4001", code)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	r := serve(t, nil)
+	r.unicast("a", "1")
+	door := "ws://" + r.server.Addr().String() + "/push"
+	for _, query := range []string{
+		"", "?user=", "?user=" + strings.Repeat("x", 129), "?user=%ff", "?user=%zz",
+		"?user=a&cursor=nonsense", "?user=a&cursor=" + strings.Repeat("Z", 22),
+		"?user=a&cursor=" + history.Cursor{Inbox: history.MaxID}.String(),
+		"?user=a&user=b",
+	} {
+		r.wantStatus(http.StatusBadRequest, door+query)
+	}
+	r.wantStatus(http.StatusNotFound, strings.Replace(door, "push", "pull", 1)+"?user=a")
+	for method, status := range map[string]int{"GET": 426, "POST": 405} {
+		req, err := http.NewRequestWithContext(r.ctx, method, strings.Replace(door, "ws:", "http:", 1)+"?user=a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s: status %d, want %d", method, resp.StatusCode, status)
+		}
+	}
+	r.connect(strings.Repeat("é", 64)) // 128 bytes
+}
+
+func TestOrigins(t *testing.T) {
+	origins, err := auth.ParseOrigins([]string{"https://*.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := serve(t, func(cfg *conn.Config) { cfg.Origins = origins })
+	from := func(origin string) func(*websocket.DialOptions) {
+		return func(o *websocket.DialOptions) { o.HTTPHeader = http.Header{"Origin": {origin}} }
+	}
+	r.wantStatus(http.StatusForbidden, r.url("a"), from("https://evil.test"))
+	r.wantStatus(http.StatusForbidden, r.url("a"), from("null"))
+	var o websocket.DialOptions
+	from("https://www.example.com")(&o)
+	ws, _, err := websocket.Dial(r.ctx, r.url("a"), &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws.CloseNow()
+	r.connect("a") // no Origin: not a browser
+}
+
+func TestBinaryIsRefused(t *testing.T) {
+	r := serve(t, nil)
+	c := r.connect("a")
+	if err := c.ws.Write(r.ctx, websocket.MessageBinary, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.closed().Code; code != websocket.StatusUnsupportedData {
+		t.Errorf("closed with %d, want 1003", code)
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	r := serve(t, nil)
+	good := conn.Config{Listen: "127.0.0.1:0", Store: r.store, Auth: fixed{}}
+	for name, change := range map[string]func(*conn.Config){
+		"no address":     func(c *conn.Config) { c.Listen = "" },
+		"address in use": func(c *conn.Config) { c.Listen = r.server.Addr().String() },
+		"no store":       func(c *conn.Config) { c.Store = nil },
+		"no auth":        func(c *conn.Config) { c.Auth = nil },
+		"relative path":  func(c *conn.Config) { c.Path = "push" },
+		"negative":       func(c *conn.Config) { c.StoreWorkers = -1 },
+		"bad limit":      func(c *conn.Config) { c.Limits.MaxHeads = -1 },
+	} {
+		cfg := good
+		change(&cfg)
+		if _, err := conn.New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

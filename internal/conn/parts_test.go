@@ -1,0 +1,113 @@
+package conn
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pushd/internal/conn/offheap"
+	"pushd/internal/conn/reactor"
+)
+
+func newSessions(t interface{ Fatal(...any) }, n int) *offheap.Table[session] {
+	table, err := offheap.NewTable[session](n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// A walk visits everybody who was there when it began and still is, once, and
+// nobody else, whoever comes and goes in between.
+func TestWalkWithComingsAndGoings(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const sockets = 40
+		s := &shard{users: users{sessions: newSessions(t, sockets)}}
+		defer s.sessions.Close()
+		there := map[uint32]bool{}
+		toggle := func() (socket uint32) {
+			socket = rapid.Uint32Range(0, sockets-1).Draw(t, "socket")
+			if there[socket] {
+				s.delist(s.sessions.At(socket))
+			} else {
+				s.enlist(socket)
+			}
+			there[socket] = !there[socket]
+			return socket
+		}
+		for range rapid.IntRange(0, 60).Draw(t, "before") {
+			toggle()
+		}
+		due := map[uint32]bool{}
+		for _, socket := range s.list {
+			due[socket] = true
+		}
+		s.walk = walk{frame: &reactor.Frame{}}
+		for s.walk.pos < len(s.list) {
+			if rapid.Bool().Draw(t, "visit") {
+				socket := s.list[s.walk.pos]
+				s.walk.pos++
+				if !due[socket] {
+					t.Fatalf("socket %d was visited, but not due", socket)
+				}
+				delete(due, socket)
+			} else {
+				delete(due, toggle())
+			}
+			for i, socket := range s.list {
+				if int(s.sessions.At(socket).place) != i {
+					t.Fatalf("socket %d is at %d, but thinks that it is at %d", socket, i, s.sessions.At(socket).place)
+				}
+			}
+		}
+		if len(due) > 0 {
+			t.Fatalf("not visited: %v", due)
+		}
+		for socket, is := range there {
+			if slices.Contains(s.list, socket) != is {
+				t.Fatalf("socket %d in the list: %v, want %v", socket, !is, is)
+			}
+		}
+	})
+}
+
+// Users are told apart by name even if their hashes are the same.
+func TestUsersWithOneHash(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const sockets = 20
+		u := users{sessions: newSessions(t, sockets), first: map[uint32]uint32{}}
+		defer u.sessions.Close()
+		model := map[uint32]string{}
+		for range rapid.IntRange(1, 100).Draw(t, "operations") {
+			socket := rapid.Uint32Range(0, sockets-1).Draw(t, "socket")
+			if _, ok := model[socket]; ok {
+				u.remove(socket)
+				*u.sessions.At(socket) = session{}
+				delete(model, socket)
+			} else {
+				name := strings.Repeat(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name"), rapid.SampledFrom([]int{1, 20, 128}).Draw(t, "length"))
+				u.sessions.At(socket).hash = rapid.Uint32Range(0, 1).Draw(t, "hash")
+				u.add(socket, name)
+				model[socket] = name
+			}
+			got := map[uint32]string{}
+			for hash, first := range u.first {
+				for at := first; at != 0; at = u.sessions.At(at - 1).next {
+					if ses := u.sessions.At(at - 1); ses.hash == hash {
+						got[at-1] = string(u.name(ses))
+					}
+				}
+			}
+			if len(got) != len(model) {
+				t.Fatalf("the index has %v, want %v", got, model)
+			}
+			for socket, name := range model {
+				if got[socket] != name {
+					t.Fatalf("socket %d is of %q, want %q", socket, got[socket], name)
+				}
+			}
+		}
+	})
+}
