@@ -15,7 +15,7 @@ import (
 )
 
 // tick is how long a holder may leave orders and reports waiting.
-const tick = 10 * time.Millisecond
+const tick = 5 * time.Millisecond
 
 // holder holds connections: one loop on one thread owns all of its fields, so
 // there is nothing to lock. Another goroutine decodes orders.

@@ -33,6 +33,8 @@ type flatOut struct {
 	messages int64
 	taken    atomic.Int64
 	reserved atomic.Int64 // deliveries of the messages taken
+	lost     atomic.Int64 // of these, the ones that nobody waits for any more
+	givenUp  atomic.Int64 // how often some were
 }
 
 func (f *flatOut) next(ctx context.Context) (ticket, bool) {
@@ -53,17 +55,23 @@ func (f *flatOut) next(ctx context.Context) (ticket, bool) {
 // by drowning it.
 func (f *flatOut) admit(ctx context.Context, deliveries int64) {
 	reserved := f.reserved.Add(deliveries)
-	most := max(int64(f.drive.load.outstanding), deliveries)
-	room := func(t tally) bool { return reserved-int64(t.Deliveries) <= most }
-	if f.drive.load.outstanding == 0 || room(f.drive.fleet.tally()) {
+	if f.drive.load.outstanding == 0 {
 		return
 	}
-	// What was lost never arrives. So nobody waits longer than this, or the
-	// places of lost messages would stay taken for ever.
-	const longest = 250 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, longest)
-	defer cancel()
-	_ = f.drive.fleet.wait(ctx, func(s sight) bool { return room(s.sum) })
+	most := max(int64(f.drive.load.outstanding), deliveries)
+	before := uint64(max(0, reserved-most-f.lost.Load())) // so many must have arrived
+	if f.drive.fleet.tally().Deliveries >= before {
+		return
+	}
+	// What is lost never arrives: after a second without any delivery
+	// everything under way is given up, or its room would stay taken for ever.
+	// A server that loses more is given less time.
+	patience := max(time.Second>>min(f.givenUp.Load(), 30), 20*time.Millisecond)
+	_ = f.drive.fleet.settle(ctx, before, patience)
+	if arrived := f.drive.fleet.tally().Deliveries; arrived < before {
+		f.givenUp.Add(1)
+		f.lost.Store(reserved - deliveries - int64(arrived))
+	}
 }
 
 // paced lets messages go at a fixed rate, whatever became of those before: an

@@ -52,11 +52,14 @@ type fake struct {
 	beforeCall func(n int64)
 	// copies says how often connection conn gets message n; nil means once.
 	copies func(n int64, conn int) int
+	// delay is how long after its answer a message is sent.
+	delay time.Duration
 	// envelope is what a message is sent in.
 	envelope string
 
 	calls, sent   atomic.Int64
-	authorization sync.Map // what API calls carried → true
+	late, latest  atomic.Int64 // messages that are delayed, and the most at one time
+	authorization sync.Map     // what API calls carried → true
 
 	mu    sync.Mutex
 	conns map[*fakeConn]bool
@@ -166,9 +169,23 @@ func (f *fake) push(users []string, data []byte) {
 	if f.beforeCall != nil {
 		f.beforeCall(n)
 	}
+	text := fmt.Appendf(nil, f.envelope, data)
+	if f.delay == 0 {
+		f.deliver(n, users, text)
+		return
+	}
+	if late := f.late.Add(1); late > f.latest.Load() {
+		f.latest.Store(late)
+	}
+	time.AfterFunc(f.delay, func() {
+		f.late.Add(-1)
+		f.deliver(n, users, text)
+	})
+}
+
+func (f *fake) deliver(n int64, users []string, text []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	text := fmt.Appendf(nil, f.envelope, data)
 	for _, user := range users {
 		for _, c := range f.users[user] {
 			f.write(n, c, text)

@@ -134,6 +134,27 @@ func TestAStallIsFeltByEveryMessageDueInIt(t *testing.T) {
 	}
 }
 
+// A server that answers at once and delivers late is not flooded.
+func TestCallsWaitForDeliveriesUnderWay(t *testing.T) {
+	f := newFake(t)
+	f.delay = 300 * time.Millisecond
+	r := mustBench(t, f.args("broadcast", "-conns", "3", "-messages", "4", "-callers", "4", "-outstanding", "1")...)
+	if f.latest.Load() != 1 || r.Push.Deliveries != 12 {
+		t.Errorf("%d messages were under way at a time, %d deliveries; want 1 and 12", f.latest.Load(), r.Push.Deliveries)
+	}
+}
+
+// Room that lost deliveries take is given free, in less time each time: a second
+// for every fourth message here would be more than this test has.
+func TestLostDeliveriesDoNotBlockTheRest(t *testing.T) {
+	f := newFake(t)
+	f.copies = func(n int64, conn int) int { return min(1, conn) }
+	r := mustBench(t, f.args("broadcast", "-conns", "2", "-messages", "200", "-callers", "1", "-outstanding", "4", "-wait", "100ms")...)
+	if p := r.Push; p.Messages != 200 || p.Lost != 200 {
+		t.Errorf("%d sent and %d lost, want 200 and 200", p.Messages, p.Lost)
+	}
+}
+
 func TestWhatCouldNotBeSentInTimeIsTold(t *testing.T) {
 	f := newFake(t)
 	release := make(chan struct{})
