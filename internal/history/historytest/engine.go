@@ -24,7 +24,7 @@ type Engine struct {
 	// it was closed. Nil if nothing outlives a Store.
 	Reopen func() history.Store
 	// Partitioned: ids rise in the order of visibility within each log, but not
-	// over all logs. Only such an engine may not be one process.
+	// over all logs. For engines of several processes; one process has no excuse.
 	Partitioned bool
 }
 
