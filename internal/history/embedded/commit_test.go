@@ -356,7 +356,7 @@ func TestMaintenance(t *testing.T) {
 		send(history.Push{Kind: history.Broadcast})
 		send(history.Push{Kind: history.Multicast, Users: []string{"bob", "eve"}, Data: make([]byte, 100)})
 	}
-	want("inboxes are trimmed when they are appended to", 'i', 3*10, 3*(10+64))
+	want("inboxes are trimmed when they are appended to", 'i', 3*10, 3*(10+128))
 	want("before maintenance", 'm', 300, 300)
 	maintain()
 	want("by count", 'b', 10, 10)
@@ -369,7 +369,7 @@ func TestMaintenance(t *testing.T) {
 	want("past its age", 'm', 0, 0)
 	want("the last bucket stays until the next", 'k', 0, 300)
 	send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "next"})
-	want("an append trims by age", 'i', 1, 1+2*(10+64))
+	want("an append trims by age", 'i', 1, 1+2*(10+128))
 	clock.Advance(90 * time.Minute)
 	send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "last"})
 	maintain()

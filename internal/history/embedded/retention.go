@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"hash/maphash"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -15,8 +16,10 @@ import (
 
 const (
 	maintainEvery = time.Hour
-	// trimChunk is how many entries too many an inbox gathers before they are
-	// trimmed: each trim costs an iterator.
+	// trimChunk is how many entries too many an inbox gathers at least before
+	// they are trimmed: each trim costs an iterator. The most is twice as many,
+	// a number of each user's own: else inboxes that the same multicasts fill
+	// would all be trimmed by the same multicast.
 	trimChunk = 64
 	// trimMost bounds one trim, for the sake of those who wait behind it.
 	trimMost = 1024
@@ -42,7 +45,7 @@ func (c *committer) trim(m *member) error {
 	}
 	cutoff := spared(c.now, keep.InboxAge)
 	aged := m.oldest != 0 && m.oldest < cutoff
-	if hidden < m.trimmed.seq+trimChunk && !aged {
+	if !aged && !c.enoughToTrim(m, hidden) {
 		return nil
 	}
 	it, err := newInboxIter(c.db, m.user, m.trimmed.id+1, m.last.id)
@@ -71,6 +74,13 @@ func (c *committer) trim(m *member) error {
 		m.oldest = 0
 	}
 	return it.Error()
+}
+
+func (c *committer) enoughToTrim(m *member, hidden uint64) bool {
+	if hidden < m.trimmed.seq+trimChunk {
+		return false
+	}
+	return hidden >= m.trimmed.seq+trimChunk+maphash.String(c.presence.seed, m.user)%trimChunk
 }
 
 // maintain removes what is past its retention, but for inboxes.
