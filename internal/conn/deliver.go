@@ -129,27 +129,30 @@ func (s *shard) finishDelivery(d *delivery) {
 }
 
 // toUser delivers to a user's sessions and returns how many there are.
-func (s *shard) toUser(d *delivery) (n int) {
-	for at := s.first[d.hash]; at != 0; {
-		ses := s.sessions.At(at - 1)
-		at = ses.next // before the session can end
-		if string(s.name(ses)) != d.user {
-			continue
-		}
-		n++
-		switch {
-		case ses.state != live:
-			ses.behind = true
-		case d.id <= ses.inbox: // came with a page already
-		case d.prev > ses.inbox:
-			s.hole(ses)
-		default:
-			ses.inbox = d.id
-			s.count.Inbox++
-			s.loop.Send(ses.handle, d.frame)
+func (s *shard) toUser(d *delivery) int {
+	// All first, then one by one: sending to one may end any other, and with
+	// it the list that leads from one to the next.
+	s.found = s.find(s.found[:0], d.user, d.hash)
+	for _, h := range s.found {
+		if ses := s.lookup(h); ses != nil {
+			s.toSession(ses, d)
 		}
 	}
-	return n
+	return len(s.found)
+}
+
+func (s *shard) toSession(ses *session, d *delivery) {
+	switch {
+	case ses.state != live:
+		ses.behind = true
+	case d.id <= ses.inbox: // came with a page already
+	case d.prev > ses.inbox:
+		s.hole(ses)
+	default:
+		ses.inbox = d.id
+		s.count.Inbox++
+		s.loop.Send(ses.handle, d.frame)
+	}
 }
 
 // hole makes a session read what it missed. The delivery that showed the hole

@@ -30,6 +30,7 @@ type shard struct {
 	at      int
 	done    []*call // the last results, to be swapped
 	waiting []retry // pages that could not be asked for
+	found   []reactor.Handle
 	count   stats
 	scratch []byte
 }

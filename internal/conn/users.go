@@ -1,6 +1,9 @@
 package conn
 
-import "pushd/internal/conn/offheap"
+import (
+	"pushd/internal/conn/offheap"
+	"pushd/internal/conn/reactor"
+)
 
 // users finds a shard's sessions by user. The map goes from a hash of the user
 // to a socket, from where the sessions with that hash are linked: nothing in
@@ -37,6 +40,18 @@ func (u *users) remove(socket uint32) {
 	} else {
 		u.first[s.hash] = s.next
 	}
+}
+
+// find appends the handles of a user's sessions to dst.
+func (u *users) find(dst []reactor.Handle, user string, hash uint32) []reactor.Handle {
+	for at := u.first[hash]; at != 0; {
+		s := u.sessions.At(at - 1)
+		if string(u.name(s)) == user {
+			dst = append(dst, s.handle)
+		}
+		at = s.next
+	}
+	return dst
 }
 
 // name returns the user of s, good as long as the session is.

@@ -18,7 +18,12 @@ import (
 // The epoll descriptor itself hangs under Go's own poller while nobody is
 // ready: blocked in epoll_wait(2), a goroutine would keep its P until the
 // runtime's monitor takes it away, up to 10 ms later, and every other
-// goroutine of a small machine would wait that long.
+// goroutine of a small machine would wait that long. Measured on two cores
+// with an HTTP server and a memory store in the process, against blocking, with
+// the loop's thread locked or not: unicasts at 500 a second took 250 µs of CPU
+// in all instead of 330, with 32 callers 63 instead of 70 to 80; the median
+// until the client has it was the same, 0.28 ms, and the tails were the
+// machine's noise.
 type Poller struct {
 	epoll, event int
 	file         *os.File // epoll, as Go's poller wants it

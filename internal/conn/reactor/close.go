@@ -135,7 +135,8 @@ func (l *Loop) drainAll() {
 
 // finished reports whether the loop's work is done.
 func (l *Loop) finished() bool {
-	return l.force.Load() || l.draining.Load() && l.drainSeen && len(l.conns) == 0 && l.sockets.Empty()
+	return l.force.Load() || l.draining.Load() && l.drainSeen &&
+		len(l.conns) == 0 && l.greeted == len(l.arrivals) && l.sockets.Empty()
 }
 
 // discard ends a connection that nobody takes in any more.
@@ -149,7 +150,7 @@ func (l *Loop) discard(a *arrival) {
 
 // end lets go of everything.
 func (l *Loop) end() {
-	for _, a := range l.sockets.Close() {
+	for _, a := range append(l.arrivals[l.greeted:], l.sockets.Close()...) {
 		l.discard(&a)
 	}
 	for len(l.conns) > 0 {

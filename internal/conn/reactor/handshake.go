@@ -178,6 +178,7 @@ func (l *Loop) Open(h Handle, f *Frame) {
 	s.seen = l.clock
 	l.send(h, s, f)
 	switch {
+	case s.state != open: // sending showed that it is gone
 	case l.draining.Load():
 		l.begin(h, s, Drained, proto.CloseGoingAway, goingAway)
 	case s.has(unread):

@@ -18,7 +18,10 @@ const (
 	// readBudget is how many full buffers one connection is read in a turn.
 	readBudget = 2
 	batchSize  = 512
-	maxTick    = 100 * time.Millisecond
+	// arrivalsPerTurn bounds what a storm of connections does to those that
+	// are there.
+	arrivalsPerTurn = 256
+	maxTick         = 100 * time.Millisecond
 )
 
 // Loop owns connections: it alone reads, writes and closes their sockets and
@@ -48,10 +51,11 @@ type Loop struct {
 	stats    published
 
 	// The loop's own.
-	conns    []uint32 // sockets of all connections that are not dead
-	dead     []uint32 // sockets to close at the turn's end
-	again    []Handle // with input left unread
-	arrivals []arrival
+	conns    []uint32  // sockets of all connections that are not dead
+	dead     []uint32  // sockets to close at the turn's end
+	again    []Handle  // with input left unread
+	arrivals []arrival // taken from sockets, from greeted on not dealt with
+	greeted  int
 	backlog  backlog
 	inputs   inputs
 	partial  []Handle // in state head, with a buffer in inputs; may be out of date
@@ -153,10 +157,12 @@ func (l *Loop) tell(now time.Time) {
 // turn does what there is to do beside events, and reports whether some is
 // left.
 func (l *Loop) turn() (more bool) {
-	l.takeArrivals()
+	more = l.takeArrivals()
 	l.readAgain()
 	l.flush()
-	more = l.work()
+	if l.work() {
+		more = true
+	}
 	l.flush()
 	tick := !l.now.Before(l.nextTick)
 	if tick {
@@ -233,18 +239,23 @@ func (l *Loop) publish() {
 	l.stats.set(&l.count)
 }
 
-// takeArrivals begins with the connections that came in.
-func (l *Loop) takeArrivals() {
-	arrivals := l.sockets.Take(l.arrivals[:0])
-	for i := range arrivals {
-		if arrivals[i].moved {
-			l.adopt(&arrivals[i])
+// takeArrivals begins with connections that came in, and reports whether some
+// are left for the next turn.
+func (l *Loop) takeArrivals() (more bool) {
+	if l.greeted == len(l.arrivals) {
+		clear(l.arrivals)
+		l.arrivals, l.greeted = l.sockets.Take(l.arrivals[:0]), 0
+	}
+	for range min(arrivalsPerTurn, len(l.arrivals)-l.greeted) {
+		a := &l.arrivals[l.greeted]
+		l.greeted++
+		if a.moved {
+			l.adopt(a)
 		} else {
-			l.greet(arrivals[i].socket, arrivals[i].ip)
+			l.greet(a.socket, a.ip)
 		}
 	}
-	clear(arrivals)
-	l.arrivals = arrivals
+	return l.greeted < len(l.arrivals)
 }
 
 // enlist makes socket one of the loop's connections.
