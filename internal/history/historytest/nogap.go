@@ -101,8 +101,11 @@ func (c *conn) comeAndGo(h *hub, t *traffic, rnd *rand.Rand) {
 			case <-t.done:
 			}
 		}
+		// What comes after Detach is not promised: a broadcast, say, that concerns
+		// others, after a multicast that did not.
+		got := h.leave(c)
 		c.store.Detach(c.user)
-		c.live(h.leave(c))
+		c.live(got)
 	}
 }
 

@@ -154,8 +154,24 @@ func (r *rig) wantHistory(user string, want ...history.Message) {
 func (r *rig) wantMessages(what string, got []history.Message, want ...history.Message) {
 	r.Helper()
 	if !sameMessages(got, want) {
-		r.Errorf("%s:\n got %s\nwant %s", what, list(got), list(want))
+		from := firstDifference(got, want)
+		r.Errorf("%s: %d messages, want %d; from message %d on:\n got %s\nwant %s", what,
+			len(got), len(want), from, list(window(got, from)), list(window(want, from)))
 	}
+}
+
+// firstDifference returns the length of what a and b begin with alike.
+func firstDifference(a, b []history.Message) int {
+	n := 0
+	for n < min(len(a), len(b)) && sameMessages(a[n:n+1], b[n:n+1]) {
+		n++
+	}
+	return n
+}
+
+// window returns as much of messages from the given one on as people read.
+func window(messages []history.Message, from int) []history.Message {
+	return messages[from:min(len(messages), from+12)]
 }
 
 func sameMessages(a, b []history.Message) bool {
@@ -170,7 +186,7 @@ func list(messages []history.Message) string {
 	for i, m := range messages {
 		words[i] = fmt.Sprintf("%d:%v:%q", m.ID, m.Kind, brief(m.Data))
 	}
-	return fmt.Sprintf("%d [%s]", len(words), strings.Join(words, " "))
+	return "[" + strings.Join(words, " ") + "]"
 }
 
 // brief returns data, or what tells it from other data if it is long.
