@@ -27,7 +27,7 @@ type report struct {
 	Push        *pushReport    `json:"push,omitempty"`
 	Errors      map[string]int `json:"errors"`
 
-	measured bool // the server's process is
+	cfg *config
 }
 
 type connectReport struct {
@@ -104,11 +104,10 @@ func newLatency(h *histogram) latency {
 func newReport(cfg *config) report {
 	r := report{
 		Mode: cfg.mode, Connections: cfg.hold.Conns, Users: cfg.hold.Users, Stuck: cfg.hold.Stuck, Processes: cfg.procs,
-		Machine: thisMachine(), Memory: memoryReport{Steps: []memoryStep{}}, Errors: map[string]int{}, measured: cfg.server.pid != 0,
+		Machine: thisMachine(), Memory: memoryReport{Steps: []memoryStep{}}, Errors: map[string]int{}, cfg: cfg,
 	}
 	if cfg.mode != "connect" {
 		r.Via = cfg.via
-		r.Push = &pushReport{Rate: cfg.load.rate, Callers: cfg.load.callers, Size: cfg.load.size}
 	}
 	return r
 }
@@ -139,6 +138,7 @@ type pushed struct {
 	clientCPU time.Duration
 }
 
+// pushed fills in what a run of messages did.
 func (r *report) pushed(p pushed) {
 	d, t := p.driven, p.tally
 	sent := int64(d.calls) - int64(len(d.failed))
@@ -146,7 +146,9 @@ func (r *report) pushed(p pushed) {
 	delivery := time.Duration(max(0, t.Last-d.start)).Seconds()
 	delivered := int64(t.Deliveries)
 
-	q := r.Push
+	l := r.cfg.load
+	q := &pushReport{Rate: l.rate, Callers: l.callers, Size: l.size}
+	r.Push = q
 	q.Messages, q.Failed, q.Unsent = int(sent), len(d.failed), d.unsent
 	q.Seconds, q.PerS = seconds, ratio(float64(sent), seconds)
 	q.Expected, q.Deliveries, q.Lost, q.Duplicates = p.verdict.expected, delivered, p.verdict.lost, p.verdict.duplicates
@@ -194,7 +196,7 @@ func (r *report) printConnect(w io.Writer) {
 	fmt.Fprintf(w, "connect\t%s of %s in %.2f s, %s/s; failed %s, put off %s\n",
 		group(int64(c.Opened)), group(int64(r.Connections)), c.Seconds, group(int64(c.PerS)), group(int64(c.Failed)), group(int64(c.Retried)))
 	printLatency(w, "", c.Latency)
-	if r.measured {
+	if r.cfg.server.pid != 0 {
 		fmt.Fprintf(w, "\tserver CPU %.1f µs each\n", c.ServerCPU)
 	}
 }
@@ -225,13 +227,16 @@ func (r *report) printPush(w io.Writer) {
 	printLatency(w, "due → received", p.Delivery)
 	printLatency(w, "due → answered", p.Call)
 	printLatency(w, "due → sent", p.Late)
-	if r.measured {
+	if r.cfg.server.pid != 0 {
 		fmt.Fprintf(w, "server CPU\t%.2f µs a delivery, %.1f µs a message, %.2f cores busy\n", p.ServerCPUDelivery, p.ServerCPUMessage, p.ServerCores)
 	}
 	fmt.Fprintf(w, "own CPU\t%.2f µs a delivery\n", p.ClientCPUDelivery)
 }
 
 func printLatency(w io.Writer, name string, l latency) {
+	if l.Count == 0 {
+		return
+	}
 	fmt.Fprintf(w, "%s\tp50 %s  p90 %s  p99 %s  p99.9 %s  max %s ms\n", name, short(l.P50), short(l.P90), short(l.P99), short(l.P999), short(l.Max))
 }
 

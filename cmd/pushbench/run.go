@@ -142,6 +142,8 @@ func (b *bench) open(ctx context.Context, n int) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && t.Greeting > 0 && t.Open == 0:
 		return fmt.Errorf("%d connections were upgraded, and none got the %d messages that it waits for: for this server set -hello, or -send", t.Greeting, b.cfg.hold.Hello)
+	case errors.Is(err, context.DeadlineExceeded) && t.Retried > 0:
+		return fmt.Errorf("%d of %d connections were open after %v; the server put handshakes off %d times (503): is it full?", t.Open, n, b.cfg.connect, t.Retried)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%d of %d connections were open after %v: use a longer -connect-timeout or fewer connections", t.Open, n, b.cfg.connect)
 	case err != nil:

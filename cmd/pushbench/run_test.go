@@ -199,6 +199,26 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
+func TestAServerThatIsFull(t *testing.T) {
+	f := newFake(t)
+	var in atomic.Int64
+	f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		if in.Add(1) <= 3 {
+			return false
+		}
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "full", http.StatusServiceUnavailable)
+		return true
+	}
+	r, err := runBench(t, f.args("broadcast", "-conns", "5", "-connect-timeout", "500ms")...)
+	if err == nil || !strings.Contains(err.Error(), "3 of 5 connections were open after 500ms; the server put handshakes off 2 times (503)") {
+		t.Errorf("got %v", err)
+	}
+	if r.Connect.Opened != 3 || r.Connect.Retried != 2 {
+		t.Errorf("%+v", r.Connect)
+	}
+}
+
 func TestNobodyListens(t *testing.T) {
 	f := newFake(t)
 	args := f.args("broadcast", "-conns", "5")
