@@ -12,6 +12,7 @@ func concurrencyPromises() []promise {
 	return []promise{
 		{name: "EveryAppendIsInHistoryOnce", check: everyAppendIsInHistory},
 		{name: "NoGapBetweenAttachAndFollow", check: noGap},
+		{name: "WhatAnAttachDidNotSeeIsDelivered", check: attachOwes},
 		{name: "NoIDAppearsBehindAReader", check: noIDBehindAReader},
 		{name: "APageIsOfOneMoment", check: pageIsOfOneMoment},
 		{name: "BackwardPagesSeeNoHole", check: backwardSeesNoHole},

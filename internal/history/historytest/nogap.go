@@ -157,3 +157,51 @@ func (c *conn) live(queue []history.Delivery) {
 		c.got, c.at = append(c.got, d.Message), cursorOf(c.at, d.Message)
 	}
 }
+
+// attachOwes attaches as often as it can while messages arrive, to meet an
+// append in the middle of it. What a page then shows past the heads that the
+// attach saw must have been handed over.
+func attachOwes(r *rig) {
+	f := r.follow()
+	t := startTraffic(r, 3, 100)
+	owed := make([][]history.Message, len(crowd))
+	var wg sync.WaitGroup
+	for i, user := range crowd {
+		wg.Go(func() {
+			for t.running() {
+				owed[i] = append(owed[i], r.glimpse(user)...)
+			}
+		})
+	}
+	wg.Wait()
+	delivered := map[string]bool{}
+	for _, d := range f.take() {
+		for _, user := range crowd {
+			if _, ok := concerning(d, user); ok {
+				delivered[user+d.Message.ID.String()] = true
+			}
+		}
+	}
+	for i, user := range crowd {
+		for _, m := range owed[i] {
+			if !delivered[user+m.ID.String()] {
+				r.Errorf("%v %d came after an attach of %s and was not delivered", m.Kind, m.ID, user)
+			}
+		}
+	}
+}
+
+// glimpse attaches user at the heads and returns what came before it detached.
+func (r *rig) glimpse(user string) []history.Message {
+	a, err := r.store.Attach(r.ctx, user, history.Start{})
+	if err != nil {
+		r.Errorf("attaching: %v", err)
+		return nil
+	}
+	defer r.store.Detach(user)
+	p, err := r.store.Page(r.ctx, user, history.Query{Direction: history.Forward, After: a.From, Limit: all})
+	if err != nil {
+		r.Errorf("paging: %v", err)
+	}
+	return p.Messages
+}
