@@ -37,13 +37,16 @@
 // CPU time of the sending process per 150-byte frame, to 15,000 sockets over
 // loopback, where the receiver's half of TCP runs inside the send. Linux 6.18,
 // 2 virtual cores shared with other work, hence the wide ranges; each way took
-// turns with a loop of sendto, to which the ratio is. Medians and ranges of 5
-// runs; to repeat: go test -run '^$' -bench . -sockets 15000 .
+// turns with a loop of sendto, to which the ratio is. Medians and ranges of 3
+// to 5 runs; to repeat: go test -run '^$' -bench . -sockets 15000 .
 //
 //	way                                   µs     of sendto
 //	sendto, RawSyscall                    8.7    1
 //	sendto, Syscall                       10.5   1.17 (1.12-1.30)
 //	C, send(2)                            8.1    (same machine and hour, taken apart)
+//	Ring, 1 entry                         9.7    1.04 (1.01-1.12)
+//	Ring, 2 entries                       7.4    0.84 (0.82-0.86)
+//	Ring, 4 entries                       5.7    0.66 (0.65-0.72)
 //	Ring, 16 entries                      5.3    0.58 (0.57-0.65)
 //	Ring, 64 entries                      4.2    0.49 (0.43-0.62)
 //	Ring, 128 entries                     4.0    0.45 (0.40-0.58)
