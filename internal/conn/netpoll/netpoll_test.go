@@ -28,7 +28,17 @@ const tag = 7<<32 | 42
 
 func newRig(t *testing.T, o Options) *rig {
 	t.Helper()
+	return rigOn(t, newNet(t), o)
+}
+
+func newNet(t *testing.T) *Net {
 	n := NewNet()
+	t.Cleanup(n.Shutdown)
+	return n
+}
+
+func rigOn(t *testing.T, n *Net, o Options) *rig {
+	t.Helper()
 	l, err := n.Listen("127.0.0.1:0", o)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +65,6 @@ func newRig(t *testing.T, o Options) *rig {
 		c.Close()
 		n.Close(r.socket)
 		p.Close()
-		n.Shutdown()
 	})
 	return r
 }
@@ -155,7 +164,7 @@ func TestReset(t *testing.T) {
 func TestWritability(t *testing.T) {
 	r := newRig(t, Options{SendBuffer: 32 << 10, NotSentLowat: 16 << 10})
 	r.add()
-	flusher := r.net.NewFlusher()
+	flusher, _ := r.net.NewFlusher(false)
 	chunk := make([]byte, 10000)
 	sent := 0
 	for {

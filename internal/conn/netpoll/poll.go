@@ -93,8 +93,11 @@ type (
 		Listen(address string, o Options) (*Listener, error)
 		// NewPoller returns a poller of sockets of this Net.
 		NewPoller() (*Poller, error)
-		// NewFlusher returns a flusher for one goroutine.
-		NewFlusher() Flusher
+		// NewFlusher returns a flusher for one goroutine. If the system has a
+		// way to send to many sockets in one call, that is what it uses, unless
+		// plain is set; the error says why not, and the flusher works all the
+		// same.
+		NewFlusher(plain bool) (Flusher, error)
 		// Recv reads what is there into p: n > 0; or n 0 and no error at the
 		// end of the stream; or EAGAIN; or why the connection broke.
 		Recv(socket int, p []byte) (n int, err error)
@@ -154,4 +157,6 @@ type Flusher interface {
 	Flush(batch []Send)
 	// Name is a word for metrics.
 	Name() string
+	// Close lets go of what the flusher holds.
+	Close() error
 }

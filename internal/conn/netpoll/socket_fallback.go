@@ -191,7 +191,8 @@ func (n *Net) Sendv(number int, buffers [][]byte) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken != nil || s.closing {
+	reset := s.ended != nil && !errors.Is(s.ended, io.EOF)
+	if s.broken != nil || s.closing || reset {
 		return 0, syscall.EPIPE
 	}
 	sent := 0
@@ -247,12 +248,14 @@ func (n *Net) Close(number int) error {
 func (n *Net) Shutdown() { n.helpers.Wait() }
 
 // NewFlusher implements the contract.
-func (n *Net) NewFlusher() Flusher { return copyFlusher{n} }
+func (n *Net) NewFlusher(bool) (Flusher, error) { return copyFlusher{n}, nil }
 
 // copyFlusher hands each entry to the socket's writer.
 type copyFlusher struct{ net *Net }
 
 func (copyFlusher) Name() string { return "goroutines" }
+
+func (copyFlusher) Close() error { return nil }
 
 func (f copyFlusher) Flush(batch []Send) {
 	for i := range batch {

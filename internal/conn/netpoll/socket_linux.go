@@ -72,25 +72,6 @@ func (*Net) Close(socket int) error { return unix.Close(socket) }
 // Shutdown implements the contract: the kernel sends on without us.
 func (*Net) Shutdown() {}
 
-// NewFlusher implements the contract.
-func (*Net) NewFlusher() Flusher { return sendFlusher{} }
-
-// sendFlusher makes one sendto(2) an entry.
-type sendFlusher struct{}
-
-func (sendFlusher) Name() string { return "sendto" }
-
-func (sendFlusher) Flush(batch []Send) {
-	for i := range batch {
-		s := &batch[i]
-		n, e := send(int(s.Socket), s.Data)
-		if e == 0 && n < len(s.Data) {
-			e = unix.EAGAIN
-		}
-		s.Sent, s.Err = int32(n), e
-	}
-}
-
 // Listener accepts connections.
 type Listener struct {
 	addr net.Addr

@@ -10,7 +10,7 @@ import (
 // The backlog against a naive model: a slice of unsent frames per connection.
 func TestBacklogModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var frames Frames
+		var frames framePool
 		b := newBacklog()
 		model := map[uint32][]*left{}
 		var order []uint32
@@ -29,7 +29,7 @@ func TestBacklogModel(t *testing.T) {
 			r := order[i]
 			switch op {
 			case 1, 2:
-				f := frames.Get(10)
+				f := frames.get(10)
 				f.B = append(f.B, rapid.SliceOfN(rapid.Byte(), 1, 2000).Draw(t, "frame")...)
 				if op == 1 {
 					b.push(r, f)

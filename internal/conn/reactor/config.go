@@ -20,6 +20,9 @@ type Config struct {
 	Path string
 	// Handler makes the handler of one loop. It is called in New.
 	Handler func(*Loop) Handler
+	// PlainSends sends to one socket a system call even where the system could
+	// do better.
+	PlainSends bool
 	// Limits bound what clients may take.
 	Limits
 	// Log; nil discards.

@@ -24,16 +24,16 @@ func (f *Frame) Release() {
 	}
 }
 
-// Frames makes frames and takes them back, by size: a short frame that waits
+// framePool makes frames and takes them back, by size: a short frame that waits
 // in a backlog must not pin a long buffer.
-type Frames struct {
+type framePool struct {
 	pools [len(frameSizes)]sync.Pool
 }
 
 var frameSizes = [...]int{512, 4 << 10, 32 << 10, 160 << 10}
 
-// Get returns an empty frame with room for n bytes and one reference.
-func (p *Frames) Get(n int) *Frame {
+// get returns an empty frame with room for n bytes and one reference.
+func (p *framePool) get(n int) *Frame {
 	for i, size := range frameSizes {
 		if n > size {
 			continue

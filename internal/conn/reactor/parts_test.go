@@ -109,11 +109,11 @@ func TestMailboxBlocksWhenFull(t *testing.T) {
 }
 
 func TestFrames(t *testing.T) {
-	var frames Frames
+	var frames framePool
 	for _, n := range []int{0, 1, 512, 513, 100 << 10, 1 << 20} {
-		f := frames.Get(n)
+		f := frames.get(n)
 		if len(f.B) != 0 || cap(f.B) < n {
-			t.Errorf("Get(%d): length %d, capacity %d", n, len(f.B), cap(f.B))
+			t.Errorf("get(%d): length %d, capacity %d", n, len(f.B), cap(f.B))
 		}
 		f.Retain(1)
 		f.Release()

@@ -22,7 +22,7 @@ type Reactor struct {
 	listener *netpoll.Listener
 	slots    *offheap.Table[slot]
 	loops    []*Loop
-	frames   Frames
+	frames   framePool
 	began    time.Time
 
 	// Shared.
@@ -87,6 +87,11 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 		return nil, err
 	}
 	c := &r.cfg
+	flusher, err := r.net.NewFlusher(c.PlainSends)
+	if err != nil && id == 0 {
+		// Often no more than a container runtime's rules; metrics say it too.
+		c.Log.Info("sending to one socket a system call", "because", err)
+	}
 	l := &Loop{
 		id:       id,
 		reactor:  r,
@@ -94,7 +99,7 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 		limits:   c.limits(),
 		net:      r.net,
 		poller:   p,
-		flusher:  r.net.NewFlusher(),
+		flusher:  flusher,
 		slots:    r.slots,
 		log:      c.Log.With("loop", id),
 		tick:     max(time.Millisecond, min(maxTick, c.PingInterval/sweepsPerInterval, c.HandshakeTimeout/4, c.CloseTimeout/4)),
@@ -120,7 +125,7 @@ func (r *Reactor) Addr() net.Addr { return r.listener.Addr() }
 func (r *Reactor) Loops() []*Loop { return r.loops }
 
 // NewFrame returns an empty frame with room for n bytes.
-func (r *Reactor) NewFrame(n int) *Frame { return r.frames.Get(n) }
+func (r *Reactor) NewFrame(n int) *Frame { return r.frames.get(n) }
 
 // Flusher returns a word for how frames go out.
 func (r *Reactor) Flusher() string { return r.loops[0].flusher.Name() }
@@ -191,6 +196,7 @@ func (r *Reactor) await(ctx context.Context) error {
 // call Post and Wake. Nobody may after it.
 func (r *Reactor) Close() error {
 	for _, l := range r.loops {
+		l.flusher.Close()
 		l.poller.Close()
 	}
 	return r.slots.Close()

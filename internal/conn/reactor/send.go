@@ -6,7 +6,7 @@ import (
 )
 
 // NewFrame returns an empty frame with room for n bytes. Any goroutine.
-func (l *Loop) NewFrame(n int) *Frame { return l.reactor.frames.Get(n) }
+func (l *Loop) NewFrame(n int) *Frame { return l.reactor.frames.get(n) }
 
 // Send sends f to an open connection; to others it does nothing. The frame
 // must stay until the batch is flushed: give the reference back with Drop.
