@@ -106,7 +106,7 @@ func BenchmarkHandshake(b *testing.B) {
 		rd := bytes.NewReader(nil)
 		conn := &upgradeConn{rd, io.Discard}
 		for b.Loop() {
-			rd.Reset(head)
+			rd.Reset(head[:HeadEnd(head, 0)])
 			if _, err := u.Upgrade(conn); err != nil {
 				b.Fatal(err)
 			}

@@ -25,8 +25,9 @@
 //   - Upgrade leaves open what a public port has to refuse: repeated fields, a
 //     key that is not base64, a body, and it answers nothing at all to a
 //     request line that it cannot read.
-//   - BenchmarkHandshake, a browser's request of 560 bytes: see the numbers
-//     there; Parse and AppendUpgrade together allocate nothing.
+//   - It is no quicker. BenchmarkHandshake, a browser's request of 585 bytes
+//     from memory: 0.70 µs and no allocation here, with all those checks and
+//     the query read; 0.83 µs and 2 allocations there, without.
 //
 // ws.CheckCloseFrameData is not used: it refuses 1012 to 1014, which are
 // registered, and accepts codes from 5000, which do not exist.

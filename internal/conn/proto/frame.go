@@ -63,8 +63,8 @@ type State struct {
 // the front of buf; a message in one frame is never copied.
 //
 // When the event is [None], the caller gets more bytes behind buf[off:] or
-// moves what [State.Keep] returns elsewhere. That never is more than
-// lim.MaxMessage bytes and a frame header, whatever lengths were declared; a
+// moves what [State.Keep] returns elsewhere. That is never more than
+// lim.MaxMessage bytes and a control frame, whatever lengths were declared: a
 // message over a limit is refused as soon as its header is there.
 //
 // After a Close event or an error the State swallows all that follows.

@@ -61,7 +61,7 @@ func checkSplits(t *testing.T, input []byte, split uint16) {
 	if got := strings.Join(r.log, "\n"); got != want {
 		t.Fatalf("cut at %d:\ngot  %q\nwant %q", cut, got, want)
 	}
-	if r.held > len(input) || r.held > fuzzLimits.MaxMessage+ws.MaxHeaderSize {
+	if r.held > len(input) || r.held > mostHeld(fuzzLimits) {
 		t.Fatalf("%d bytes are held of %d", r.held, len(input))
 	}
 }

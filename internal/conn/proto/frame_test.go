@@ -278,6 +278,22 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestTextFailsEarly covers 6.4.3 and 6.4.4: a frame need not be complete to be
+// refused.
+func TestTextFailsEarly(t *testing.T) {
+	input := wire(t, text("κόσμε\xf4\x90\x80\x80 and more"))
+	bad := len(input) - len("\x80\x80 and more")
+	r := receiver{lim: testLimits}
+	for i := range bad {
+		if ok := r.read(input[i : i+1]); ok != (i < bad-1) {
+			t.Fatalf("after %d bytes of %d: %v, %q", i+1, bad, ok, r.log)
+		}
+	}
+	if len(r.log) != 1 || r.log[0] != "1007 utf8" {
+		t.Errorf("got %q", r.log)
+	}
+}
+
 // TestFragmentCounterSaturates: beyond the counter there is no bound.
 func TestFragmentCounterSaturates(t *testing.T) {
 	r := receiver{lim: Limits{MaxMessage: 1 << 20, MaxFragments: 1 << 20}}
@@ -318,14 +334,20 @@ func TestAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestHeldBytes: however a message comes, no more is kept than the limit and
-// one header.
+// mostHeld is what Next promises: a message and a control frame that lacks its
+// last byte.
+func mostHeld(lim Limits) int {
+	return lim.MaxMessage + ws.MinHeaderSize + 4 + ws.MaxControlFramePayloadSize - 1
+}
+
+// TestHeldBytes: however a message comes, no more is kept than is promised.
 func TestHeldBytes(t *testing.T) {
 	lim := Limits{MaxMessage: 1000, MaxFragments: 64}
 	body := strings.Repeat("z", 500)
 	for _, input := range [][]byte{
 		wire(t, text(body+body)),
 		wire(t, textMore(body), ping(""), more(""), last(body)),
+		wire(t, textMore(body), more(body), ping(body[:125]), last("")),
 	} {
 		r := receiver{lim: lim}
 		for i := range input {
@@ -333,8 +355,8 @@ func TestHeldBytes(t *testing.T) {
 				t.Fatal(r.log)
 			}
 		}
-		if most := lim.MaxMessage + ws.MaxHeaderSize; r.held > most {
-			t.Errorf("%d bytes were held, at most %d are promised", r.held, most)
+		if r.held > mostHeld(lim) {
+			t.Errorf("%d bytes were held, at most %d are promised", r.held, mostHeld(lim))
 		}
 		if len(r.buf) != 0 {
 			t.Errorf("%d bytes are left over", len(r.buf))

@@ -82,7 +82,7 @@ func (r *Request) Parse(head []byte, path string) *HTTPError {
 func (r *Request) complete() *HTTPError {
 	const upgrade = seenUpgrade | seenConnection
 	switch {
-	case r.seen&seenHost == 0 || !isHost(r.Host):
+	case r.seen&seenHost == 0:
 		return errHost
 	case r.seen&upgrade != upgrade:
 		return errUpgrade
@@ -106,7 +106,11 @@ func (r *Request) requestLine(line []byte, path string) *HTTPError {
 	if version[5] != '1' || version[7] == '0' {
 		return errHTTPVersion
 	}
-	target, query, _ := bytes.Cut(r.origin(target), []byte("?"))
+	target = r.origin(target)
+	if r.Host != nil && !isHost(r.Host) {
+		return errHost
+	}
+	target, query, _ := bytes.Cut(target, []byte("?"))
 	if string(target) != path {
 		return errPath
 	}

@@ -311,3 +311,20 @@ func TestAppendUpgrade(t *testing.T) {
 		}
 	}
 }
+
+// TestIsText: every byte at every place of a line is judged as by itself.
+func TestIsText(t *testing.T) {
+	for size := range 20 {
+		for at := range size {
+			for c := range 256 {
+				for _, fill := range []byte{' ', 'a', '\t', 0x80, 0xFF} {
+					line := bytes.Repeat([]byte{fill}, size)
+					line[at] = byte(c)
+					if got, want := isText(line), c >= ' ' && c != 0x7F || c == '\t'; got != want {
+						t.Fatalf("%q: %v", line, got)
+					}
+				}
+			}
+		}
+	}
+}

@@ -19,8 +19,6 @@ const (
 	CodeUnknownType = "unknown_type"
 	// CodeBadCursor: "cursor" is missing or not a cursor.
 	CodeBadCursor = "bad_cursor"
-	// CodeRateLimited: the message was dropped, the client sends too many.
-	CodeRateLimited = "rate_limited"
 	// CodeUnavailable: the history could not take it now; try again.
 	CodeUnavailable = "unavailable"
 )
