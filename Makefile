@@ -23,13 +23,14 @@ build:           ## build/pushd
 
 test:            ## every test, with the race detector, on both connection layers
 	$(GO) test -race -timeout 10m ./...
+	$(GO) test -timeout 5m -run Alloc ./internal/conn/...
 	$(GO) test -race -timeout 5m -tags fallback ./internal/conn/...
 
 e2e:             ## only the tests that drive the real binary
 	$(GO) test -race -timeout 10m -run '^TestE2E' -v ./cmd/pushd
 
 lint:            ## vet, staticcheck, buf lint and breaking, generated code current
-	@test -z "$$(gofmt -l api cmd internal)" || { gofmt -l api cmd internal; echo 'not gofmted'; exit 1; }
+	@test -z "$$(gofmt -l api bench cmd internal)" || { gofmt -l api cmd internal; echo 'not gofmted'; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags fallback ./internal/conn/...
 	$(CHECK) ./...
@@ -50,11 +51,14 @@ generate:        ## generate code from api/
 fuzz:            ## every fuzz target for FUZZTIME (default 10s)
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$pkg || exit 1; \
 		done; \
 	done
 
-bench:           ## every Go benchmark, once
+bench:           ## pushd beside the floor and a peer, in one run (ARGS=-write puts it into docs)
+	$(GO) run -C bench . $(ARGS)
+
+gobench:         ## every Go benchmark, once
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-.PHONY: help run build test e2e lint generated generate fuzz bench
+.PHONY: help run build test e2e lint generated generate fuzz bench gobench

@@ -50,6 +50,7 @@ type config struct {
 	MaxBacklog          int
 	PingInterval        time.Duration
 	HandshakeTimeout    time.Duration
+	IOUring             string
 
 	Node         string
 	DrainTimeout time.Duration

@@ -55,11 +55,12 @@ func (c config) rpc(store history.Store, credentials *auth.Auth, log *slog.Logge
 
 func (c config) conn(store history.Store, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) conn.Config {
 	return conn.Config{
-		Listen:  c.Listen,
-		Node:    c.Node,
-		Store:   store,
-		Auth:    credentials,
-		Origins: c.Origins,
+		Listen:     c.Listen,
+		Node:       c.Node,
+		Store:      store,
+		Auth:       credentials,
+		Origins:    c.Origins,
+		PlainSends: c.IOUring == "off",
 		Limits: reactor.Limits{
 			MaxConnections:     c.MaxConnections,
 			MaxPerIP:           c.MaxConnectionsPerIP,

@@ -58,6 +58,7 @@ func settings(c *config) []setting {
 		{limits, "ping-interval", "30s", "", "silence after which a client is pinged, and after as much again cut off", duration(&c.PingInterval, "1s", "1h")},
 		{limits, "handshake-timeout", "10s", "", "time in which a client's request must be complete", duration(&c.HandshakeTimeout, "100ms", "1m")},
 
+		{process, "io-uring", "auto", "", "send to many clients in one system call: auto where the kernel has it, or off", word(&c.IOUring, "auto", "off")},
 		{process, "node", "", "", "this node's name; empty is the host name and something random", nodeText(&c.Node)},
 		{process, "drain-timeout", "20s", "", "how long calls and connections may take to end after SIGTERM", duration(&c.DrainTimeout, "0s", "1h")},
 		{process, "ready-file", "", "", "file to write the bound addresses to, as JSON, when serving", path(&c.ReadyFile)},

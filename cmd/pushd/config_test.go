@@ -69,7 +69,8 @@ func TestConfigDefaults(t *testing.T) {
 		InboxCount: 1000, InboxAge: 30 * day, BroadcastCount: 10_000, BroadcastAge: 30 * day, KeysAge: 24 * time.Hour,
 		MaxData: 64 << 10, MaxUsers: 10_000, MaxBacklog: 64 << 10,
 		PingInterval: 30 * time.Second, HandshakeTimeout: 10 * time.Second,
-		Node: cfg.Node, DrainTimeout: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
+		IOUring: "auto",
+		Node:    cfg.Node, DrainTimeout: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", cfg, want)

@@ -31,6 +31,9 @@ type Config struct {
 	// that they connect to.
 	Origins auth.Origins
 
+	// PlainSends sends to one socket a system call, even where the kernel takes
+	// many by io_uring.
+	PlainSends bool
 	// Limits bound connections, handshakes, messages and backlogs.
 	Limits reactor.Limits
 

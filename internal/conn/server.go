@@ -45,11 +45,12 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.calls = newCalls(cfg)
 	s.reactor, err = reactor.New(reactor.Config{
-		Listen:  cfg.Listen,
-		Path:    cfg.Path,
-		Handler: s.newShard,
-		Limits:  cfg.Limits,
-		Log:     cfg.Log,
+		Listen:     cfg.Listen,
+		Path:       cfg.Path,
+		Handler:    s.newShard,
+		PlainSends: cfg.PlainSends,
+		Limits:     cfg.Limits,
+		Log:        cfg.Log,
 	})
 	if err != nil {
 		s.sessions.Close()
