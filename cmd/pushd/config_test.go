@@ -107,7 +107,7 @@ func samples(t *testing.T) map[string]string {
 		"inbox-age": "1d12h", "broadcast-count": "8", "broadcast-age": "1m30s", "keys-age": "2h30m",
 		"max-data": "500B", "max-users": "9", "max-connections": "10", "max-connections-per-ip": "11",
 		"upgrade-rate": "12", "max-backlog": "1MiB", "ping-interval": "25s", "handshake-timeout": "1.5s",
-		"node": "n-1", "drain-timeout": "0s", "ready-file": "no", "log-level": "debug", "log-format": "json",
+		"io-uring": "off", "node": "n-1", "drain-timeout": "0s", "ready-file": "no", "log-level": "debug", "log-format": "json",
 	}
 }
 

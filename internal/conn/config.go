@@ -78,15 +78,15 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case c.Listen == "":
-		return c, errors.New("Listen is missing")
+		return c, errors.New("config: Listen is missing")
 	case c.Path[0] != '/':
-		return c, errors.New("Path must begin with a slash")
+		return c, errors.New("config: Path must begin with a slash")
 	case c.Store == nil:
-		return c, errors.New("Store is missing")
+		return c, errors.New("config: Store is missing")
 	case c.Auth == nil:
-		return c, errors.New("Auth is missing")
+		return c, errors.New("config: Auth is missing")
 	case c.StoreWorkers < 1, c.StoreQueue < 1, c.StoreTimeout < 0, c.DeliveryQueueBytes < 1:
-		return c, errors.New("StoreWorkers, StoreQueue, StoreTimeout and DeliveryQueueBytes must not be negative")
+		return c, errors.New("config: StoreWorkers, StoreQueue, StoreTimeout and DeliveryQueueBytes must not be negative")
 	}
 	return c, nil
 }

@@ -11,7 +11,7 @@ import (
 
 type entry struct {
 	a uint64
-	b [3]uint16
+	_ [3]uint16
 }
 
 func TestTable(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTable(t *testing.T) {
 func TestTableRefusesPointers(t *testing.T) {
 	type pointed struct {
 		_ int
-		s [2]struct{ p *int }
+		_ [2]struct{ p *int }
 	}
 	if _, err := NewTable[pointed](1); err == nil || !strings.Contains(err.Error(), "pointers") {
 		t.Errorf("a pointer: %v", err)

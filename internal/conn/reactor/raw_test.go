@@ -99,12 +99,16 @@ func (c *raw) wantText(want string) {
 func (c *raw) next(op ws.OpCode) ws.Frame {
 	c.t.Helper()
 	for {
-		f, err := ws.ReadFrame(c.in)
+		h, err := ws.ReadHeader(c.in)
 		if err != nil {
 			c.t.Fatalf("want a frame with opcode %d, got %v", op, err)
 		}
-		if f.Header.OpCode == op {
-			return f
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(c.in, payload); err != nil {
+			c.t.Fatalf("want a frame with opcode %d, got %v", op, err)
+		}
+		if h.OpCode == op {
+			return ws.Frame{Header: h, Payload: payload}
 		}
 	}
 }

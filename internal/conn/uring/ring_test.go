@@ -375,15 +375,15 @@ func TestBuffersSurviveCollection(t *testing.T) {
 	for i, p := range ps {
 		r.Queue(p.fd, bytes.Repeat([]byte{byte(i)}, 1000), 0)
 	}
-	var garbage [][]byte
+	var garbage [1000][]byte
 	for range 3 {
 		runtime.GC()
-		for range 1000 {
-			garbage = append(garbage, bytes.Repeat([]byte{0xee}, 1000))
+		for i := range garbage {
+			garbage[i] = bytes.Repeat([]byte{0xee}, 1000)
 		}
-		garbage = nil
+		clear(garbage[:])
 	}
-	runtime.KeepAlive(garbage)
+	runtime.KeepAlive(&garbage)
 	r.Flush()
 	for i, p := range ps {
 		must(t, compare(p.conn, bytes.Repeat([]byte{byte(i)}, 1000)))
