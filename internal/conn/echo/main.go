@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"pushd/internal/conn/echo/handler"
+	"pushd/internal/conn/netpoll"
 	"pushd/internal/conn/reactor"
 )
 
@@ -17,22 +18,30 @@ func main() {
 	path := flag.String("path", "/", "path to serve at")
 	most := flag.Int("max-message", 16<<20, "the longest message, in bytes")
 	flag.Parse()
-	r, err := reactor.New(reactor.Config{
-		Listen:  *listen,
-		Path:    *path,
-		Handler: handler.New,
-		Limits: reactor.Limits{
-			MaxMessage:          *most,
-			MaxFragments:        1 << 16,
-			MessageRate:         -1,
-			ClientBacklogBytes:  4 * *most,
-			ClientBacklogFrames: 1 << 16,
-		},
-		Log: slog.Default(),
-	})
+	r, err := reactor.New(config(*listen, *path, *most))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("echo at ws://%s%s\n", r.Addr(), *path)
 	r.Run()
+}
+
+// config allows all that a conformance suite may send.
+func config(listen, path string, most int) reactor.Config {
+	return reactor.Config{
+		Listen:  listen,
+		Path:    path,
+		Handler: handler.New,
+		Limits: reactor.Limits{
+			MaxMessage:          most,
+			MaxFragments:        1 << 16,
+			MessageRate:         -1,
+			ClientBacklogBytes:  4 * most,
+			ClientBacklogFrames: 1 << 16,
+			// The system's buffers: with small ones a long message takes 40 ms
+			// per 26 KB on the loopback, where it waits for delayed ACKs.
+			Socket: &netpoll.Options{},
+		},
+		Log: slog.Default(),
+	}
 }

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"pushd/internal/conn/reactor"
+)
+
+// patience bounds every wait for something that should happen at once.
+const patience = 30 * time.Second
+
+// TestMain looks for goroutines and descriptors that tests left behind.
+func TestMain(m *testing.M) {
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		l.Close() // what the runtime opens for its first socket stays
+	}
+	before := openFiles()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if now := openFiles(); now > before && code == 0 {
+			fmt.Printf("%d descriptors are left open\n", now-before)
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
+
+// openFiles returns how many descriptors the process has.
+func openFiles() int {
+	names, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		panic(err)
+	}
+	return len(names)
+}
+
+// serve runs a server for the test, which at the end must have let go of
+// everything.
+func serve(t testing.TB, cfg reactor.Config) *reactor.Reactor {
+	t.Helper()
+	cfg.Listen = "127.0.0.1:0"
+	r, err := reactor.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		r.Run()
+		close(done)
+	}()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := r.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		<-done
+		s := r.Stats()
+		if s.Connecting+s.Open+s.Closing+s.Backlogged+s.BacklogBytes+s.InputBytes != 0 {
+			t.Errorf("after Shutdown something is left: %+v", s)
+		}
+		if s.Panics != 0 {
+			t.Errorf("%d panics", s.Panics)
+		}
+		if err := r.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return r
+}
+
+// wire is a client that says what it likes, byte by byte.
+type wire struct {
+	t    testing.TB
+	conn *net.TCPConn
+	in   *bufio.Reader
+}
+
+// connect opens a connection on which nothing is said yet.
+func connect(t testing.TB, addr net.Addr) *wire {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr.String(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	return &wire{t, conn.(*net.TCPConn), bufio.NewReader(conn)}
+}
+
+// dial opens a WebSocket.
+func dial(t testing.TB, addr net.Addr) *wire {
+	t.Helper()
+	c := connect(t, addr)
+	key := newKey()
+	c.write([]byte(request("/", key)))
+	if err := c.upgraded(key); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newKey() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return base64.StdEncoding.EncodeToString(b[:])
+}
+
+// request is the handshake of RFC 6455, section 4.1.
+func request(target, key string) string {
+	return "GET " + target + " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n\r\n"
+}
+
+// upgraded reads the answer to request.
+func (c *wire) upgraded(key string) error {
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return fmt.Errorf("reading the handshake's answer: %w", err)
+	}
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	accept := base64.StdEncoding.EncodeToString(sum[:])
+	if got := resp.Header.Get("Sec-WebSocket-Accept"); resp.StatusCode != 101 || got != accept {
+		return fmt.Errorf("want status 101 and accept %q, got %s and %q", accept, resp.Status, got)
+	}
+	return nil
+}
+
+func (c *wire) write(p []byte) {
+	c.t.Helper()
+	if _, err := c.conn.Write(p); err != nil {
+		c.t.Fatalf("writing: %v", err)
+	}
+}
+
+func (c *wire) say(ps pieces) {
+	c.t.Helper()
+	for p := range ps {
+		c.write(p)
+	}
+}
+
+// hear reads the next frame, which must be this one.
+func (c *wire) hear(want frame) {
+	c.t.Helper()
+	got, err := readFrame(c.in)
+	if err != nil {
+		c.t.Fatalf("want %v, got %v", want, err)
+	}
+	if got != want {
+		c.t.Fatalf("want %v, got %v", want, got)
+	}
+}
+
+// hearClose reads the next frame, which must be a Close with this code.
+func (c *wire) hearClose(code uint16) {
+	c.t.Helper()
+	f, err := readFrame(c.in)
+	if err != nil {
+		c.t.Fatalf("want Close %d, got %v", code, err)
+	}
+	if f.op != opClose || f.code() != code {
+		c.t.Fatalf("want Close %d, got %v", code, f)
+	}
+}
+
+// hearStatus reads a response that ends the connection.
+func (c *wire) hearStatus(status int) {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		c.t.Fatalf("want status %d, got %v", status, err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != status || !resp.Close {
+		c.t.Fatalf("want status %d and the end, got %s", status, resp.Status)
+	}
+}
+
+// hearEnd reads the end of the stream, before which nothing more may come.
+func (c *wire) hearEnd() {
+	c.t.Helper()
+	if rest, err := io.ReadAll(c.in); err != nil || len(rest) > 0 {
+		c.t.Fatalf("want the end of the stream, got %.40q, %v", rest, err)
+	}
+}
+
+// reset ends the connection at once, as a crashing client's system does.
+func (c *wire) reset() {
+	c.conn.SetLinger(0)
+	c.conn.Close()
+}
+
+// timedOut reports whether nothing happened until the deadline.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(patience); !cond(); <-look.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
