@@ -77,6 +77,8 @@ func beyond() []autobahn {
 		{name: "65 fragments", about: "one more than there may be", talk: talk(say(whole(many...))), end: failing(1009)},
 		{name: "pings within binary", about: "binary is not judged as text, control frames within it neither",
 			talk: talk(say(whole(frame{op: opBinary, part: true, payload: "\xff"}, ping("\xff"), frame{op: opMore, payload: "\xfe"}), pong("\xff"), blob("\xff\xfe")))},
+		{name: "pings within text", about: "control frames within text are not judged as text, nor do they disturb its check",
+			talk: talk(say(whole(frame{op: opText, part: true, payload: "\xce"}, ping("\xff"), frame{op: opMore, payload: "\xba"}), pong("\xff"), text("\xce\xba")))},
 		{name: "text after text cut short", about: "what one message left open does not leak into the next",
 			talk: talk(say(whole(split(opText, "\xce", "\xba")...), text("\xce\xba")), say(whole(text(kosme)), text(kosme)))},
 	}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"runtime/metrics"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pushd/internal/conn/netpoll"
+	"pushd/internal/conn/reactor"
+)
+
+// attack is what a client says without end once its WebSocket is open, and
+// what comes of it.
+type attack struct {
+	name   string
+	begin  []byte // said once
+	flood  []byte
+	chop   int // octets a write; 0: all
+	limits reactor.Limits
+	code   uint16
+	why    reactor.Reason
+}
+
+func attacks() []attack {
+	all := func(f frame) []byte { return bytes.Repeat(encode(f), 256) }
+	more := func(s string) frame { return frame{op: opMore, part: true, payload: s} }
+	begun := encode(frame{op: opText, part: true, payload: "x"})
+	unlimited := reactor.Limits{MessageRate: -1}
+	return []attack{
+		{name: "frames of a byte", flood: all(text("x")), code: 4101, why: reactor.TooMany},
+		{name: "empty frames", flood: all(blob("")), code: 4101, why: reactor.TooMany},
+		{name: "frames of a byte, octet by octet", flood: all(text("x")), chop: 1, code: 4101, why: reactor.TooMany},
+		{name: "pings", flood: all(ping(strings.Repeat("x", 125))), code: 4101, why: reactor.TooMany},
+		{name: "pings within a message", begin: begun, flood: all(ping("")), code: 4101, why: reactor.TooMany},
+		{name: "pongs", flood: all(pong("")), code: 4101, why: reactor.TooMany},
+		{name: "fragments", begin: begun, flood: all(more("x")), code: 1009, why: reactor.TooBig, limits: unlimited},
+		{name: "empty fragments", begin: begun, flood: all(more("")), code: 1009, why: reactor.TooBig, limits: unlimited},
+		{name: "a length without end", begin: text("").appendHeader(nil, 1<<62), flood: []byte(strings.Repeat("x", 4096)), code: 1009, why: reactor.TooBig},
+		{name: "a fragment without end", begin: frame{op: opMore}.appendHeader(begun, 1<<40), flood: []byte(strings.Repeat("x", 4096)), code: 1009, why: reactor.TooBig},
+		{name: "requests", flood: []byte(request("/", newKey())), code: 1002, why: reactor.Protocol},
+		{name: "garbage", flood: bytes.Repeat([]byte{0xff}, 4096), code: 1002, why: reactor.Protocol},
+		{name: "text that is none", flood: all(text(strings.Repeat("\xff", 4096))), code: 1007, why: reactor.Protocol},
+		{name: "data after Close", begin: encode(bye(1000, "")), flood: all(text(strings.Repeat("x", 4096))), code: 1000, why: reactor.ByClient},
+		{name: "Close after Close", flood: all(bye(3000, "")), code: 3000, why: reactor.ByClient},
+	}
+}
+
+// Whoever floods the server is told why it is closed, and cut off when it goes
+// on.
+func TestFloods(t *testing.T) {
+	heapStaysSmall(t)
+	for _, a := range attacks() {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			s := besiege(t, a.limits)
+			c := dial(t, s.Addr())
+			c.write(a.begin)
+			if a.chop == 0 {
+				a.chop = len(a.flood)
+			}
+			wait := flood(c, a.flood, a.chop)
+			defer wait()
+			for {
+				f, err := readFrame(c.in)
+				if err != nil {
+					t.Errorf("want Close %d, got %v", a.code, err)
+					break
+				}
+				if f.op == opClose {
+					if f.code() != a.code {
+						t.Errorf("want Close %d, got %v", a.code, f)
+					}
+					break
+				}
+			}
+			s.closed(a.why, 1)
+		})
+	}
+}
+
+// heapStaysSmall checks in the end that the heap, tests and clients included,
+// never grew by more than what all servers' limits allow together.
+func heapStaysSmall(t *testing.T) {
+	const most = 128 << 20
+	heap := func() uint64 {
+		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	before, peak := heap(), uint64(0)
+	var watching sync.WaitGroup
+	stop := make(chan struct{})
+	watching.Go(func() {
+		look := time.NewTicker(5 * time.Millisecond)
+		defer look.Stop()
+		for {
+			peak = max(peak, heap())
+			select {
+			case <-look.C:
+			case <-stop:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		close(stop)
+		watching.Wait()
+		if peak > before+most {
+			t.Errorf("the heap grew from %d to %d MiB", before>>20, peak>>20)
+		}
+	})
+}
+
+// Half-sent frames by the thousand: as much is kept as there may be, and who
+// needs more is closed.
+func TestHalfFrames(t *testing.T) {
+	heapStaysSmall(t)
+	const clients, limit, each = 1000, 1 << 20, 16 << 10 // the buffer that 8 KiB take
+	s := besiege(t, reactor.Limits{MaxInputBytes: limit})
+	half := encode(blob(strings.Repeat("x", 60<<10)))[:8<<10]
+	for range clients {
+		dial(t, s.Addr()).write(half)
+	}
+	s.until("most to be closed", func() bool { return s.Stats().Closes[reactor.Input] >= clients-limit/each })
+	s.calm()
+}
+
+// endings are moments for a client to vanish in, after these bytes. Where
+// answer is set, it has read the server's answer before.
+var endings = []struct {
+	name   string
+	say    func() []byte
+	opened bool
+	answer bool
+}{
+	{name: "before a word", say: func() []byte { return nil }},
+	{name: "in the request", say: func() []byte { return []byte("GET / HTTP/1.1\r\nHost: x") }},
+	{name: "after the request", say: func() []byte { return []byte(request("/", newKey())) }},
+	{name: "with a frame behind the request", say: func() []byte { return append([]byte(request("/", newKey())), encode(text("x"))...) }},
+	{name: "with half a frame behind the request", say: func() []byte { return append([]byte(request("/", newKey())), 0x81) }},
+	{name: "when open", say: func() []byte { return nil }, opened: true},
+	{name: "in a header", say: func() []byte { return encode(blob(strings.Repeat("x", 300)))[:3] }, opened: true},
+	{name: "in a frame", say: func() []byte { return encode(blob(strings.Repeat("x", 3000)))[:300] }, opened: true},
+	{name: "in a message", say: func() []byte { return encode(frame{op: opText, part: true, payload: "x"}) }, opened: true},
+	{name: "with the answer unread", say: func() []byte { return encode(text(strings.Repeat("x", 60<<10))) }, opened: true},
+	{name: "after Close", say: func() []byte { return encode(bye(1000, "")) }, opened: true},
+	{name: "after Close, answered", say: func() []byte { return encode(bye(1000, "")) }, opened: true, answer: true},
+	{name: "after a mistake", say: func() []byte { return encode(with(1, text("x"))) }, opened: true},
+	{name: "after a mistake, answered", say: func() []byte { return encode(with(1, text("x"))) }, opened: true, answer: true},
+}
+
+// Clients vanish in the middle of everything, by a reset or in order.
+func TestVanishing(t *testing.T) {
+	for _, e := range endings {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			s := besiege(t, reactor.Limits{})
+			for i := range 20 {
+				c := (*wire)(nil)
+				if e.opened {
+					c = dial(t, s.Addr())
+				} else {
+					c = connect(t, s.Addr())
+				}
+				c.write(e.say())
+				if e.answer {
+					if _, err := readFrame(c.in); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if i%2 == 0 {
+					c.reset()
+				} else {
+					c.conn.Close()
+				}
+			}
+		})
+	}
+}
+
+// A client that sends no more may still want its answers.
+func TestHalfClose(t *testing.T) {
+	s := besiege(t, reactor.Limits{})
+	key := newKey()
+	c := connect(t, s.Addr())
+	c.write([]byte(request("/", key)))
+	c.conn.CloseWrite()
+	if err := c.upgraded(key); err != nil {
+		t.Fatal(err)
+	}
+	c.hearEnd()
+	s.closed(reactor.Lost, 1)
+
+	c = dial(t, s.Addr())
+	c.write(encode(text("last words")))
+	c.conn.CloseWrite()
+	c.hear(text("last words"))
+	c.hearEnd()
+	s.closed(reactor.Lost, 2)
+
+	c = connect(t, s.Addr())
+	c.write([]byte("GET / HTTP/1.1\r\n"))
+	c.conn.CloseWrite()
+	c.hearEnd()
+	s.until("the half request to be counted", func() bool { return s.answered(0) == 1 })
+}
+
+// A client that is told to go and does not answer is let go of.
+func TestCloseIsNeverAnswered(t *testing.T) {
+	s := besiege(t, reactor.Limits{MessageBurst: 3, CloseTimeout: 100 * time.Millisecond})
+	c := dial(t, s.Addr())
+	c.write(encode(pong(""), pong(""), pong(""), pong("")))
+	c.hearClose(4101)
+	s.closed(reactor.TooMany, 1)
+	c.hearEnd()
+}
+
+// Clients that do not read, or hardly, are closed when too much waits for them,
+// and nobody else waits.
+func TestUnread(t *testing.T) {
+	heapStaysSmall(t)
+	long := encode(text(strings.Repeat("x", 16<<10)))
+	for _, row := range []struct {
+		name  string
+		flood []byte
+		reads bool // a byte now and then
+	}{
+		{"messages, read byte by byte", long, true},
+		{"messages, never read", long, false},
+		{"pongs, never read", bytes.Repeat(encode(ping(strings.Repeat("x", 125))), 100), false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := besiege(t, reactor.Limits{MessageRate: -1, CloseTimeout: 100 * time.Millisecond})
+			c := dial(t, s.Addr())
+			wait := flood(c, row.flood, len(row.flood))
+			var reading sync.WaitGroup
+			if row.reads {
+				reading.Go(func() { trickle(c) })
+			}
+			s.closed(reactor.Slow, 1)
+			wait()
+			c.conn.Close()
+			reading.Wait()
+		})
+	}
+}
+
+// trickle reads a byte now and then until the connection is closed here: what
+// the system has received can be read long after the server is gone.
+func trickle(c *wire) {
+	pace := time.NewTicker(2 * time.Millisecond)
+	defer pace.Stop()
+	var b [1]byte
+	for {
+		if _, err := io.ReadFull(c.conn, b[:]); err != nil {
+			return
+		}
+		<-pace.C
+	}
+}
+
+// What waits for all clients together is bounded too: the largest backlogs go.
+func TestManyUnread(t *testing.T) {
+	heapStaysSmall(t)
+	s := besiege(t, reactor.Limits{
+		MessageRate: -1, CloseTimeout: 100 * time.Millisecond,
+		ClientBacklogBytes: 64 << 20, ClientBacklogFrames: 1 << 20, MaxBacklogBytes: 2 << 20, MaxInputBytes: 8 << 20,
+		Socket: &netpoll.Options{SendBuffer: 16 << 10},
+	})
+	long := encode(text(strings.Repeat("x", 16<<10)))
+	const clients = 20
+	var waits []func()
+	for range clients {
+		c := dial(t, s.Addr())
+		wait := flood(c, long, len(long))
+		waits = append(waits, func() { c.reset(); wait() })
+	}
+	s.closed(reactor.Shed, clients)
+	for _, wait := range waits {
+		wait()
+	}
+}
