@@ -77,7 +77,7 @@ func (l *Loop) decode(h Handle, s *slot, p []byte) {
 	if s.input != 0 && len(p) > 0 {
 		ref, ok := l.inputs.add(s.input, p)
 		if !ok {
-			l.begin(h, s, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+			l.overfull(h, s)
 			return
 		}
 		s.input = ref
@@ -116,10 +116,19 @@ func (l *Loop) keepFrame(h Handle, s *slot, p []byte, off int) {
 		p = p[:len(assembled)+copy(p[len(assembled):], raw)]
 		ref, ok := l.inputs.add(0, p)
 		if !ok {
-			l.begin(h, s, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+			l.overfull(h, s)
 			return
 		}
 		s.input = ref
+	}
+}
+
+// overfull closes the connection of a client that needs more room for an
+// incomplete message than there is.
+func (l *Loop) overfull(h Handle, s *slot) {
+	l.begin(h, s, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+	if s = l.lookup(h); s != nil {
+		l.deafen(h, s) // some of the message is missing now
 	}
 }
 
