@@ -129,6 +129,28 @@ func TestHalfFrames(t *testing.T) {
 	s.calm()
 }
 
+// Who was refused room for a frame goes on with what is no frame's beginning:
+// nothing more is made of it, nor is room taken up until the connection ends.
+func TestMoreAfterHalfFrames(t *testing.T) {
+	s := besiege(t, reactor.Limits{MaxInputBytes: 64 << 10, CloseTimeout: patience})
+	half := encode(blob(strings.Repeat("x", 60<<10)))[:50<<10]
+	for _, first := range []int{50 << 10, 8 << 10} { // refused at once, and having been given room
+		c := dial(t, s.Addr())
+		c.write(half[:first])
+		if first < len(half) {
+			s.until("the first part to be kept", func() bool { return s.Stats().InputBytes > 0 })
+			c.write(half[first:])
+		}
+		c.hearClose(4101)
+		c.write(encode(blob("hello")))
+		c.hearEnd()
+		s.until("the buffers to be given back", func() bool { return s.Stats().InputBytes == 0 })
+		c.write(bytes.Repeat(encode(blob("hello")), 100))
+		c.conn.Close()
+	}
+	s.closed(reactor.Input, 2)
+}
+
 // endings are moments for a client to vanish in, after these bytes. Where
 // answer is set, it has read the server's answer before.
 var endings = []struct {
