@@ -9,6 +9,8 @@ var (
 
 	// ErrUser: the user is empty, longer than [MaxUser] bytes or not UTF-8.
 	ErrUser = errors.New("bad user")
+	// ErrGroup: the group is empty, longer than [MaxGroup] bytes or not UTF-8.
+	ErrGroup = errors.New("bad group")
 	// ErrCursor: not a cursor of this system, or damaged.
 	ErrCursor = errors.New("bad cursor")
 	// ErrID: not a message id.
@@ -20,6 +22,12 @@ var (
 	// ErrReadOnly: the store could not write (disk full, I/O error) and takes
 	// no more appends until it is opened again. What was acknowledged is kept.
 	ErrReadOnly = errors.New("history is read-only")
+	// ErrUnavailable: the server that keeps the history cannot be reached, or
+	// refuses work for now. Nothing was done; the same call may succeed later.
+	ErrUnavailable = errors.New("history is unavailable")
+	// ErrUnknown: the answer to an append was lost on its way, so it may have
+	// been stored or not. A retry with the same Key does it exactly once.
+	ErrUnknown = errors.New("outcome unknown")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("history is closed")
 

@@ -33,9 +33,12 @@ type sentinel struct {
 
 var sentinels = []sentinel{
 	{"history.ErrUser", history.ErrUser, codes.InvalidArgument, 400, "", ""},
+	{"history.ErrGroup", history.ErrGroup, codes.InvalidArgument, 400, "", ""},
 	{"history.ErrCursor", history.ErrCursor, codes.InvalidArgument, 400, "after: reading: bad cursor", ""},
 	{"history.ErrID", history.ErrID, codes.InvalidArgument, 400, "after: reading: bad message id", ""},
 	{"history.ErrReadOnly", history.ErrReadOnly, codes.Unavailable, 503, "history is read-only: the store cannot write", "5"},
+	{"history.ErrUnavailable", history.ErrUnavailable, codes.Unavailable, 503, "history is unavailable; nothing was done", "1"},
+	{"history.ErrUnknown", history.ErrUnknown, codes.Unavailable, 503, "whether the message was stored is unknown; retry with the same idempotency_key", "1"},
 	{"history.ErrClosed", history.ErrClosed, codes.Unavailable, 503, "this node is shutting down", "1"},
 	{"history.ErrLocked", history.ErrLocked, codes.Unavailable, 503, "history is not open", "5"},
 	{"auth.ErrNoCredential", auth.ErrNoCredential, codes.Unauthenticated, 401, "", ""},
