@@ -43,7 +43,7 @@
 // # What an idle connection costs
 //
 //	56 B  reactor's slot, outside the heap
-//	48 B  session, outside the heap
+//	56 B  session, outside the heap
 //	 8 B  places in the reactor's list and the shard's
 //	16 B  the user's name, in steps of 8 bytes
 //	10 B to 20 B  an entry of the users' index

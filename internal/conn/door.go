@@ -20,6 +20,7 @@ type visit struct {
 	expires     time.Time // zero: never
 	key         [24]byte  // Sec-WebSocket-Key
 	subprotocol string
+	agent       string // what the client calls itself
 }
 
 // Request implements [reactor.Handler]: it lets the client in or not, and
@@ -49,7 +50,7 @@ func (s *shard) admit(r *proto.Request) (*visit, *proto.HTTPError) {
 	if err := history.CheckUser(caller.User); err != nil {
 		return nil, proto.ErrBadUser
 	}
-	v := &visit{user: caller.User, expires: caller.Expires, subprotocol: r.Subprotocol}
+	v := &visit{user: caller.User, expires: caller.Expires, subprotocol: r.Subprotocol, agent: agentOf(r.UserAgent)}
 	copy(v.key[:], r.Key)
 	v.start = history.Start{Limit: pageMessages, MaxBytes: pageBytes}
 	switch string(r.Cursor) {
@@ -83,8 +84,13 @@ func unauthenticated(err error) *proto.HTTPError {
 // makes it look for what the answer does not have.
 func (s *shard) Adopt(h reactor.Handle, x any) {
 	v := x.(*visit)
+	if err := s.refused.check(v.user, s.loop.Now()); err != nil {
+		s.loop.Refuse(h, err)
+		return
+	}
 	ses := s.sessions.At(h.Socket())
 	*ses = session{handle: h, hash: v.hash, state: attaching, expires: unixSeconds(v.expires)}
+	ses.agent = s.agents.join(v.agent)
 	s.users.add(h.Socket(), v.user)
 	s.enlist(h.Socket())
 	if !s.server.calls.submit(&call{what: attach, shard: s, h: h, user: v.user, visit: v}) {
@@ -98,6 +104,7 @@ func (s *shard) forget(ses *session) {
 	socket := ses.handle.Socket()
 	s.delist(ses)
 	s.users.remove(socket)
+	s.agents.leave(ses.agent)
 	*ses = session{}
 }
 

@@ -274,7 +274,11 @@ func TestMetrics(t *testing.T) {
 	c.read()
 	r.wantStatus(http.StatusBadRequest, r.url(""))
 	c.ws.Close(websocket.StatusNormalClosure, "")
-	waitFor(t, "the close to be counted", func() bool { return r.closes(`reason="client"`) == 1 })
+	// Loops publish what they counted at the end of the turn, each its own.
+	waitFor(t, "the close and the refusal to be counted", func() bool {
+		return r.closes(`reason="client"`) == 1 &&
+			metric(t, r.metrics, `pushd_conn_handshakes_total{status="400"}`) == 1
+	})
 	for name, want := range map[string]float64{
 		`pushd_conn_connections{state="open"}`:         0,
 		`pushd_conn_handshakes_total{status="101"}`:    1,

@@ -1,9 +1,11 @@
 package conn
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -110,4 +112,60 @@ func TestUsersWithOneHash(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An agent's text is there as long as somebody has it, and its place is used
+// again.
+func TestAgents(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var a agents
+		held := map[uint32]string{}
+		count := map[string]int{}
+		for range rapid.IntRange(1, 100).Draw(t, "operations") {
+			text := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "text")
+			if rapid.Bool().Draw(t, "join") {
+				n := a.join(text)
+				held[n] = text
+				count[text]++
+			} else if count[text] > 0 {
+				for n, of := range held {
+					if of == text {
+						a.leave(n)
+						break
+					}
+				}
+				if count[text]--; count[text] == 0 {
+					for n, of := range held {
+						if of == text {
+							delete(held, n)
+						}
+					}
+				}
+			}
+			for n, text := range held {
+				if a.text(n) != text {
+					t.Fatalf("%d is %q, want %q", n, a.text(n), text)
+				}
+			}
+			if len(a.texts) > 4 {
+				t.Fatalf("%d places for 3 texts", len(a.texts)-1)
+			}
+		}
+	})
+}
+
+// Refusals that have ended are thrown out.
+func TestRefusedIsBounded(t *testing.T) {
+	var r refused
+	now := time.Now()
+	for i := range 10_000 {
+		now = now.Add(time.Second)
+		r.add(fmt.Sprint(i), now, 10*time.Second)
+		if len(r.until) > 200 {
+			t.Fatalf("%d refusals kept, at most 10 are in force", len(r.until))
+		}
+	}
+	if r.check("9999", now) == nil || r.check("9999", now.Add(10*time.Second)) != nil {
+		t.Error("a refusal is not in force when it should be")
+	}
 }

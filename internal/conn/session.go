@@ -11,13 +11,15 @@ import (
 )
 
 // session is what an attached connection is to a shard: whose it is, and how
-// far it was sent. 48 bytes, no pointers.
+// far it was sent. 56 bytes, no pointers.
 type session struct {
 	handle reactor.Handle // 0: no session
 	// inbox and broadcast are the last ids sent, or passed over because there
 	// was nothing to send.
 	inbox, broadcast history.ID
 	expires          uint32 // unix seconds when the credential ends; 0 is never
+	since            uint32 // unix seconds when it was attached
+	agent            uint32 // in the shard's agents; 0 is none
 	hash             uint32 // of the user
 	next             uint32 // the next session with this hash: its socket + 1
 	place            uint32 // in shard.list
@@ -84,6 +86,7 @@ func (s *shard) attached(ses *session, k *call) {
 		Truncated:  p.Truncated,
 	})
 	ses.inbox, ses.broadcast = from.Inbox, from.Broadcast
+	ses.since = uint32(s.loop.Now().Unix())
 	ses.state = replaying
 	s.fill(ses, f, p)
 	s.loop.Open(h, f)

@@ -17,6 +17,7 @@ type shard struct {
 	// Shared: other goroutines put, the loop takes.
 	results    reactor.Mailbox[*call]
 	deliveries reactor.Mailbox[delivery]
+	questions  reactor.Mailbox[question]
 	published  struct {
 		mu    sync.Mutex // guards stats
 		stats stats
@@ -24,6 +25,8 @@ type shard struct {
 
 	// The loop's own.
 	users
+	agents  agents
+	refused refused
 	list    []uint32 // sockets of all sessions; walk goes over it
 	walk    walk
 	queue   []delivery // taken from deliveries, from at on not dealt with
@@ -73,7 +76,7 @@ func (s *shard) result(k *call) bool {
 }
 
 // Idle implements [reactor.Handler].
-func (s *shard) Idle() bool { return s.results.Empty() && s.deliveries.Empty() }
+func (s *shard) Idle() bool { return s.results.Empty() && s.deliveries.Empty() && s.questions.Empty() }
 
 // Work implements [reactor.Handler]: first results, which may bring sessions
 // to life, then deliveries.
@@ -84,6 +87,7 @@ func (s *shard) Work() (more bool) {
 		s.finish(k)
 	}
 	s.retryPages()
+	s.answer()
 	s.loop.Flush()
 	more = s.deliver(sendsPerTurn)
 	s.count.Sessions = len(s.list)
@@ -133,6 +137,9 @@ func (s *shard) Stop() {
 		if k.what == attach && k.err == nil {
 			s.server.calls.submit(&call{what: detach, user: k.user})
 		}
+	}
+	for _, q := range s.questions.Close() {
+		q.drop()
 	}
 	s.queue = append(s.queue, s.deliveries.Close()...)
 	for _, d := range s.queue[s.at:] {

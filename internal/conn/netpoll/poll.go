@@ -24,6 +24,7 @@ package netpoll
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -104,6 +105,9 @@ type (
 		// Sendv sends the buffers in order and returns how many bytes were
 		// taken; EAGAIN only when none were. It keeps none of them.
 		Sendv(socket int, buffers [][]byte) (n int, err error)
+		// Peer returns the other end's address; the zero one if the
+		// connection has broken.
+		Peer(socket int) netip.AddrPort
 		// CloseWrite sends the end of the stream after what was sent.
 		CloseWrite(socket int) error
 		// Close ends the connection. What was sent still goes out, unless

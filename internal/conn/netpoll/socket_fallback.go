@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -210,6 +211,20 @@ func (n *Net) Sendv(number int, buffers [][]byte) (int, error) {
 		return 0, EAGAIN
 	}
 	return sent, nil
+}
+
+// Peer implements the contract.
+func (n *Net) Peer(number int) netip.AddrPort {
+	s, err := n.get(number)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	a, ok := s.conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := a.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
 // CloseWrite implements the contract.

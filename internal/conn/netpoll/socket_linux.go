@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,21 @@ func (*Net) Sendv(socket int, buffers [][]byte) (int, error) {
 		return 0, e
 	}
 	return int(sent), nil
+}
+
+// Peer implements the contract.
+func (*Net) Peer(socket int) netip.AddrPort {
+	name, err := unix.Getpeername(socket)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	switch a := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }
 
 // CloseWrite implements the contract.

@@ -27,6 +27,9 @@ const (
 
 	// CloseTokenExpired: the client's token ended. Come back with a new one.
 	CloseTokenExpired uint16 = 4001
+	// CloseDisconnected: the backend ended the connection; the reason is its
+	// own words.
+	CloseDisconnected uint16 = 4002
 
 	// 4100 to 4199: wait a little longer each time, then reconnect with the
 	// cursor.

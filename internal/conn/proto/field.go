@@ -32,6 +32,10 @@ func (r *Request) field(name, value []byte) *HTTPError {
 		return r.protocols(value)
 	case equalFold(name, "authorization"):
 		return r.authorization(value)
+	case equalFold(name, "user-agent"):
+		if r.UserAgent == nil {
+			r.UserAgent = value
+		}
 	case equalFold(name, "content-length"):
 		if string(value) != "0" {
 			return errBody

@@ -27,6 +27,7 @@ var (
 	ErrBadUser         = &HTTPError{http.StatusBadRequest, "bad_user", "user: want 1 to 128 bytes of UTF-8", ""}
 	ErrBadCursor       = &HTTPError{http.StatusBadRequest, "bad_cursor", "cursor: want the cursor of a hello, the two last ids joined to one, \"0\" or \"ack\"", ""}
 	ErrOrigin          = &HTTPError{http.StatusForbidden, "bad_origin", "this origin may not connect", ""}
+	ErrRefused         = &HTTPError{http.StatusForbidden, "refused", "the backend does not let this user connect for now", ""}
 	ErrBusy            = &HTTPError{http.StatusServiceUnavailable, "unavailable", "no more connections can be taken now", ""}
 )
 

@@ -29,6 +29,8 @@ type Request struct {
 	User   []byte // of the query
 	Cursor []byte // of the query
 
+	UserAgent []byte // what the client calls itself; of several the first
+
 	scratch []byte // decoded query values
 	seen    seen
 	offered bool // any subprotocol

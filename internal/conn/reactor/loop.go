@@ -208,6 +208,17 @@ func (l *Loop) lookup(h Handle) *slot {
 	return s
 }
 
+// Peer returns the address of h's other end, "" if it is not to be had.
+func (l *Loop) Peer(h Handle) string {
+	if l.lookup(h) == nil {
+		return ""
+	}
+	if a := l.net.Peer(int(h.Socket())); a.IsValid() {
+		return a.String()
+	}
+	return ""
+}
+
 // Owns reports whether h is a connection of this loop, even if it is closing
 // or was dropped in this turn. What tables have under its socket is the
 // loop's while it is, and somebody else's afterwards.

@@ -33,6 +33,8 @@ const (
 	Input
 	// Expired: the client's credential ended.
 	Expired
+	// Disconnected: a backend asked for it.
+	Disconnected
 	// Drained: the server shuts down.
 	Drained
 	// Truncated: what the client still had to get from history was dropped
@@ -44,7 +46,7 @@ const (
 )
 
 var reasonWords = [reasons]string{"client", "lost", "protocol", "too_big", "unsupported",
-	"too_many", "idle", "slow", "shed", "input", "expired", "drained", "truncated", "panic"}
+	"too_many", "idle", "slow", "shed", "input", "expired", "disconnected", "drained", "truncated", "panic"}
 
 // String returns the word that metrics use.
 func (r Reason) String() string { return reasonWords[r] }

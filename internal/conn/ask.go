@@ -1,0 +1,49 @@
+package conn
+
+import (
+	"context"
+	"fmt"
+
+	"pushd/internal/history"
+)
+
+// question is what another goroutine wants of a shard's loop: to run answer,
+// or else drop.
+type question struct {
+	answer func()
+	drop   func()
+}
+
+// ask runs f on the loop of sh and returns what f does. The error wraps
+// history.ErrClosed if the loop has ended.
+func ask[T any](ctx context.Context, sh *shard, f func(*shard) T) (answer T, err error) {
+	answers := make(chan T, 1) // so that the loop never waits for who has given up
+	q := question{
+		answer: func() {
+			defer close(answers)
+			defer sh.loop.Recovered(0)
+			answers <- f(sh)
+		},
+		drop: func() { close(answers) },
+	}
+	if !sh.questions.Put(1, q) {
+		q.drop()
+	}
+	sh.loop.Wake()
+	select {
+	case answer, ok := <-answers:
+		if !ok {
+			return answer, fmt.Errorf("asking for connections: %w", history.ErrClosed)
+		}
+		return answer, nil
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	}
+}
+
+// answer answers what was asked since the last turn.
+func (s *shard) answer() {
+	for _, q := range s.questions.Take(nil) {
+		q.answer()
+	}
+}

@@ -1,0 +1,179 @@
+package conn
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"pushd/internal/conn/proto"
+	"pushd/internal/conn/reactor"
+)
+
+// Connection is one open connection as backends see it.
+type Connection struct {
+	// ID names it as its hello did; no other of the node is named so.
+	ID   string
+	User string
+	Node string
+	// Since is when it was attached, in seconds' precision, UTC.
+	Since time.Time
+	// Address is the peer's "host:port" as the socket shows it: behind a proxy,
+	// the proxy's.
+	Address string
+	// UserAgent is what the client calls itself: at most 256 bytes of UTF-8.
+	UserAgent string
+}
+
+// Connections returns the open connections of user, the oldest first.
+func (s *Server) Connections(ctx context.Context, user string) ([]Connection, error) {
+	sh, hash := s.shardOf(user)
+	list, err := ask(ctx, sh, func(sh *shard) (list []Connection) {
+		for _, h := range sh.find(nil, user, hash) {
+			if ses := sh.lookup(h); ses != nil && ses.state != attaching {
+				list = append(list, sh.describe(ses))
+			}
+		}
+		return list
+	})
+	slices.SortFunc(list, func(a, b Connection) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+	})
+	return list, err
+}
+
+func (s *shard) describe(ses *session) Connection {
+	return Connection{
+		ID:        s.server.connectionID(ses.handle),
+		User:      string(s.name(ses)),
+		Node:      s.server.cfg.Node,
+		Since:     time.Unix(int64(ses.since), 0).UTC(),
+		Address:   s.loop.Peer(ses.handle),
+		UserAgent: s.agents.text(ses.agent),
+	}
+}
+
+// Presence returns how many open connections each of users has, in their
+// order.
+func (s *Server) Presence(ctx context.Context, users []string) ([]int, error) {
+	type query struct{ place, hash int }
+	asked := make(map[*shard][]query)
+	for i, user := range users {
+		sh, hash := s.shardOf(user)
+		asked[sh] = append(asked[sh], query{i, int(hash)})
+	}
+	counts := make([]int, len(users))
+	for sh, queries := range asked {
+		found, err := ask(ctx, sh, func(sh *shard) []int {
+			found := make([]int, len(queries))
+			for i, q := range queries {
+				found[i] = sh.open(users[q.place], uint32(q.hash))
+			}
+			return found
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i, q := range queries {
+			counts[q.place] = found[i]
+		}
+	}
+	return counts, nil
+}
+
+// open counts the sessions of a user that are attached.
+func (s *shard) open(user string, hash uint32) int {
+	n := 0
+	s.found = s.find(s.found[:0], user, hash)
+	for _, h := range s.found {
+		if ses := s.lookup(h); ses != nil && ses.state != attaching {
+			n++
+		}
+	}
+	return n
+}
+
+// Online returns the first limit users after the given one that have an open
+// connection, in the order of their bytes, and whether there are more. The
+// empty user lies before all. Each call looks at every connection once.
+func (s *Server) Online(ctx context.Context, after string, limit int) (users []string, more bool, err error) {
+	for _, sh := range s.shards {
+		part, err := ask(ctx, sh, func(sh *shard) []string { return sh.online(after, limit+1) })
+		if err != nil {
+			return nil, false, err
+		}
+		users = append(users, part...)
+	}
+	slices.Sort(users) // a user is on one shard, so nobody is here twice
+	if len(users) > limit {
+		return users[:limit], true, nil
+	}
+	return users, false, nil
+}
+
+// online returns the first most users of the shard after the given one.
+func (s *shard) online(after string, most int) []string {
+	var users []string
+	for _, socket := range s.list {
+		ses := s.sessions.At(socket)
+		if name := s.name(ses); ses.state != attaching && string(name) > after {
+			users = append(users, string(name))
+		}
+		// The smallest so far, sorted out each time that twice as many came.
+		if len(users) >= 2*most+1024 {
+			users = smallest(users, most)
+		}
+	}
+	return smallest(users, most)
+}
+
+// smallest returns the first most of users, sorted, each once.
+func smallest(users []string, most int) []string {
+	slices.Sort(users)
+	users = slices.Compact(users)
+	return users[:min(len(users), most)]
+}
+
+// Departure says whom to send away.
+type Departure struct {
+	User string
+	// Connection names one connection of User; empty means all of them.
+	Connection string
+	// Reason is told to the client: at most MaxReason bytes of UTF-8.
+	Reason string
+	// Refuse is how long no connection of User is taken from now on; 0: not at
+	// all. The node forgets it when it ends.
+	Refuse time.Duration
+}
+
+// MaxReason is the most bytes in the reason of a Close frame (RFC 6455,
+// section 5.5, less the code).
+const MaxReason = 123
+
+// Disconnect closes the connections that d names with CloseDisconnected, and
+// returns how many.
+func (s *Server) Disconnect(ctx context.Context, d Departure) (int, error) {
+	sh, hash := s.shardOf(d.User)
+	return ask(ctx, sh, func(sh *shard) int { return sh.disconnect(d, hash) })
+}
+
+func (s *shard) disconnect(d Departure, hash uint32) int {
+	if d.Refuse > 0 {
+		s.refused.add(d.User, s.loop.Now(), d.Refuse)
+	}
+	n := 0
+	for _, h := range s.find(nil, d.User, hash) {
+		ses := s.lookup(h)
+		if ses == nil || d.Connection != "" && d.Connection != s.server.connectionID(h) {
+			continue
+		}
+		if ses.state == attaching {
+			s.forget(ses)
+			s.loop.Refuse(h, proto.ErrRefused)
+		} else {
+			s.loop.Close(h, reactor.Disconnected, proto.CloseDisconnected, d.Reason)
+		}
+		n++
+	}
+	return n
+}

@@ -1,0 +1,43 @@
+package conn
+
+import (
+	"strconv"
+	"time"
+
+	"pushd/internal/conn/proto"
+)
+
+// refused is which users a backend does not let in, and until when. One
+// shard's.
+type refused struct {
+	until map[string]time.Time
+	tidy  int // at so many, those whose time is over are thrown out
+}
+
+func (r *refused) add(user string, now time.Time, d time.Duration) {
+	const few = 64
+	if r.until == nil {
+		r.until, r.tidy = map[string]time.Time{}, few
+	}
+	r.until[user] = now.Add(d)
+	if len(r.until) < r.tidy {
+		return
+	}
+	for user, until := range r.until {
+		if !until.After(now) {
+			delete(r.until, user)
+		}
+	}
+	r.tidy = 2*len(r.until) + few
+}
+
+// check returns the answer to a user who may not come in, or nil.
+func (r *refused) check(user string, now time.Time) *proto.HTTPError {
+	left := r.until[user].Sub(now)
+	if left <= 0 {
+		return nil
+	}
+	e := *proto.ErrRefused
+	e.Header = "Retry-After: " + strconv.Itoa(int((left+time.Second-1)/time.Second)) + "\r\n"
+	return &e
+}
