@@ -95,6 +95,10 @@ type Query struct {
 	Direction Direction
 	After     Cursor // with Forward
 	Before    ID     // with Backward
+	// Unread leaves out what lies at or before the user's read mark, each
+	// message in its own log. With Forward it is as if After were at the mark
+	// where it lies before it, Truncated included.
+	Unread bool
 	// Limit is the most messages in the page; at least 1.
 	Limit int
 	// MaxBytes ends a page before the message whose Data would take the sum

@@ -44,17 +44,21 @@ func (s *Store) unread(user string) (int, error) {
 }
 
 func (v *view) page(q history.Query) (history.Page, error) {
+	var floor history.Cursor // nothing up to this is in the page
+	if q.Unread {
+		floor = v.meta.markCursor().Min(v.head())
+	}
 	switch q.Direction {
 	case history.Newest:
-		return v.backward(history.MaxID+1, q.Limit, q.MaxBytes)
+		return v.backward(floor, history.MaxID+1, q.Limit, q.MaxBytes)
 	case history.Backward:
-		return v.backward(q.Before, q.Limit, q.MaxBytes)
+		return v.backward(floor, q.Before, q.Limit, q.MaxBytes)
 	default:
 		after, err := q.After.Clamp(v.head(), v.clock)
 		if err != nil {
 			return history.Page{}, err
 		}
-		return v.forward(after, q.Limit, q.MaxBytes)
+		return v.forward(after.Max(floor), q.Limit, q.MaxBytes)
 	}
 }
 
@@ -80,18 +84,19 @@ func (v *view) forward(c history.Cursor, limit, maxBytes int) (history.Page, err
 	return p, err
 }
 
-// backward returns the page that ends below id.
-func (v *view) backward(id history.ID, limit, maxBytes int) (history.Page, error) {
+// backward returns the page after floor that ends below id.
+func (v *view) backward(floor history.Cursor, id history.ID, limit, maxBytes int) (history.Page, error) {
 	cursor, err := v.below(id)
 	if err != nil {
 		return history.Page{}, err
 	}
-	inbox, err := v.inboxBelow(id)
+	inbox, err := v.inboxBelow(id, floor.Inbox)
 	if err != nil {
 		return history.Page{}, err
 	}
 	p := history.Page{Cursor: cursor}
-	m := merge{view: v, inbox: inbox, step: -1, next: v.broadcasts.from(id) - 1, end: v.firstBroadcast() - 1}
+	first := max(v.firstBroadcast(), v.broadcasts.from(floor.Broadcast+1))
+	m := merge{view: v, inbox: inbox, step: -1, next: v.broadcasts.from(id) - 1, end: first - 1}
 	rest, err := m.fill(&p, limit, maxBytes)
 	p.HasMore = rest != 0
 	slices.Reverse(p.Messages)
@@ -127,6 +132,7 @@ type inboxSide struct {
 	ok      bool // there is one
 	dropped bool // retention hides an entry after the cursor
 	step    func() bool
+	floor   history.ID // entries up to it are left out
 }
 
 // inboxAfter begins with the first shown entry after id.
@@ -143,10 +149,10 @@ func (v *view) inboxAfter(id history.ID) (*inboxSide, error) {
 	return s, s.settle(v, ok)
 }
 
-// inboxBelow begins with the last shown entry below id.
-func (v *view) inboxBelow(id history.ID) (*inboxSide, error) {
-	s := &inboxSide{}
-	if v.meta.last.seq <= v.floor {
+// inboxBelow begins with the last shown entry below id, and ends above floor.
+func (v *view) inboxBelow(id, floor history.ID) (*inboxSide, error) {
+	s := &inboxSide{floor: floor}
+	if v.meta.last.seq <= v.floor || v.meta.last.id <= floor {
 		return s, nil
 	}
 	ok, err := v.seekBelow(id)
@@ -167,6 +173,9 @@ func (s *inboxSide) settle(v *view, ok bool) error {
 			return err
 		}
 		switch {
+		case e.id <= s.floor:
+			s.ok = false
+			return nil
 		case v.dropped(&e):
 			s.dropped = true
 		case !e.expires.past(v.now):

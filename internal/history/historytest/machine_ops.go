@@ -47,6 +47,7 @@ func (m *machine) page(rt *rapid.T) {
 		Direction: rapid.SampledFrom([]history.Direction{history.Newest, history.Forward, history.Backward}).Draw(rt, "direction"),
 		After:     m.drawCursor(rt),
 		Before:    m.drawID(rt),
+		Unread:    rapid.Bool().Draw(rt, "unread"),
 		Limit:     rapid.IntRange(1, 6).Draw(rt, "limit"),
 		MaxBytes:  drawMaxBytes(rt),
 	}
@@ -57,7 +58,7 @@ func (m *machine) page(rt *rapid.T) {
 func (m *machine) pageOn(rt *rapid.T) {
 	user := drawUser(rt)
 	q := history.Query{
-		Direction: history.Forward, After: m.drawCursor(rt),
+		Direction: history.Forward, After: m.drawCursor(rt), Unread: rapid.Bool().Draw(rt, "unread"),
 		Limit: rapid.IntRange(1, 3).Draw(rt, "limit"), MaxBytes: drawMaxBytes(rt),
 	}
 	for {

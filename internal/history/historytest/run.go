@@ -23,6 +23,7 @@ func Run(t *testing.T, open Opener) {
 		{"Append", appendPromises()},
 		{"Key", keyPromises()},
 		{"Page", pagePromises()},
+		{"Unread", unreadPromises()},
 		{"Cursor", cursorPromises()},
 		{"Retention", retentionPromises()},
 		{"Ack", ackPromises()},

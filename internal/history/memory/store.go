@@ -200,6 +200,10 @@ func (s *Store) Page(ctx context.Context, user string, q history.Query) (history
 		return history.Page{}, err
 	}
 	v := s.viewLocked(user)
+	unread := v.after(s.marks[user])
+	if q.Unread {
+		v.shown = unread
+	}
 	var p history.Page
 	switch q.Direction {
 	case history.Newest:
@@ -211,9 +215,12 @@ func (s *Store) Page(ctx context.Context, user string, q history.Query) (history
 		if err != nil {
 			return history.Page{}, err
 		}
+		if q.Unread {
+			after = after.Max(s.marks[user])
+		}
 		p = v.forward(after, q.Limit, q.MaxBytes)
 	}
-	p.Unread = len(v.after(s.marks[user]))
+	p.Unread = len(unread)
 	return p, nil
 }
 
