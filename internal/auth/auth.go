@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,14 @@ var (
 	ErrBadCredential = errors.New("bad credential")
 	// ErrExpired: a client token that was good before. A new one helps.
 	ErrExpired = errors.New("token expired")
+)
+
+// Why a token cannot be issued.
+var (
+	// ErrNoTokenKey: there is no secret to sign with.
+	ErrNoTokenKey = errors.New("no client tokens here: -token-key-file is not set")
+	// ErrUser: no token can be of this user.
+	ErrUser = errors.New("bad user")
 )
 
 // ErrNoKeys: no credentials are configured, so every door would stay shut.
@@ -65,6 +74,9 @@ type Auth struct {
 
 	// Replaced as a whole by Reload, so that a check sees one version.
 	keys atomic.Pointer[keyring]
+
+	// reloading is held by Reload: limiters pass from one keyring to the next.
+	reloading sync.Mutex
 }
 
 // keyring is what the two files held when they were last read.
@@ -96,6 +108,8 @@ func New(cfg Config) (*Auth, error) {
 // error the old ones stay in force. Who is connected already stays so until
 // its token expires.
 func (a *Auth) Reload() error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
 	var k keyring
 	var err error
 	if a.cfg.APIKeyFile != "" {
@@ -114,6 +128,12 @@ func (a *Auth) Reload() error {
 	if !a.cfg.Open && len(k.api) == 0 {
 		a.cfg.Log.Warn("no backend can push: -api-key-file is not set")
 	}
+	// Only now, when nothing can fail any more: it changes limiters in force.
+	var inForce []apiKey
+	if old := a.keys.Load(); old != nil {
+		inForce = old.api
+	}
+	limitKeys(k.api, inForce)
 	a.keys.Store(&k)
 	return nil
 }
@@ -133,7 +153,7 @@ func (a *Auth) API(bearer string) (Caller, error) {
 		return Caller{}, errTooLong
 	}
 	if key, ok := k.lookup(bearer); ok {
-		return Caller{Name: key.name, Scopes: key.scopes}, nil
+		return Caller{Name: key.name, Scopes: key.scopes, Limiter: key.limiter}, nil
 	}
 	if len(k.secrets.Keys) == 0 || strings.Count(bearer, ".") != 2 {
 		return Caller{}, fmt.Errorf("%w: not a known API key, and not a client token", ErrBadCredential)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Caller is who holds a credential.
@@ -17,6 +19,9 @@ type Caller struct {
 	// Expires is when the credential stops being accepted: a client token's
 	// exp plus [Leeway]. The zero time means never.
 	Expires time.Time
+	// Limiter holds the requests that are made with an API key to its rate, all
+	// of them together. Nil: there is no limit.
+	Limiter *rate.Limiter
 }
 
 // Scope is a set of things that an API key may do.
@@ -27,7 +32,7 @@ const (
 	Send      Scope = 1 << iota // unicast, multicast, ack on behalf of a user
 	Broadcast                   // broadcast
 	Read                        // any user's history and presence
-	Manage                      // groups, connections, recalls
+	Manage                      // groups, connections, recalls, client tokens
 
 	// All is every scope, written * in the API key file.
 	All = Send | Broadcast | Read | Manage

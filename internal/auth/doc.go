@@ -12,17 +12,22 @@
 //
 // # The API key file
 //
-// One key a line: a name for logs, its scopes, the key itself.
+// One key a line: a name for logs, its scopes, the key itself, and, if it has
+// one, its rate.
 //
-//	# name      scopes           key
-//	shop-2025   send,read        kZ0pWQ3vYx8b5uFh2LrT9s
-//	news        broadcast        Jm4Tq7XcR1nVd6KyB8wEgA
+//	# name      scopes           key                      rate
+//	shop-2025   send,read        kZ0pWQ3vYx8b5uFh2LrT9s   rate=200,burst=1000
+//	news        broadcast        Jm4Tq7XcR1nVd6KyB8wEgA   rate=0.5
 //	ops         *                Pf3Hs9ZkU2aGt5NxC7eMvQ
 //
 // A name is 1 to 64 letters, digits, '.', '_' and '-', and unique, so that
 // logs tell during a rotation which of two keys is still in use. Scopes are
 // send, broadcast, read, manage, or * for all. A key is 16 to 512 visible
-// ASCII characters. Empty lines and lines that begin with # are skipped.
+// ASCII characters. The rate is how many requests a second the key may make on
+// average, 0.001 to 1,000,000, and burst how many at once, 1 to 1,000,000; not
+// given, burst is a second's worth. Without a rate there is no limit. What a
+// key has used is not forgotten when the file is read again. Empty lines and
+// lines that begin with # are skipped.
 //
 // # The token key file
 //

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
 )
 
 // Limits of the key files. 32 bytes is what RFC 7518, section 3.2 asks of an
@@ -31,6 +32,10 @@ type apiKey struct {
 	name   string
 	scopes Scope
 	digest [sha256.Size]byte
+	limits limits
+	// limiter is shared with the key of this name before the last Reload; nil:
+	// unlimited.
+	limiter *rate.Limiter
 }
 
 // lookup compares key with every key there is, so that the time it takes does
@@ -137,8 +142,8 @@ func parseAPIKeys(path string, text []byte) ([]apiKey, error) {
 
 func parseAPIKey(line string) (apiKey, error) {
 	columns := strings.Fields(line)
-	if len(columns) != 3 {
-		return apiKey{}, fmt.Errorf("want three columns (name, scopes, key), got %d", len(columns))
+	if len(columns) != 3 && len(columns) != 4 {
+		return apiKey{}, fmt.Errorf("want three columns (name, scopes, key) or four (and the rate), got %d", len(columns))
 	}
 	name, key := columns[0], columns[2]
 	if len(name) > maxKeyName || strings.Trim(name, nameLetters) != "" {
@@ -154,7 +159,13 @@ func parseAPIKey(line string) (apiKey, error) {
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return apiKey{}, fmt.Errorf("the key of %q has characters that are not visible ASCII", name)
 	}
-	return apiKey{name: name, scopes: scopes, digest: sha256.Sum256([]byte(key))}, nil
+	var l limits
+	if len(columns) == 4 {
+		if l, err = parseLimits(columns[3]); err != nil {
+			return apiKey{}, err
+		}
+	}
+	return apiKey{name: name, scopes: scopes, digest: sha256.Sum256([]byte(key)), limits: l}, nil
 }
 
 const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"

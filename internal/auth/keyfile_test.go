@@ -49,7 +49,8 @@ func TestBadAPIKeyFile(t *testing.T) {
 		"only comments":     {[]string{"# nothing", "  "}, ": ", "no key"},
 		"one column":        {[]string{shopKey}, ":1: ", "three columns"},
 		"two columns":       {[]string{"shop " + shopKey}, ":1: ", "three columns"},
-		"four columns":      {[]string{"", "shop send, read " + shopKey}, ":2: ", "three columns"},
+		"five columns":      {[]string{"", "shop send, read " + shopKey + " rate=1"}, ":2: ", "three columns"},
+		"scopes in two":     {[]string{"", "shop send, read " + shopKey}, ":2: ", "scopes"},
 		"wrong order":       {[]string{"shop " + shopKey + " send"}, ":1: ", "scopes"},
 		"unknown scope":     {[]string{"shop send,write " + shopKey}, ":1: ", "send,broadcast,read,manage"},
 		"empty scope":       {[]string{"shop send, " + shopKey}, ":1: ", "scopes"},
@@ -157,6 +158,7 @@ func TestDirectoryAsKeyFile(t *testing.T) {
 func FuzzKeyFiles(f *testing.F) {
 	f.Add([]byte("# c\nshop send " + shopKey + "\nnews * " + newsKey))
 	f.Add([]byte("shop " + shopKey + " send"))
+	f.Add([]byte("shop send " + shopKey + " rate=1e3,burst=7"))
 	f.Add([]byte(secret + "\nbase64:" + base64.StdEncoding.EncodeToString([]byte(older))))
 	f.Add([]byte("\xef\xbb\xbf\r\n\x00"))
 	path := filepath.Join(f.TempDir(), "keys")
@@ -177,7 +179,7 @@ func FuzzKeyFiles(f *testing.F) {
 func keyOfFirstLineWorks(t *testing.T, a *auth.Auth, text []byte) {
 	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		columns := strings.Fields(line)
-		if len(columns) != 3 || strings.HasPrefix(columns[0], "#") {
+		if len(columns) < 3 || strings.HasPrefix(columns[0], "#") {
 			continue
 		}
 		if caller, err := a.API(columns[2]); err != nil || caller.Name != columns[0] || caller.Scopes == 0 {

@@ -109,14 +109,14 @@ var refusals = []struct {
 
 // Issue makes a client token for user, signed with the first secret of the
 // token key file and carrying the configured issuer and audience. It ends at
-// expires, rounded down to a second.
+// expires, rounded down to a second. Errors: ErrNoTokenKey, ErrUser.
 func (a *Auth) Issue(user string, expires time.Time) (string, error) {
 	secrets := a.keys.Load().secrets.Keys
 	if len(secrets) == 0 {
-		return "", errors.New("issuing a token: -token-key-file is not set")
+		return "", fmt.Errorf("issuing a token: %w", ErrNoTokenKey)
 	}
 	if err := checkUser(user); err != nil {
-		return "", fmt.Errorf("issuing a token: %w", err)
+		return "", fmt.Errorf("issuing a token: %w: %w", ErrUser, err)
 	}
 	claims := jwt.RegisteredClaims{
 		Subject:   user,
