@@ -43,13 +43,14 @@ func (c config) store(log *slog.Logger, metrics prometheus.Registerer) embedded.
 	}
 }
 
-func (c config) rpc(store history.Store, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {
+func (c config) rpc(store history.Store, directory rpc.Directory, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {
 	return rpc.Config{
-		Store:   store,
-		Auth:    credentials,
-		Limits:  rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers},
-		Log:     log,
-		Metrics: metrics,
+		Store:     store,
+		Directory: directory,
+		Auth:      credentials,
+		Limits:    rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers},
+		Log:       log,
+		Metrics:   metrics,
 	}
 }
 

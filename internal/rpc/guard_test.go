@@ -87,7 +87,7 @@ func TestMetrics(t *testing.T) {
 	problems, err := testutil.GatherAndLint(r.metrics)
 	must(t, err)
 	equal(t, "lint", len(problems), 0)
-	if _, err := New(Config{Store: r.store, Auth: r.auth, Metrics: r.metrics}); err == nil {
+	if _, err := New(Config{Store: r.store, Directory: r.door, Auth: r.auth, Metrics: r.metrics}); err == nil {
 		t.Error("a second server took the same registry")
 	}
 }
@@ -159,7 +159,7 @@ func TestReflection(t *testing.T) {
 	}
 	resp, err := list(keyManage)
 	must(t, err)
-	equal(t, "services", len(resp.GetListServicesResponse().GetService()), 4)
+	equal(t, "services", len(resp.GetListServicesResponse().GetService()), 5)
 	_, err = list("")
 	equal(t, "without a key", status.Code(err), codes.Unauthenticated)
 	_, err = list(r.token("42", time.Now().Add(time.Hour)))

@@ -14,8 +14,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	pushv1 "pushd/api/push/v1"
 )
 
 // rest is the REST door: grpc-gateway's routes onto local.
@@ -26,7 +24,7 @@ type rest struct {
 	maxBytes int // of a body
 }
 
-func newREST(svc pushv1.PushServiceServer, g *guard, maxBytes int) (*rest, error) {
+func newREST(all services, g *guard, maxBytes int) (*rest, error) {
 	h := &rest{guard: g, codec: newCodec(), maxBytes: maxBytes}
 	h.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, h.codec),
@@ -41,8 +39,7 @@ func newREST(svc pushv1.PushServiceServer, g *guard, maxBytes int) (*rest, error
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 	)
-	// The context is not used: nothing is dialed.
-	if err := pushv1.RegisterPushServiceHandlerServer(context.Background(), h.mux, &local{svc: svc, guard: g, codec: h.codec}); err != nil {
+	if err := all.registerREST(h.mux, &local{guard: g, codec: h.codec}); err != nil {
 		return nil, fmt.Errorf("rpc: registering REST routes: %w", err)
 	}
 	return h, nil

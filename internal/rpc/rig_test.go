@@ -26,6 +26,7 @@ import (
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/auth"
+	"pushd/internal/conn"
 	"pushd/internal/history"
 	"pushd/internal/history/memory"
 )
@@ -56,11 +57,14 @@ type rig struct {
 	t       testing.TB
 	server  *Server
 	store   history.Store
+	door    *conn.Server
 	auth    *auth.Auth
 	metrics *prometheus.Registry
 	log     *syncBuffer
 
-	push pushv1.PushServiceClient
+	push        pushv1.PushServiceClient
+	connections pushv1.ConnectionServiceClient
+
 	conn *grpc.ClientConn
 	url  string
 	http *http.Client
@@ -85,13 +89,30 @@ func newRig(t testing.TB, o options) *rig {
 	if o.store != nil {
 		r.store = o.store(mem)
 	}
+	r.clients(o.auth)
 	r.server, err = New(Config{
-		Store: r.store, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Directory: r.door, Auth: r.auth, Limits: o.limits,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	})
 	must(t, err)
 	r.serve()
 	return r
+}
+
+// clients opens the clients' door.
+func (r *rig) clients(a *auth.Auth) {
+	r.t.Helper()
+	var err error
+	r.door, err = conn.New(conn.Config{Listen: "127.0.0.1:0", Node: "node-1", Store: r.store, Auth: a})
+	must(r.t, err)
+	var done sync.WaitGroup
+	done.Go(func() { must(r.t, r.door.Serve()) })
+	r.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		must(r.t, r.door.Shutdown(ctx))
+		done.Wait()
+	})
 }
 
 func newAuth(t testing.TB) *auth.Auth {
@@ -117,6 +138,7 @@ func (r *rig) serve() {
 	must(r.t, err)
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, ExpectContinueTimeout: 10 * time.Second}
 	r.conn, r.push = conn, pushv1.NewPushServiceClient(conn)
+	r.connections = pushv1.NewConnectionServiceClient(conn)
 	r.url, r.http = "http://"+hl.Addr().String(), &http.Client{Transport: transport}
 	r.t.Cleanup(func() {
 		transport.CloseIdleConnections()

@@ -37,6 +37,11 @@ func newRules() map[string]rule {
 		pushv1.PushService_History_FullMethodName:   {scopes: auth.Read, own: true},
 		pushv1.PushService_Ack_FullMethodName:       {scopes: auth.Send, own: true},
 
+		pushv1.ConnectionService_Presence_FullMethodName:        {scopes: auth.Read},
+		pushv1.ConnectionService_ListOnline_FullMethodName:      {scopes: auth.Read},
+		pushv1.ConnectionService_ListConnections_FullMethodName: {scopes: auth.Read},
+		pushv1.ConnectionService_Disconnect_FullMethodName:      {scopes: auth.Manage},
+
 		grpc_health_v1.Health_Check_FullMethodName: {open: true},
 		grpc_health_v1.Health_Watch_FullMethodName: {open: true},
 		grpc_health_v1.Health_List_FullMethodName:  {open: true},

@@ -1,12 +1,14 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -30,6 +32,8 @@ type Authenticator interface {
 type Config struct {
 	// Store keeps the histories. Required.
 	Store history.Store
+	// Directory knows who is connected. Required.
+	Directory Directory
 	// Auth knows the callers. Required.
 	Auth Authenticator
 	// Limits bound requests.
@@ -50,6 +54,25 @@ type Limits struct {
 	MaxUsers int
 }
 
+// services are all that the doors offer.
+type services struct {
+	push        pushv1.PushServiceServer
+	connections pushv1.ConnectionServiceServer
+}
+
+func (a services) registerGRPC(s *grpc.Server) {
+	pushv1.RegisterPushServiceServer(s, a.push)
+	pushv1.RegisterConnectionServiceServer(s, a.connections)
+}
+
+func (a services) registerREST(mux *runtime.ServeMux, l *local) error {
+	ctx := context.Background() // not used: nothing is dialed
+	return errors.Join(
+		pushv1.RegisterPushServiceHandlerServer(ctx, mux, &localPush{local: l, svc: a.push}),
+		pushv1.RegisterConnectionServiceHandlerServer(ctx, mux, &localConnections{local: l, svc: a.connections}),
+	)
+}
+
 // Server answers backends.
 type Server struct {
 	grpc   *grpc.Server
@@ -60,8 +83,8 @@ type Server struct {
 // New returns a Server, which is not serving yet (see SetServing). It listens
 // nowhere: whoever calls New serves GRPC and REST.
 func New(c Config) (*Server, error) {
-	if c.Store == nil || c.Auth == nil {
-		return nil, errors.New("rpc: Config.Store and Config.Auth are required")
+	if c.Store == nil || c.Directory == nil || c.Auth == nil {
+		return nil, errors.New("rpc: Config.Store, Config.Directory and Config.Auth are required")
 	}
 	limits, err := c.Limits.withDefaults()
 	if err != nil {
@@ -74,8 +97,11 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	svc := &service{store: c.Store, limits: limits}
-	rest, err := newREST(svc, guard, limits.maxRequest())
+	all := services{
+		push:        &service{store: c.Store, limits: limits},
+		connections: &connections{directory: c.Directory},
+	}
+	rest, err := newREST(all, guard, limits.maxRequest())
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +110,7 @@ func New(c Config) (*Server, error) {
 		rest:   rest,
 		health: health.NewServer(),
 	}
-	pushv1.RegisterPushServiceServer(s.grpc, svc)
+	all.registerGRPC(s.grpc)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)

@@ -1,0 +1,201 @@
+package rpc
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/conn"
+)
+
+// Directory knows who is connected. *conn.Server is one.
+type Directory interface {
+	// Presence returns how many connections each of users has, in their order.
+	Presence(ctx context.Context, users []string) ([]int, error)
+	// Online returns the first limit users after the given one that have a
+	// connection, in the order of their bytes, and whether there are more.
+	Online(ctx context.Context, after string, limit int) (users []string, more bool, err error)
+	// Connections returns the connections of user, the oldest first.
+	Connections(ctx context.Context, user string) ([]conn.Connection, error)
+	// Disconnect closes the connections that d names and returns how many.
+	Disconnect(ctx context.Context, d conn.Departure) (int, error)
+}
+
+const (
+	maxPresence   = 1000 // users in a question
+	defaultList   = 100  // entries in a page of a list
+	maxList       = 1000
+	maxRefuse     = 24 * time.Hour
+	maxConnection = 64 // bytes in the id of a connection
+)
+
+// connections is ConnectionService.
+type connections struct {
+	pushv1.UnimplementedConnectionServiceServer
+
+	directory Directory
+}
+
+// Presence implements pushv1.ConnectionServiceServer.
+func (c *connections) Presence(ctx context.Context, req *pushv1.PresenceRequest) (*pushv1.PresenceResponse, error) {
+	users := req.GetUsers()
+	if err := checkUsers(users, maxPresence); err != nil {
+		return nil, err
+	}
+	counts, err := c.directory.Presence(ctx, users)
+	if err != nil {
+		return nil, fmt.Errorf("looking for connections: %w", err)
+	}
+	resp := &pushv1.PresenceResponse{Users: make([]*pushv1.UserPresence, len(users))}
+	for i, n := range counts {
+		resp.Users[i] = &pushv1.UserPresence{User: users[i], Online: n > 0, Connections: count(n)}
+	}
+	return resp, nil
+}
+
+// ListOnline implements pushv1.ConnectionServiceServer.
+func (c *connections) ListOnline(ctx context.Context, req *pushv1.ListOnlineRequest) (*pushv1.ListOnlineResponse, error) {
+	limit, err := listLimit(req.Limit)
+	if err != nil {
+		return nil, err
+	}
+	after, err := readPageToken(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	users, more, err := c.directory.Online(ctx, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("listing who is online: %w", err)
+	}
+	resp := &pushv1.ListOnlineResponse{Users: users}
+	if more {
+		resp.NextPageToken = pageToken(users[len(users)-1])
+	}
+	return resp, nil
+}
+
+// ListConnections implements pushv1.ConnectionServiceServer.
+func (c *connections) ListConnections(ctx context.Context, req *pushv1.ListConnectionsRequest) (*pushv1.ListConnectionsResponse, error) {
+	if err := checkUser("user", req.GetUser()); err != nil {
+		return nil, err
+	}
+	list, err := c.directory.Connections(ctx, req.GetUser())
+	if err != nil {
+		return nil, fmt.Errorf("listing connections: %w", err)
+	}
+	resp := &pushv1.ListConnectionsResponse{Connections: make([]*pushv1.Connection, len(list))}
+	for i, c := range list {
+		resp.Connections[i] = &pushv1.Connection{
+			Id: c.ID, Node: c.Node, Since: timestamppb.New(c.Since), Address: c.Address,
+			UserAgent: c.UserAgent, Transport: "websocket",
+		}
+	}
+	return resp, nil
+}
+
+// Disconnect implements pushv1.ConnectionServiceServer.
+func (c *connections) Disconnect(ctx context.Context, req *pushv1.DisconnectRequest) (*pushv1.DisconnectResponse, error) {
+	d := conn.Departure{User: req.GetUser(), Connection: req.GetConnection(), Reason: req.GetReason()}
+	if err := checkUser("user", d.User); err != nil {
+		return nil, err
+	}
+	if len(d.Connection) > maxConnection {
+		return nil, tooLong("connection", maxConnection, len(d.Connection))
+	}
+	if err := checkReason(d.Reason); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.Refuse, err = checkRefuse(req.GetRefuse(), d.Connection); err != nil {
+		return nil, err
+	}
+	n, err := c.directory.Disconnect(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("disconnecting: %w", err)
+	}
+	return &pushv1.DisconnectResponse{Disconnected: count(n)}, nil
+}
+
+func checkReason(reason string) error {
+	switch {
+	case len(reason) > conn.MaxReason:
+		return tooLong("reason", conn.MaxReason, len(reason))
+	case !utf8.ValidString(reason):
+		return &FieldError{"reason", "not valid UTF-8"}
+	}
+	return nil
+}
+
+// checkRefuse returns 0 for an unset refuse.
+func checkRefuse(d *durationpb.Duration, connection string) (time.Duration, error) {
+	if d == nil {
+		return 0, nil
+	}
+	switch refuse := d.AsDuration(); {
+	case connection != "":
+		return 0, &FieldError{"refuse", "it is about the user and cannot be set together with connection"}
+	case refuse <= 0:
+		return 0, &FieldError{"refuse", fmt.Sprintf("more than 0s, got %v", refuse)}
+	case refuse > maxRefuse:
+		return 0, &FieldError{"refuse", fmt.Sprintf("at most %v, got %v", maxRefuse, refuse)}
+	default:
+		return refuse, nil
+	}
+}
+
+// listLimit is how many entries a page of a list has.
+func listLimit(limit *int32) (int, error) {
+	if limit == nil {
+		return defaultList, nil
+	}
+	if *limit < 1 || *limit > maxList {
+		return 0, &FieldError{"limit", fmt.Sprintf("between 1 and %d, got %d", maxList, *limit)}
+	}
+	return int(*limit), nil
+}
+
+// pageToken names the page after last. It is opaque to callers, and safe in a
+// query whatever the bytes of last are.
+func pageToken(last string) string { return base64.RawURLEncoding.EncodeToString([]byte(last)) }
+
+// readPageToken returns what pageToken was given, "" for "".
+func readPageToken(token string) (last string, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(token) > 0 && checkUser("", string(b)) != nil {
+		return "", &FieldError{"page_token", "not one of a page before"}
+	}
+	return string(b), nil
+}
+
+// localConnections is ConnectionService as the gateway calls it.
+type localConnections struct {
+	pushv1.UnimplementedConnectionServiceServer
+	*local
+	svc pushv1.ConnectionServiceServer
+}
+
+// Presence implements pushv1.ConnectionServiceServer.
+func (l *localConnections) Presence(ctx context.Context, req *pushv1.PresenceRequest) (*pushv1.PresenceResponse, error) {
+	return through(ctx, l.local, pushv1.ConnectionService_Presence_FullMethodName, req, l.svc.Presence)
+}
+
+// ListOnline implements pushv1.ConnectionServiceServer.
+func (l *localConnections) ListOnline(ctx context.Context, req *pushv1.ListOnlineRequest) (*pushv1.ListOnlineResponse, error) {
+	return through(ctx, l.local, pushv1.ConnectionService_ListOnline_FullMethodName, req, l.svc.ListOnline)
+}
+
+// ListConnections implements pushv1.ConnectionServiceServer.
+func (l *localConnections) ListConnections(ctx context.Context, req *pushv1.ListConnectionsRequest) (*pushv1.ListConnectionsResponse, error) {
+	return through(ctx, l.local, pushv1.ConnectionService_ListConnections_FullMethodName, req, l.svc.ListConnections)
+}
+
+// Disconnect implements pushv1.ConnectionServiceServer.
+func (l *localConnections) Disconnect(ctx context.Context, req *pushv1.DisconnectRequest) (*pushv1.DisconnectResponse, error) {
+	return through(ctx, l.local, pushv1.ConnectionService_Disconnect_FullMethodName, req, l.svc.Disconnect)
+}
