@@ -5,6 +5,8 @@
 
 GO   ?= go
 ARGS ?=
+REDIS ?= redis-server
+export PUSHD_TEST_REDIS := $(REDIS)
 BUF   = $(GO) tool -modfile=tools/go.mod buf
 CHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 FUZZTIME ?= 10s
@@ -21,12 +23,19 @@ run:             ## build and start pushd -dev: embedded history in ./pushd-data
 build:           ## build/pushd
 	@mkdir -p build && $(GO) build -trimpath -ldflags='-s -w' -o build/pushd ./cmd/pushd
 
-test:            ## every test, with the race detector, on both connection layers
+tools-redis:     ## redis-server, which tests start themselves (REDIS=valkey-server takes that)
+	@if command -v $(REDIS) >/dev/null; then exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo 'installing redis-server'; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install -y --no-install-recommends redis-server; } >/dev/null; \
+	else echo '$(REDIS) is missing and the tests need it: apt-get install redis-server, or brew install redis'; exit 1; fi
+
+test: tools-redis ## every test, with the race detector, on both connection layers
 	$(GO) test -race -timeout 10m ./...
 	$(GO) test -timeout 5m -run Alloc ./internal/conn/...
 	$(GO) test -race -timeout 5m -tags fallback ./internal/conn/...
 
-e2e:             ## only the tests that drive the real binary
+e2e: tools-redis ## only the tests that drive the real binary
 	$(GO) test -race -timeout 10m -run '^TestE2E' -v ./cmd/pushd
 
 lint:            ## vet, staticcheck, buf lint and breaking, generated code current
@@ -61,4 +70,4 @@ bench:           ## pushd beside the floor and a peer, in one run (ARGS=-write p
 gobench:         ## every Go benchmark, once
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-.PHONY: help run build test e2e lint generated generate fuzz bench gobench
+.PHONY: help run build tools-redis test e2e lint generated generate fuzz bench gobench

@@ -1,0 +1,353 @@
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Cluster is three masters, each with a replica, that take each other for dead
+// after a second.
+type Cluster struct {
+	// Nodes are all six servers; the first three began as masters, and
+	// Nodes[i+3] as the replica of Nodes[i]. All keep what they answered over
+	// Kill.
+	Nodes []*Server
+
+	password string
+}
+
+const (
+	clusterMasters = 3
+	clusterSlots   = 16384
+)
+
+// StartCluster starts the six servers and returns when all of them see a
+// Cluster that serves every slot. AOF is always on.
+func StartCluster(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	c := &Cluster{password: o.Password}
+	o.AOF = true
+	if err := c.start(t, o); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *Cluster) start(t testing.TB, o Options) error {
+	var bus []*port
+	for range 2 * clusterMasters {
+		p, err := reservePort()
+		if err != nil {
+			return err
+		}
+		t.Cleanup(p.release)
+		bus = append(bus, p)
+		s, err := newServer(t.TempDir(), o,
+			"cluster-enabled yes", fmt.Sprintf("cluster-port %d", p.number),
+			"cluster-node-timeout 1000", "cluster-allow-replica-migration no", "cluster-replica-validity-factor 0")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { s.end(t) })
+		if err := s.Restart(); err != nil {
+			return err
+		}
+		c.Nodes = append(c.Nodes, s)
+	}
+	if err := c.meet(bus); err != nil {
+		return err
+	}
+	return c.AwaitReady()
+}
+
+// meet introduces the nodes to each other and gives them their parts.
+func (c *Cluster) meet(bus []*port) error {
+	ctx := context.Background()
+	for i, s := range c.Nodes {
+		if _, err := s.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1); err != nil {
+			return err
+		}
+		if i < clusterMasters {
+			first, next := i*clusterSlots/clusterMasters, (i+1)*clusterSlots/clusterMasters
+			if _, err := s.Do(ctx, "CLUSTER", "ADDSLOTSRANGE", first, next-1); err != nil {
+				return err
+			}
+		}
+		if _, err := c.Nodes[0].Do(ctx, "CLUSTER", "MEET", "127.0.0.1", s.port.number, bus[i].number); err != nil {
+			return err
+		}
+	}
+	for i, s := range c.Nodes[clusterMasters:] {
+		id, err := c.Nodes[i].id(ctx)
+		if err != nil {
+			return err
+		}
+		// It must have heard of its master before it can follow it.
+		err = await("a replica of "+c.Nodes[i].Addr(), func() error {
+			_, err := s.Do(ctx, "CLUSTER", "REPLICATE", id)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) id(ctx context.Context) (string, error) {
+	id, err := s.Do(ctx, "CLUSTER", "MYID")
+	if err != nil {
+		return "", fmt.Errorf("asking %s for its id: %w", s.Addr(), err)
+	}
+	return id.(string), nil
+}
+
+// URL returns where the nodes are, as pushd's -redis takes it.
+func (c *Cluster) URL() string {
+	return "redis-cluster://" + userinfo(c.password) + join(c.Nodes)
+}
+
+// AwaitReady waits until all nodes that run see each other, every slot is
+// served, and replicas are linked to their masters.
+func (c *Cluster) AwaitReady() error {
+	return await("a Cluster that serves all slots", func() error {
+		for _, s := range c.Nodes {
+			if s.PID() == 0 {
+				continue
+			}
+			if err := c.nodeReady(s); err != nil {
+				return fmt.Errorf("%s: %w", s.Addr(), err)
+			}
+		}
+		return nil
+	})
+}
+
+func (c *Cluster) nodeReady(s *Server) error {
+	ctx := context.Background()
+	got, err := s.Do(ctx, "CLUSTER", "INFO")
+	if err != nil {
+		return err
+	}
+	info := got.(string)
+	if infoField(info, "cluster_state") != "ok" || infoField(info, "cluster_known_nodes") != fmt.Sprint(len(c.Nodes)) ||
+		infoField(info, "cluster_slots_ok") != fmt.Sprint(clusterSlots) {
+		return errors.New(strings.Join(strings.Fields(info), " "))
+	}
+	// Whom it knows from another node's word only has no flags yet, and who
+	// is said to be a master without slots is not yet known as a replica.
+	nodes, err := s.Do(ctx, "CLUSTER", "NODES")
+	if err != nil {
+		return err
+	}
+	replicas := strings.Count(nodes.(string), "slave ")
+	if c.allRun() && replicas != clusterMasters || strings.Contains(nodes.(string), "handshake") {
+		return fmt.Errorf("%d replicas:\n%s", replicas, nodes)
+	}
+	if role, err := s.Info(ctx, "role"); err != nil || role == "master" {
+		return err
+	}
+	up, err := s.Info(ctx, "master_link_status")
+	if err == nil && up != "up" {
+		err = fmt.Errorf("the link to the master is %q", up)
+	}
+	return err
+}
+
+func (c *Cluster) allRun() bool {
+	return !slices.ContainsFunc(c.Nodes, func(s *Server) bool { return s.PID() == 0 })
+}
+
+// Owner returns the master that serves a slot, as a node that runs sees it.
+func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
+	var errs error
+	for _, s := range c.Nodes {
+		if s.PID() == 0 {
+			continue
+		}
+		got, err := s.Do(ctx, "CLUSTER", "SLOTS")
+		if err != nil {
+			errs = errors.Join(errs, err)
+			continue
+		}
+		for _, r := range got.([]any) {
+			span := r.([]any)
+			if span[0].(int64) <= int64(slot) && int64(slot) <= span[1].(int64) {
+				return c.byPort(span[2].([]any)[1].(int64))
+			}
+		}
+		return nil, fmt.Errorf("nobody serves slot %d", slot)
+	}
+	return nil, errors.Join(errors.New("no node answers"), errs)
+}
+
+func (c *Cluster) byPort(port int64) (*Server, error) {
+	for _, s := range c.Nodes {
+		if int64(s.port.number) == port {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("nobody is at port %d", port)
+}
+
+// Slot returns the slot of a key.
+func (c *Cluster) Slot(ctx context.Context, key string) (int, error) {
+	n, err := c.Nodes[0].Do(ctx, "CLUSTER", "KEYSLOT", key)
+	if err != nil {
+		return 0, err
+	}
+	return int(n.(int64)), nil
+}
+
+// Masters returns the nodes that are masters now.
+func (c *Cluster) Masters(ctx context.Context) ([]*Server, error) {
+	var masters []*Server
+	for i := range clusterMasters {
+		// One slot of each third: slots that were moved belong to one of them.
+		s, err := c.Owner(ctx, i*clusterSlots/clusterMasters)
+		if err != nil {
+			return nil, err
+		}
+		masters = append(masters, s)
+	}
+	return masters, nil
+}
+
+// ReplicaOf returns the replica of a master.
+func (c *Cluster) ReplicaOf(ctx context.Context, master *Server) (*Server, error) {
+	for _, s := range c.Nodes {
+		if s == master || s.PID() == 0 {
+			continue
+		}
+		port, err := s.Info(ctx, "master_port")
+		if err != nil {
+			return nil, err
+		}
+		if port == fmt.Sprint(master.port.number) {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no replica", master.Addr())
+}
+
+// Failover makes the replica of master take its place, as an operator does
+// before maintenance, and waits until all nodes know.
+func (c *Cluster) Failover(ctx context.Context, master *Server) error {
+	replica, err := c.ReplicaOf(ctx, master)
+	if err != nil {
+		return err
+	}
+	if _, err := replica.Do(ctx, "CLUSTER", "FAILOVER"); err != nil {
+		return fmt.Errorf("asking for a failover: %w", err)
+	}
+	return c.AwaitMaster(ctx, replica)
+}
+
+// AwaitMaster waits until s is a master and all nodes that run know.
+func (c *Cluster) AwaitMaster(ctx context.Context, s *Server) error {
+	id, err := s.id(ctx)
+	if err != nil {
+		return err
+	}
+	err = await(s.Addr()+" to become a master", func() error {
+		if err := ctx.Err(); err != nil {
+			return permanent{err}
+		}
+		for _, n := range c.Nodes {
+			if n.PID() == 0 {
+				continue
+			}
+			got, err := n.Do(ctx, "CLUSTER", "NODES")
+			if err != nil {
+				return err
+			}
+			if !masterIn(got.(string), id) {
+				return fmt.Errorf("%s does not know", n.Addr())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.AwaitReady()
+}
+
+// masterIn reports whether CLUSTER NODES lists id as a master that has slots.
+func masterIn(nodes, id string) bool {
+	for line := range strings.Lines(nodes) {
+		f := strings.Fields(line)
+		if len(f) > 8 && f[0] == id && strings.Contains(f[2], "master") {
+			return true
+		}
+	}
+	return false
+}
+
+// MoveSlot gives a slot with its keys to another master, a key at a time, as
+// redis-cli --cluster reshard does. Pause goes between two keys, so that
+// clients meet the slot half moved.
+func (c *Cluster) MoveSlot(ctx context.Context, slot int, to *Server, pause time.Duration) error {
+	from, err := c.Owner(ctx, slot)
+	if err != nil || from == to {
+		return err
+	}
+	fromID, err := from.id(ctx)
+	if err != nil {
+		return err
+	}
+	toID, err := to.id(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := to.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID); err != nil {
+		return fmt.Errorf("importing slot %d: %w", slot, err)
+	}
+	if _, err := from.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID); err != nil {
+		return fmt.Errorf("migrating slot %d: %w", slot, err)
+	}
+	if err := c.moveKeys(ctx, slot, from, to, pause); err != nil {
+		return err
+	}
+	// The new owner first, so that the slot is never without one.
+	for _, s := range []*Server{to, from} {
+		if _, err := s.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", toID); err != nil {
+			return fmt.Errorf("giving slot %d: %w", slot, err)
+		}
+	}
+	return await(fmt.Sprintf("slot %d at %s", slot, to.Addr()), func() error {
+		if owner, err := c.Owner(ctx, slot); err != nil || owner != to {
+			return errors.Join(errors.New("it is not there"), err)
+		}
+		return c.AwaitReady()
+	})
+}
+
+func (c *Cluster) moveKeys(ctx context.Context, slot int, from, to *Server, pause time.Duration) error {
+	for {
+		keys, err := from.Do(ctx, "CLUSTER", "GETKEYSINSLOT", slot, 1)
+		if err != nil {
+			return err
+		}
+		if len(keys.([]any)) == 0 {
+			return nil
+		}
+		args := []any{"MIGRATE", "127.0.0.1", to.port.number, "", 0, 5000}
+		if c.password != "" {
+			args = append(args, "AUTH", c.password)
+		}
+		if _, err := from.Do(ctx, append(append(args, "KEYS"), keys.([]any)...)...); err != nil {
+			return fmt.Errorf("moving key %q: %w", keys, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// MasterName is what the Sentinels call the master.
+const MasterName = "pushd"
+
+// Sentinel is a master with a replica, watched by three Sentinels that take the
+// master for dead after half a second.
+type Sentinel struct {
+	// Nodes are the two data servers, the first master first. Both keep what
+	// they answered over Kill.
+	Nodes []*Server
+	// Sentinels are the three watchers.
+	Sentinels []*Server
+
+	password string
+}
+
+// StartSentinel starts the five servers and returns when every Sentinel knows
+// all others. AOF is always on.
+func StartSentinel(t testing.TB, o Options) *Sentinel {
+	t.Helper()
+	c := &Sentinel{password: o.Password}
+	o.AOF = true
+	if err := c.start(t, o); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *Sentinel) start(t testing.TB, o Options) error {
+	var master []string
+	for range 2 {
+		s, err := newServer(t.TempDir(), o, master...)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { s.end(t) })
+		if err := s.Restart(); err != nil {
+			return err
+		}
+		c.Nodes = append(c.Nodes, s)
+		master = []string{fmt.Sprintf("replicaof 127.0.0.1 %d", s.port.number)}
+	}
+	if err := c.Nodes[1].awaitReplication(); err != nil {
+		return err
+	}
+	for range 3 {
+		s, err := newSentinel(t.TempDir(), c.Nodes[0].port.number, o.Password)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { s.end(t) })
+		if err := s.Restart(); err != nil {
+			return err
+		}
+		if err := s.hurry(); err != nil {
+			return err
+		}
+		c.Sentinels = append(c.Sentinels, s)
+	}
+	return c.AwaitReady()
+}
+
+func newSentinel(dir string, master int, password string) (*Server, error) {
+	s, err := newServer(dir, Options{})
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{
+		fmt.Sprintf("port %d", s.port.number), "bind 127.0.0.1", "dir " + dir, "daemonize no", "logfile \"\"",
+		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master),
+		"sentinel down-after-milliseconds " + MasterName + " 500",
+		"sentinel failover-timeout " + MasterName + " 3000",
+	}
+	if password != "" {
+		lines = append(lines, "sentinel auth-pass "+MasterName+" "+password)
+	}
+	s.argv = append(s.argv, "--sentinel")
+	return s, os.WriteFile(filepath.Join(dir, "redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
+// hurry makes a Sentinel look around ten times as often as it does by itself:
+// every 10 s for who is a replica, every 2 s for other Sentinels.
+func (s *Server) hurry() error {
+	_, err := s.Do(context.Background(), "SENTINEL", "DEBUG", "INFO-PERIOD", 500, "PUBLISH-PERIOD", 200,
+		"PING-PERIOD", 100, "ASK-PERIOD", 100, "ELECTION-TIMEOUT", 1000, "MIN-LINK-RECONNECT-PERIOD", 500)
+	if err != nil {
+		return fmt.Errorf("hurrying a Sentinel: %w", err)
+	}
+	return nil
+}
+
+// awaitReplication waits until a replica has all that its master has.
+func (s *Server) awaitReplication() error {
+	return await("replication at "+s.Addr(), func() error {
+		info, err := s.Do(context.Background(), "INFO", "replication")
+		if err != nil {
+			return err
+		}
+		if up := infoField(info.(string), "master_link_status"); up != "up" {
+			return fmt.Errorf("the link to the master is %q", up)
+		}
+		return nil
+	})
+}
+
+// URL returns where the Sentinels are, as pushd's -redis takes it.
+func (c *Sentinel) URL() string {
+	return "redis-sentinel://" + userinfo(c.password) + join(c.Sentinels) + "/" + MasterName + "?db=0"
+}
+
+func join(servers []*Server) string {
+	var addrs []string
+	for _, s := range servers {
+		addrs = append(addrs, s.Addr())
+	}
+	return strings.Join(addrs, ",")
+}
+
+// Master returns the server that a Sentinel calls the master, Replica the
+// other one.
+func (c *Sentinel) Master(ctx context.Context) (*Server, error) {
+	var errs error
+	for _, s := range c.Sentinels {
+		if s.PID() == 0 {
+			continue
+		}
+		got, err := s.Do(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName)
+		if err != nil {
+			errs = errors.Join(errs, err)
+			continue
+		}
+		pair := got.([]any)
+		addr := net.JoinHostPort(pair[0].(string), pair[1].(string))
+		for _, n := range c.Nodes {
+			if n.Addr() == addr {
+				return n, nil
+			}
+		}
+		return nil, fmt.Errorf("the master is said to be at %s, where nobody is", addr)
+	}
+	return nil, errors.Join(errors.New("no Sentinel answers"), errs)
+}
+
+// Replica returns the data server that is not the master.
+func (c *Sentinel) Replica(ctx context.Context) (*Server, error) {
+	m, err := c.Master(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if m == c.Nodes[0] {
+		return c.Nodes[1], nil
+	}
+	return c.Nodes[0], nil
+}
+
+// Failover asks for a change of master, as an operator does, and returns when
+// the Sentinels agree on the new one.
+func (c *Sentinel) Failover(ctx context.Context) error {
+	old, err := c.Master(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Sentinels[0].Do(ctx, "SENTINEL", "FAILOVER", MasterName); err != nil {
+		return fmt.Errorf("asking for a failover: %w", err)
+	}
+	return c.AwaitMasterOtherThan(ctx, old)
+}
+
+// AwaitMasterOtherThan waits until the Sentinels agree on another master than
+// old, and it takes writes.
+func (c *Sentinel) AwaitMasterOtherThan(ctx context.Context, old *Server) error {
+	return await("a new master", func() error {
+		if err := ctx.Err(); err != nil {
+			return permanent{err}
+		}
+		m, err := c.Master(ctx)
+		if err != nil {
+			return err
+		}
+		if m == old {
+			return errors.New("it is still the old one")
+		}
+		role, err := m.Info(ctx, "role")
+		if err == nil && role != "master" {
+			err = fmt.Errorf("%s is a %s", m.Addr(), role)
+		}
+		return err
+	})
+}
+
+// AwaitReady waits until every Sentinel knows the two others and a replica that
+// it could promote.
+func (c *Sentinel) AwaitReady() error {
+	return await("three Sentinels that know each other", func() error {
+		for _, s := range c.Sentinels {
+			info, err := s.Do(context.Background(), "INFO", "sentinel")
+			if err != nil {
+				return err
+			}
+			line := infoField(info.(string), "master0")
+			if !strings.Contains(line, "status=ok") || !strings.HasSuffix(line, "slaves=1,sentinels=3") {
+				return errors.New(line)
+			}
+			if err := s.replicaOK(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// replicaOK asks a Sentinel whether the replica's link to the master is up.
+func (s *Server) replicaOK() error {
+	got, err := s.Do(context.Background(), "SENTINEL", "REPLICAS", MasterName)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprint(got)
+	if !strings.Contains(text, "master-link-status ok") || !strings.Contains(text, "flags slave ") {
+		return fmt.Errorf("the replica is not linked: %s", text)
+	}
+	return nil
+}
