@@ -43,6 +43,7 @@ func (p *postman) init(s *Server) {
 // deliver is given to Store.Follow. It waits while a shard's mailbox is full,
 // and with it the appends wait that would fill it further.
 func (p *postman) deliver(batch []history.Delivery) {
+	p.server.subscribers.wake(batch)
 	for i := range batch {
 		p.address(&batch[i])
 	}

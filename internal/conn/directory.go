@@ -23,7 +23,15 @@ type Connection struct {
 	Address string
 	// UserAgent is what the client calls itself: at most 256 bytes of UTF-8.
 	UserAgent string
+	// Transport is how it is connected: WebSocket or GRPC.
+	Transport string
 }
+
+// The transports.
+const (
+	WebSocket = "websocket"
+	GRPC      = "grpc"
+)
 
 // Connections returns the open connections of user, the oldest first.
 func (s *Server) Connections(ctx context.Context, user string) ([]Connection, error) {
@@ -36,6 +44,9 @@ func (s *Server) Connections(ctx context.Context, user string) ([]Connection, er
 		}
 		return list
 	})
+	for _, sub := range s.subscribers.of(user) {
+		list = append(list, sub.describe())
+	}
 	slices.SortFunc(list, func(a, b Connection) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
@@ -50,6 +61,7 @@ func (s *shard) describe(ses *session) Connection {
 		Since:     time.Unix(int64(ses.since), 0).UTC(),
 		Address:   s.loop.Peer(ses.handle),
 		UserAgent: s.agents.text(ses.agent),
+		Transport: WebSocket,
 	}
 }
 
@@ -75,7 +87,7 @@ func (s *Server) Presence(ctx context.Context, users []string) ([]int, error) {
 			return nil, err
 		}
 		for i, q := range queries {
-			counts[q.place] = found[i]
+			counts[q.place] = found[i] + len(s.subscribers.of(users[q.place]))
 		}
 	}
 	return counts, nil
@@ -104,7 +116,7 @@ func (s *Server) Online(ctx context.Context, after string, limit int) (users []s
 		}
 		users = append(users, part...)
 	}
-	slices.Sort(users) // a user is on one shard, so nobody is here twice
+	users = smallest(append(users, s.subscribers.users(after)...), limit+1)
 	if len(users) > limit {
 		return users[:limit], true, nil
 	}
@@ -154,7 +166,14 @@ const MaxReason = 123
 // returns how many.
 func (s *Server) Disconnect(ctx context.Context, d Departure) (int, error) {
 	sh, hash := s.shardOf(d.User)
-	return ask(ctx, sh, func(sh *shard) int { return sh.disconnect(d, hash) })
+	n, err := ask(ctx, sh, func(sh *shard) int { return sh.disconnect(d, hash) })
+	for _, sub := range s.subscribers.of(d.User) {
+		if d.Connection == "" || d.Connection == sub.id {
+			sub.end(&DisconnectedError{d.Reason})
+			n++
+		}
+	}
+	return n, err
 }
 
 func (s *shard) disconnect(d Departure, hash uint32) int {

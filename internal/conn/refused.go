@@ -31,9 +31,12 @@ func (r *refused) add(user string, now time.Time, d time.Duration) {
 	r.tidy = 2*len(r.until) + few
 }
 
+// left returns for how long user is refused; not more than 0: not at all.
+func (r *refused) left(user string, now time.Time) time.Duration { return r.until[user].Sub(now) }
+
 // check returns the answer to a user who may not come in, or nil.
 func (r *refused) check(user string, now time.Time) *proto.HTTPError {
-	left := r.until[user].Sub(now)
+	left := r.left(user, now)
 	if left <= 0 {
 		return nil
 	}

@@ -7,10 +7,12 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pushd/internal/conn/offheap"
 	"pushd/internal/conn/reactor"
+	"pushd/internal/history"
 )
 
 // Server is the clients' door: it takes WebSocket connections, and delivers to
@@ -25,7 +27,9 @@ type Server struct {
 	seed     maphash.Seed
 	idPrefix string // of connection ids: this process and no other of the node
 
-	post postman // the store's follower
+	post        postman // the store's follower
+	subscribers subscribers
+	subscribed  atomic.Uint64 // subscriptions that there ever were, for their ids
 
 	mu         sync.Mutex // guards the life of the server
 	stopFollow func()     // set while following
@@ -97,6 +101,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	s.stopped = true
+	s.subscribers.close(fmt.Errorf("subscribing: %w", history.ErrClosed))
 	err := s.reactor.Shutdown(ctx)
 	if s.stopFollow != nil {
 		s.stopFollow()

@@ -1,0 +1,182 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// ErrTruncated: retention dropped messages that a subscription had not read
+// yet. Its client begins again with the cursor that it has, and learns of the
+// gap.
+var ErrTruncated = errors.New("history was cut before it was read; subscribe again with the cursor")
+
+// DisconnectedError is how a subscription ends that a backend disconnected.
+type DisconnectedError struct{ Reason string }
+
+func (e *DisconnectedError) Error() string {
+	if e.Reason == "" {
+		return "disconnected by the backend"
+	}
+	return "disconnected by the backend: " + e.Reason
+}
+
+// RefusedError is what a user gets whom a backend does not let in for now.
+type RefusedError struct{ For time.Duration }
+
+func (e *RefusedError) Error() string { return "the backend does not let this user connect for now" }
+
+// Subscriber says who subscribes, and from where on.
+type Subscriber struct {
+	User      string
+	Start     history.Start // its Limit and MaxBytes bound every batch
+	Address   string        // the peer's
+	UserAgent string
+}
+
+// Subscription is a connection that does not live on a loop: its owner calls
+// Next for messages, one goroutine at a time. It holds no messages: deliveries
+// only say that there is something to read, and Next reads the history after
+// the cursor. So its order is the history's, nothing is lost or sent twice, and
+// a slow reader costs no memory.
+type Subscription struct {
+	// Set once.
+	server  *Server
+	user    string
+	id      string
+	since   time.Time
+	address string
+	agent   string
+	bounds  history.Start
+
+	// Start is where the subscription begins, and what Hello tells of it.
+	start    history.Attachment
+	attached atomic.Bool
+
+	// Next's own.
+	cursor history.Cursor
+	first  []history.Message // came with Attach, not handed out yet
+	more   bool              // the last page was not the last
+
+	something chan struct{} // has a token when there may be something to read
+	ended     chan struct{} // closed by end
+	once      sync.Once
+	why       error // why it ended; read after ended is closed
+}
+
+// Subscribe attaches a subscription, until Close. Errors: those of
+// Store.Attach, RefusedError, history.ErrClosed.
+func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, error) {
+	sh, _ := s.shardOf(c.User)
+	left, err := ask(ctx, sh, func(sh *shard) time.Duration { return sh.refused.left(c.User, sh.loop.Now()) })
+	if err != nil {
+		return nil, err
+	}
+	if left > 0 {
+		return nil, &RefusedError{left}
+	}
+	sub := &Subscription{
+		server: s, user: c.User, since: time.Now().UTC().Truncate(time.Second), address: c.Address,
+		agent: agentOf([]byte(c.UserAgent)), bounds: c.Start,
+		id:        s.idPrefix + "s" + strconv.FormatUint(s.subscribed.Add(1), 36),
+		something: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	// Among the subscribers before it is attached: what is appended from then
+	// on wakes it.
+	if !s.subscribers.add(sub) {
+		return nil, fmt.Errorf("subscribing: %w", history.ErrClosed)
+	}
+	if sub.start, err = s.cfg.Store.Attach(ctx, c.User, c.Start); err != nil {
+		s.subscribers.remove(sub)
+		return nil, err
+	}
+	sub.attached.Store(true)
+	p := &sub.start.Page
+	sub.cursor, sub.first, sub.more = p.Cursor, p.Messages, p.HasMore
+	return sub, nil
+}
+
+// Hello returns the connection's id and where the subscription begins; the
+// messages of its page come by Next.
+func (s *Subscription) Hello() (id string, begin history.Attachment) { return s.id, s.start }
+
+// Next waits for messages and returns them, oldest first, with the cursor
+// after them. Errors: ctx's; ErrTruncated; DisconnectedError;
+// history.ErrClosed; those of Store.Page.
+func (s *Subscription) Next(ctx context.Context) ([]history.Message, error) {
+	if batch := s.first; len(batch) > 0 {
+		s.first = nil
+		return batch, nil
+	}
+	for {
+		if !s.more {
+			select {
+			case <-s.something:
+			case <-s.ended:
+				return nil, s.why
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		batch, err := s.read(ctx)
+		if err != nil || len(batch) > 0 {
+			return batch, err
+		}
+	}
+}
+
+func (s *Subscription) read(ctx context.Context) ([]history.Message, error) {
+	select {
+	case <-s.ended:
+		return nil, s.why
+	default:
+	}
+	p, err := s.server.cfg.Store.Page(ctx, s.user, history.Query{
+		Direction: history.Forward, After: s.cursor, Limit: s.bounds.Limit, MaxBytes: s.bounds.MaxBytes})
+	if err != nil {
+		return nil, err
+	}
+	if p.Truncated {
+		return nil, ErrTruncated
+	}
+	s.cursor, s.more = s.cursor.Max(p.Cursor), p.HasMore
+	return p.Messages, nil
+}
+
+// Close ends the subscription and detaches it. Only the first call does
+// anything.
+func (s *Subscription) Close() {
+	s.end(context.Canceled)
+	if s.server.subscribers.remove(s) {
+		s.server.cfg.Store.Detach(s.user)
+	}
+}
+
+// look tells Next that there may be something to read.
+func (s *Subscription) look() {
+	select {
+	case s.something <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// end makes Next return why.
+func (s *Subscription) end(why error) {
+	s.once.Do(func() {
+		s.why = why
+		close(s.ended)
+	})
+}
+
+func (s *Subscription) describe() Connection {
+	return Connection{
+		ID: s.id, User: s.user, Node: s.server.cfg.Node, Since: s.since,
+		Address: s.address, UserAgent: s.agent, Transport: GRPC,
+	}
+}
