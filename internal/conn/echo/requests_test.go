@@ -24,7 +24,8 @@ func TestNoRequests(t *testing.T) {
 		status    int
 	}{
 		{"garbage", "\x00\xff\xfe\r\n\r\n", 400},
-		{"garbage without end", strings.Repeat("\xff", 4096), 431},
+		{"garbage without end", strings.Repeat("\xff", 4096), 400},
+		{"a method without end", strings.Repeat("x", 4096), 400},
 		{"a line without end", "GET /" + strings.Repeat("x", 4096), 431},
 		{"fields without end", "GET / HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 1000), 431},
 		{"blank lines without end", strings.Repeat("\r\n", 1000), 400},
@@ -138,14 +139,41 @@ func TestHalfHeads(t *testing.T) {
 	s.until("all to be counted", func() bool { return s.answered(503)+s.answered(408) == clients })
 }
 
-// A TLS client hears soon enough that this is none.
-func TestTLS(t *testing.T) {
-	s := besiege(t, reactor.Limits{HandshakeTimeout: 200 * time.Millisecond})
+// Whoever speaks another protocol hears so at the first byte that shows it, and
+// not when the time for the handshake is over.
+func TestOtherProtocols(t *testing.T) {
+	s := besiege(t, reactor.Limits{HandshakeTimeout: 2 * patience, Socket: undeferred()})
+	for _, row := range []struct{ name, say string }{
+		{"TLS, its first byte", "\x16"},
+		{"HTTP/2 without its preface", "\x00\x00\x00"},
+		{"a greeting of SSH", "SSH-2.0-x\r\n"},
+		{"JSON", "{"},
+		{"two empty lines", "\r\n\r"},
+	} {
+		c := connect(t, s.Addr())
+		c.write([]byte(row.say))
+		c.hearStatus(http.StatusBadRequest)
+		c.hearEnd()
+	}
 	c := connect(t, s.Addr())
 	err := tls.Client(c.conn, &tls.Config{ServerName: "x"}).Handshake()
 	if none := (tls.RecordHeaderError{}); !errors.As(err, &none) || !strings.HasPrefix(string(none.RecordHeader[:]), "HTTP") {
 		t.Errorf("the TLS client heard %v", err)
 	}
 	c.conn.Close()
-	s.until("the refusal to be counted", func() bool { return s.answered(408)+s.answered(400) == 1 })
+	s.until("the refusals to be counted", func() bool { return s.answered(400) == 6 })
+}
+
+// A request whose first line comes byte by byte is a request.
+func TestDrippingMethod(t *testing.T) {
+	s := besiege(t, reactor.Limits{Socket: undeferred()})
+	c := connect(t, s.Addr())
+	key := newKey()
+	for _, b := range []byte("\r\n" + request("/", key)) {
+		c.write([]byte{b})
+	}
+	if err := c.upgraded(key); err != nil {
+		t.Fatal(err)
+	}
+	c.conn.Close()
 }

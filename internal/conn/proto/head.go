@@ -18,6 +18,29 @@ func HeadEnd(b []byte, from int) int {
 	return start + i + len(end)
 }
 
+// maxMethod is the longest method that is read; the longest that is registered
+// has 17 characters.
+const maxMethod = 32
+
+// CheckBegin returns how to refuse what begins with b and can become no
+// request, whatever follows: a TLS handshake, say, or another protocol. It is
+// nil while b may be a request's beginning. It looks at a few bytes only, so it
+// may be asked again whenever there are more.
+func CheckBegin(b []byte) *HTTPError {
+	if string(b) == "\r" {
+		return nil // may be half of the empty line that Parse ignores
+	}
+	for i, c := range bytes.TrimPrefix(b, []byte("\r\n")) {
+		switch {
+		case c == ' ' && i > 0:
+			return nil
+		case i == maxMethod || !tokenChars[c]:
+			return errRequestLine
+		}
+	}
+	return nil
+}
+
 // cutLine returns the first line of head, without its CRLF, and the rest.
 func cutLine(head []byte) (line, rest []byte, ok bool) {
 	end := bytes.IndexByte(head, '\n')

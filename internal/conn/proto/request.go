@@ -102,7 +102,7 @@ func (r *Request) complete() *HTTPError {
 func (r *Request) requestLine(line []byte, path string) *HTTPError {
 	method, line, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(line, []byte(" "))
-	if !ok1 || !ok2 || !isToken(method) || !isTarget(target) || !isHTTPVersion(version) {
+	if !ok1 || !ok2 || len(method) > maxMethod || !isToken(method) || !isTarget(target) || !isHTTPVersion(version) {
 		return errRequestLine
 	}
 	if version[5] != '1' || version[7] == '0' {

@@ -22,6 +22,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(with("/push", "http://b/push?user=%41+&cursor=ack&token=")))
 	f.Add([]byte(with("/push", "/push?user=%C3%A4;&a=%zz")))
 	f.Add([]byte("GET /push HTTP/1.1\r\nHost: a\r\n\r\n"))
+	f.Add([]byte("\r\n\x16\x03\x01\r\n\r\n"))
+	f.Add([]byte(strings.Repeat("G", 40) + " /push HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		if end := HeadEnd(input, 0); end >= 0 {
 			checkParse(t, input[:end])
@@ -46,6 +48,7 @@ func checkParse(t *testing.T, head []byte) {
 	before := bytes.Clone(head)
 	var r Request
 	err := r.Parse(head, testPath)
+	checkBeginnings(t, head, err)
 	if !bytes.Equal(head, before) {
 		t.Fatal("Parse changed the head")
 	}
@@ -55,6 +58,21 @@ func checkParse(t *testing.T, head []byte) {
 	}
 	checkAgainstHTTP(t, &r, head)
 	checkAgainstUpgrader(t, &r, head)
+}
+
+// checkBeginnings: nothing is refused early that would not be refused in the
+// end, and what is refused early stays refused.
+func checkBeginnings(t *testing.T, head []byte, whole *HTTPError) {
+	t.Helper()
+	for n := range len(head) + 1 {
+		early := CheckBegin(head[:n])
+		if early != nil && early != whole {
+			t.Fatalf("%q is refused, but with what follows it the answer is %v", head[:n], whole)
+		}
+		if early == nil && n > 0 && CheckBegin(head[:n-1]) != nil {
+			t.Fatalf("%q is refused, but not with one byte more", head[:n-1])
+		}
+	}
 }
 
 func checkRefusal(t *testing.T, e *HTTPError) {

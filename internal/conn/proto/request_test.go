@@ -245,6 +245,38 @@ func TestHeadEnd(t *testing.T) {
 }
 
 // TestResponses reads what we write with net/http.
+func TestCheckBegin(t *testing.T) {
+	for _, c := range []struct {
+		input string
+		at    int // so many bytes are enough to see that this is no request; 0: it may be one
+	}{
+		{minimal, 0},
+		{"\r\n" + minimal, 0},
+		{"POST", 0},
+		{"M-SEARCH * HTTP/1.1", 0},
+		{strings.Repeat("X", maxMethod) + " /", 0},
+		{strings.Repeat("X", maxMethod) + "X /", maxMethod + 1},
+		{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 1}, // TLS ClientHello
+		{"\x80\x2e\x01\x00\x02", 1},                         // of SSL 2
+		{"\x00\x00\x00\x12\x04", 1},                         // HTTP/2 SETTINGS
+		{"SSH-2.0-OpenSSH_9.6\r\n", 20},
+		{"GET\t/push", 4},
+		{"{\"type\":\"ping\"}", 1},
+		{" GET /push", 1},
+		{"\n", 1},
+		{"\rG", 2},
+		{"\r\n\r", 3},
+		{"\xffGET /", 1},
+	} {
+		for n := range len(c.input) + 1 {
+			want := c.at > 0 && n >= c.at
+			if err := CheckBegin([]byte(c.input[:n])); (err != nil) != want {
+				t.Errorf("%q: %v", c.input[:n], err)
+			}
+		}
+	}
+}
+
 func TestResponses(t *testing.T) {
 	read := func(b []byte) (*http.Response, string) {
 		t.Helper()

@@ -36,6 +36,12 @@ func (l *Loop) readHead(h Handle, s *slot, p []byte) {
 		p = l.inputs.get(ref)
 	}
 	end := proto.HeadEnd(p, searched)
+	if end < 0 {
+		if err := proto.CheckBegin(p); err != nil {
+			l.Refuse(h, err)
+			return
+		}
+	}
 	switch {
 	case end > maxHead || end < 0 && len(p) >= maxHead:
 		l.Refuse(h, proto.ErrHeadTooLarge)
