@@ -44,6 +44,7 @@ type config struct {
 
 	MaxData             int
 	MaxUsers            int
+	MaxTokenTTL         time.Duration
 	MaxConnections      int
 	MaxConnectionsPerIP int
 	UpgradeRate         int

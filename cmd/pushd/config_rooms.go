@@ -48,7 +48,7 @@ func (c config) rpc(store history.Store, directory rpc.Directory, credentials *a
 		Store:     store,
 		Directory: directory,
 		Auth:      credentials,
-		Limits:    rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers},
+		Limits:    rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers, MaxTokenTTL: c.MaxTokenTTL},
 		Log:       log,
 		Metrics:   metrics,
 	}

@@ -67,7 +67,7 @@ func TestConfigDefaults(t *testing.T) {
 		Listen: ":8080", GRPC: ":9090", HTTP: ":8081", Admin: "127.0.0.1:8082",
 		Data: "./pushd-data", Fsync: embedded.SyncAlways, FsyncInterval: 100 * time.Millisecond,
 		InboxCount: 1000, InboxAge: 30 * day, BroadcastCount: 10_000, BroadcastAge: 30 * day, KeysAge: 24 * time.Hour,
-		MaxData: 64 << 10, MaxUsers: 10_000, MaxBacklog: 64 << 10,
+		MaxData: 64 << 10, MaxUsers: 10_000, MaxTokenTTL: 24 * time.Hour, MaxBacklog: 64 << 10,
 		PingInterval: 30 * time.Second, HandshakeTimeout: 10 * time.Second,
 		IOUring: "auto",
 		Node:    cfg.Node, DrainTimeout: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",

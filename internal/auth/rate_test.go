@@ -109,14 +109,3 @@ func TestReloadKeepsWhatWasUsed(t *testing.T) {
 		t.Error("who was let in before the reload has a full bucket")
 	}
 }
-
-func TestIssueErrors(t *testing.T) {
-	a := open(t, auth.Config{TokenKeyFile: file(t, secret)})
-	if _, err := a.Issue("\ufffd", now); !errors.Is(err, auth.ErrUser) {
-		t.Errorf("got %v, want ErrUser", err)
-	}
-	a = open(t, auth.Config{Open: true})
-	if _, err := a.Issue("42", now); !errors.Is(err, auth.ErrNoTokenKey) {
-		t.Errorf("got %v, want ErrNoTokenKey", err)
-	}
-}

@@ -245,3 +245,14 @@ func BenchmarkClientToken(b *testing.B) {
 		})
 	}
 }
+
+func TestIssueErrors(t *testing.T) {
+	a := open(t, auth.Config{TokenKeyFile: file(t, secret)})
+	if _, err := a.Issue("\ufffd", now); !errors.Is(err, auth.ErrUser) {
+		t.Errorf("got %v, want ErrUser", err)
+	}
+	a = open(t, auth.Config{Open: true})
+	if _, err := a.Issue("42", now); !errors.Is(err, auth.ErrNoTokenKey) {
+		t.Errorf("got %v, want ErrNoTokenKey", err)
+	}
+}

@@ -67,6 +67,8 @@ var meanings = []meaning{
 	{err: auth.ErrNoCredential, code: codes.Unauthenticated},
 	{err: auth.ErrBadCredential, code: codes.Unauthenticated},
 	{err: auth.ErrExpired, code: codes.Unauthenticated},
+	{err: auth.ErrNoTokenKey, code: codes.FailedPrecondition, say: auth.ErrNoTokenKey.Error()},
+	{err: auth.ErrUser, code: codes.InvalidArgument},
 	{err: auth.ErrNoKeys, code: codes.Internal, say: internalError},
 
 	{err: context.DeadlineExceeded, code: codes.DeadlineExceeded, say: "the deadline passed; whether the call was carried out is unknown"},
@@ -118,6 +120,9 @@ func faultStatus(err error) error {
 	}
 	if no, ok := errors.AsType[denied](err); ok {
 		return status.Error(codes.PermissionDenied, no.Error())
+	}
+	if over, ok := errors.AsType[overRate](err); ok {
+		return withDetail(codes.ResourceExhausted, over.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(over.wait)})
 	}
 	if large, ok := errors.AsType[tooLarge](err); ok {
 		return status.Error(codes.ResourceExhausted, large.Error())

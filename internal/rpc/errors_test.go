@@ -44,6 +44,8 @@ var sentinels = []sentinel{
 	{"auth.ErrNoCredential", auth.ErrNoCredential, codes.Unauthenticated, 401, "", ""},
 	{"auth.ErrBadCredential", auth.ErrBadCredential, codes.Unauthenticated, 401, "", ""},
 	{"auth.ErrExpired", auth.ErrExpired, codes.Unauthenticated, 401, "", ""},
+	{"auth.ErrNoTokenKey", auth.ErrNoTokenKey, codes.FailedPrecondition, 400, "no client tokens here: -token-key-file is not set", ""},
+	{"auth.ErrUser", auth.ErrUser, codes.InvalidArgument, 400, "", ""},
 	{"auth.ErrNoKeys", auth.ErrNoKeys, codes.Internal, 500, "internal error", ""},
 
 	{"", context.Canceled, codes.Canceled, 499, "canceled; whether the call was carried out is unknown", ""},

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"pushd/internal/auth"
 )
 
 // guard stands before every call of both doors: it counts, recovers, maps
@@ -57,15 +59,23 @@ func (g *guard) admit(ctx context.Context, method string, req any) error {
 	case r.open:
 		return nil
 	}
-	bearer, err := bearer(ctx)
+	caller, err := g.caller(ctx)
 	if err != nil {
 		return err
 	}
-	caller, err := g.auth.API(bearer)
-	if err != nil {
+	if err := g.spend(caller); err != nil {
 		return err
 	}
 	return r.permit(caller, req)
+}
+
+// caller says who makes the call.
+func (g *guard) caller(ctx context.Context) (auth.Caller, error) {
+	bearer, err := bearer(ctx)
+	if err != nil {
+		return auth.Caller{}, err
+	}
+	return g.auth.API(bearer)
 }
 
 // panicked turns a panic into this call's failure; the process goes on.

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,6 +87,12 @@ func badInputs() []badInput {
 		{"ack, user too long", &pushv1.AckRequest{User: longUser, Cursor: "0"}, "", `user: at most 128 bytes, got 130`},
 		{"ack without cursor", &pushv1.AckRequest{User: "42"}, "", `cursor: required`},
 		{"ack, cursor damaged", &pushv1.AckRequest{User: "42", Cursor: "x"}, "", `cursor: bad cursor: want 22 characters or "0", got 1`},
+		{"token without user", &pushv1.IssueRequest{}, `{}`, `user: required`},
+		{"token, user too long", &pushv1.IssueRequest{User: longUser}, "", `user: at most 128 bytes, got 130`},
+		{"token of a broken name", &pushv1.IssueRequest{User: "a\ufffd"}, "", `user: issuing a token: bad user: the user (sub) is not valid UTF-8`},
+		{"token of no time", &pushv1.IssueRequest{User: "42", Ttl: durationpb.New(0)}, "", `ttl: at least 1s, got 0s`},
+		{"token of too short a time", &pushv1.IssueRequest{User: "42", Ttl: durationpb.New(999 * time.Millisecond)}, "", `ttl: at least 1s, got 999ms`},
+		{"token of too long a time", &pushv1.IssueRequest{User: "42", Ttl: durationpb.New(24*time.Hour + 1)}, "", `ttl: at most 24h0m0s, got 24h0m0.000000001s`},
 		{"ack, cursor from the future", &pushv1.AckRequest{User: "42", Cursor: future}, "", `cursor: bad cursor: it names a message from the future`},
 	}
 }
@@ -130,23 +135,9 @@ func (r *rig) call(req proto.Message) (err error) {
 	return r.callAs(keyAll, req)
 }
 
-func (r *rig) callAs(credential string, req proto.Message) (err error) {
+func (r *rig) callAs(credential string, req proto.Message) error {
 	r.t.Helper()
-	ctx := r.as(credential)
-	switch req := req.(type) {
-	case *pushv1.UnicastRequest:
-		_, err = r.push.Unicast(ctx, req)
-	case *pushv1.MulticastRequest:
-		_, err = r.push.Multicast(ctx, req)
-	case *pushv1.BroadcastRequest:
-		_, err = r.push.Broadcast(ctx, req)
-	case *pushv1.HistoryRequest:
-		_, err = r.push.History(ctx, req)
-	case *pushv1.AckRequest:
-		_, err = r.push.Ack(ctx, req)
-	default:
-		r.t.Fatalf("no call for %T", req)
-	}
+	_, err := r.invoke(r.as(credential), req)
 	return err
 }
 
@@ -156,48 +147,15 @@ func (r *rig) restOf(req proto.Message, body string) reply {
 	return r.restOfAs(keyAll, req, body)
 }
 
+// restOfAs takes the first route that there is.
 func (r *rig) restOfAs(credential string, req proto.Message, body string) reply {
 	r.t.Helper()
+	rt := methodOf(r.t, req).routes[0]
+	target, text := rt.request(r.t, req)
 	if body == "" {
-		body = restBody(req)
+		body = text
 	}
-	switch req := req.(type) {
-	case *pushv1.UnicastRequest:
-		return r.rest(credential, "POST", "/v1/unicast", body)
-	case *pushv1.MulticastRequest:
-		return r.rest(credential, "POST", "/v1/multicast", body)
-	case *pushv1.BroadcastRequest:
-		return r.rest(credential, "POST", "/v1/broadcast", body)
-	case *pushv1.HistoryRequest:
-		q := url.Values{}
-		if req.Limit != nil {
-			q.Set("limit", strconv.Itoa(int(req.GetLimit())))
-		}
-		if req.GetAfter() != "" {
-			q.Set("after", req.GetAfter())
-		}
-		if req.GetBefore() != "" {
-			q.Set("before", req.GetBefore())
-		}
-		return r.rest(credential, "GET", "/v1/users/"+url.PathEscape(req.GetUser())+"/history?"+q.Encode(), "")
-	case *pushv1.AckRequest:
-		return r.rest(credential, "POST", "/v1/users/"+url.PathEscape(req.GetUser())+"/ack", `{"cursor":`+quote(req.GetCursor())+`}`)
-	}
-	r.t.Fatalf("no route for %T", req)
-	return reply{}
-}
-
-// restBody writes a send of valid JSON data.
-func restBody(req proto.Message) string {
-	switch req := req.(type) {
-	case *pushv1.UnicastRequest:
-		return `{"user":` + quote(req.GetUser()) + `,"data":` + string(req.GetData()) + `}`
-	case *pushv1.MulticastRequest:
-		return `{"users":` + jsonUsers(req.GetUsers()) + `,"data":` + string(req.GetData()) + `}`
-	case *pushv1.BroadcastRequest:
-		return `{"data":` + string(req.GetData()) + `}`
-	}
-	return ""
+	return r.rest(credential, rt.verb, target, body)
 }
 
 // TestBadData: what is not JSON has its own table, because at the REST door it
@@ -254,7 +212,7 @@ func TestLimitsOfConfig(t *testing.T) {
 	equal(t, "data", p.Message, "data: at most 10 bytes, got 11")
 	p = grpcProblem(t, r.call(&pushv1.MulticastRequest{Users: users(3), Data: []byte(`1`)}))
 	equal(t, "users", p.Message, "users: between 1 and 2 users, got 3")
-	for _, bad := range []Limits{{MaxData: -1}, {MaxData: 16<<20 + 1}, {MaxUsers: -1}, {MaxUsers: 1_000_001}} {
+	for _, bad := range []Limits{{MaxData: -1}, {MaxData: 16<<20 + 1}, {MaxUsers: -1}, {MaxUsers: 1_000_001}, {MaxTokenTTL: time.Millisecond}, {MaxTokenTTL: 366 * 24 * time.Hour}} {
 		if _, err := New(Config{Store: r.store, Directory: r.door, Auth: r.auth, Limits: bad}); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}

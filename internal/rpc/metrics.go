@@ -14,6 +14,7 @@ type metrics struct {
 	methods map[string]*methodMetrics // by full method name
 	other   *methodMetrics            // names that no rule knows
 	panics  prometheus.Counter
+	limited *prometheus.CounterVec // by API key
 }
 
 // methodMetrics are those of one method, looked up once: a lookup by labels on
@@ -42,6 +43,10 @@ func newMetrics(reg prometheus.Registerer, rules map[string]rule) (*metrics, err
 			Name: "pushd_rpc_panics_total",
 			Help: "Panics that were recovered, each the end of one call.",
 		}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_rpc_rate_limited_total",
+			Help: "Requests past the rate of their API key, by the key's name: refused, or on a Publish stream made to wait.",
+		}, []string{"key"}),
 	}
 	of := func(label string) *methodMetrics {
 		return &methodMetrics{
@@ -57,7 +62,7 @@ func newMetrics(reg prometheus.Registerer, rules map[string]rule) (*metrics, err
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{requests, duration, m.panics} {
+	for _, c := range []prometheus.Collector{requests, duration, m.panics, m.limited} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("rpc: registering metrics: %w", err)
 		}

@@ -117,13 +117,20 @@ func (r *rig) clients(a *auth.Auth) {
 
 func newAuth(t testing.TB) *auth.Auth {
 	t.Helper()
-	dir := t.TempDir()
-	keys, secrets := filepath.Join(dir, "keys"), filepath.Join(dir, "secrets")
-	must(t, os.WriteFile(keys, []byte(keyFile), 0o600))
-	must(t, os.WriteFile(secrets, []byte(strings.Repeat("s", 32)), 0o600))
-	a, err := auth.New(auth.Config{APIKeyFile: keys, TokenKeyFile: secrets})
-	must(t, err)
+	a, _ := authWith(t, keyFile)
 	return a
+}
+
+// authWith returns an Auth with other API keys, and the file that they are in.
+func authWith(t testing.TB, keys string) (*auth.Auth, string) {
+	t.Helper()
+	dir := t.TempDir()
+	path, secrets := filepath.Join(dir, "keys"), filepath.Join(dir, "secrets")
+	must(t, os.WriteFile(path, []byte(keys), 0o600))
+	must(t, os.WriteFile(secrets, []byte(strings.Repeat("s", 32)), 0o600))
+	a, err := auth.New(auth.Config{APIKeyFile: path, TokenKeyFile: secrets})
+	must(t, err)
+	return a, path
 }
 
 func (r *rig) serve() {

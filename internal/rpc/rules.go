@@ -42,6 +42,8 @@ func newRules() map[string]rule {
 		pushv1.ConnectionService_ListConnections_FullMethodName: {scopes: auth.Read},
 		pushv1.ConnectionService_Disconnect_FullMethodName:      {scopes: auth.Manage},
 
+		pushv1.TokenService_Issue_FullMethodName: {scopes: auth.Manage},
+
 		grpc_health_v1.Health_Check_FullMethodName: {open: true},
 		grpc_health_v1.Health_Watch_FullMethodName: {open: true},
 		grpc_health_v1.Health_List_FullMethodName:  {open: true},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -26,6 +27,7 @@ type Authenticator interface {
 	// API returns the caller that a bearer credential stands for: an API key's
 	// or a client token's. Without a credential bearer is empty.
 	API(bearer string) (auth.Caller, error)
+	Issuer
 }
 
 // Config is what a Server is made of.
@@ -52,17 +54,22 @@ type Limits struct {
 	// MaxUsers is the most recipients of a multicast. Default 10,000, at most
 	// 1,000,000.
 	MaxUsers int
+	// MaxTokenTTL is how long an issued client token may be good for. Default
+	// 24 hours, at least a second, at most 365 days.
+	MaxTokenTTL time.Duration
 }
 
 // services are all that the doors offer.
 type services struct {
 	push        pushv1.PushServiceServer
 	connections pushv1.ConnectionServiceServer
+	tokens      pushv1.TokenServiceServer
 }
 
 func (a services) registerGRPC(s *grpc.Server) {
 	pushv1.RegisterPushServiceServer(s, a.push)
 	pushv1.RegisterConnectionServiceServer(s, a.connections)
+	pushv1.RegisterTokenServiceServer(s, a.tokens)
 }
 
 func (a services) registerREST(mux *runtime.ServeMux, l *local) error {
@@ -70,6 +77,7 @@ func (a services) registerREST(mux *runtime.ServeMux, l *local) error {
 	return errors.Join(
 		pushv1.RegisterPushServiceHandlerServer(ctx, mux, &localPush{local: l, svc: a.push}),
 		pushv1.RegisterConnectionServiceHandlerServer(ctx, mux, &localConnections{local: l, svc: a.connections}),
+		pushv1.RegisterTokenServiceHandlerServer(ctx, mux, &localTokens{local: l, svc: a.tokens}),
 	)
 }
 
@@ -100,6 +108,7 @@ func New(c Config) (*Server, error) {
 	all := services{
 		push:        &service{store: c.Store, limits: limits},
 		connections: &connections{directory: c.Directory},
+		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},
 	}
 	rest, err := newREST(all, guard, limits.maxRequest())
 	if err != nil {
@@ -117,7 +126,7 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// GRPC returns the gRPC server with its services registered: PushService,
+// GRPC returns the gRPC server with its services registered: those of push.v1,
 // grpc.health.v1 (needs no credential) and reflection (needs any API key).
 func (s *Server) GRPC() *grpc.Server { return s.grpc }
 
@@ -133,7 +142,11 @@ func (s *Server) SetServing(serving bool) {
 		status = healthv1.HealthCheckResponse_SERVING
 	}
 	s.health.SetServingStatus("", status)
-	s.health.SetServingStatus(pushv1.PushService_ServiceDesc.ServiceName, status)
+	for service := range s.grpc.GetServiceInfo() {
+		if strings.HasPrefix(service, "push.v1.") {
+			s.health.SetServingStatus(service, status)
+		}
+	}
 }
 
 // grpcOptions are for backends that keep a few connections with many calls in
@@ -157,6 +170,12 @@ func (l Limits) withDefaults() (Limits, error) {
 	}
 	if l.MaxUsers == 0 {
 		l.MaxUsers = 10_000
+	}
+	if l.MaxTokenTTL == 0 {
+		l.MaxTokenTTL = 24 * time.Hour
+	}
+	if l.MaxTokenTTL < minTokenTTL || l.MaxTokenTTL > 365*24*time.Hour {
+		return l, fmt.Errorf("rpc: Limits.MaxTokenTTL: between %v and 365 days, got %v", minTokenTTL, l.MaxTokenTTL)
 	}
 	if l.MaxData < 0 || l.MaxData > 16<<20 {
 		return l, fmt.Errorf("rpc: Limits.MaxData: between 1 and %d bytes, got %d", 16<<20, l.MaxData)

@@ -91,15 +91,19 @@ func checkTTL(d *durationpb.Duration) (time.Duration, error) {
 	if d == nil {
 		return 0, nil
 	}
-	// AsDuration gives the nearest time.Duration to what overflows it, so that
-	// absurd values meet the bounds too.
-	switch ttl := d.AsDuration(); {
-	case ttl < minTTL:
-		return 0, &FieldError{"ttl", fmt.Sprintf("at least %v, got %v", minTTL, ttl)}
-	case ttl > maxTTL:
-		return 0, &FieldError{"ttl", fmt.Sprintf("at most %v, got %v", maxTTL, ttl)}
+	return checkDuration("ttl", d, minTTL, maxTTL)
+}
+
+// checkDuration holds d to its bounds. AsDuration gives the nearest
+// time.Duration to what overflows it, so that absurd values meet them too.
+func checkDuration(field string, d *durationpb.Duration, least, most time.Duration) (time.Duration, error) {
+	switch got := d.AsDuration(); {
+	case got < least:
+		return 0, &FieldError{field, fmt.Sprintf("at least %v, got %v", least, got)}
+	case got > most:
+		return 0, &FieldError{field, fmt.Sprintf("at most %v, got %v", most, got)}
 	default:
-		return ttl, nil
+		return got, nil
 	}
 }
 
