@@ -1,0 +1,121 @@
+package chaos
+
+import (
+	"fmt"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// Outcome is what a publisher knows of a push in the end.
+type Outcome uint8
+
+const (
+	// Unknown: it may have been stored or not.
+	Unknown Outcome = iota
+	// OK: it was answered with an id.
+	OK
+	// Failed: nothing was done, the store said.
+	Failed
+)
+
+// Push is one message as its publisher saw it, all attempts with its key taken
+// together.
+type Push struct {
+	// Key names the message: it is its idempotency key and its data.
+	Key   string
+	Kind  history.Kind
+	Users []string // none of a broadcast
+
+	Outcome Outcome
+	ID      history.ID // with OK
+	// Invoked is when the first attempt began, Returned when the last ended,
+	// on one clock for all publishers.
+	Invoked, Returned time.Duration
+}
+
+// to reports whether user is a recipient.
+func (p *Push) to(user string) bool {
+	if p.Kind == history.Broadcast {
+		return true
+	}
+	for _, u := range p.Users {
+		if u == user {
+			return true
+		}
+	}
+	return false
+}
+
+// Seen is a message as somebody read it.
+type Seen struct {
+	ID   history.ID
+	Kind history.Kind
+	Key  string
+}
+
+// String writes s for people.
+func (s Seen) String() string { return fmt.Sprintf("%d:%s:%q", s.ID, s.Kind.Log(), s.Key) }
+
+// Session is what one connection of a client brought, in the order of arrival.
+type Session struct {
+	// From is where the client asked to go on.
+	From history.Cursor
+	Seen []Seen
+	// Truncated: the server said that retention cut something.
+	Truncated bool
+}
+
+// Client is a client's whole life: sessions one after the other, each resuming
+// where the one before ended.
+type Client struct {
+	User     string
+	Sessions []Session
+}
+
+// History is a user's history, read to its end when all was healed.
+type History struct {
+	Messages []Seen
+	Unread   int
+}
+
+// Record is a whole run. Nothing in it was read by anybody (no acks), and
+// retention was too long to matter.
+type Record struct {
+	Pushes    []Push
+	Clients   []Client // all began at the beginning of history
+	Histories map[string]History
+	// MayLose: acknowledged messages may be gone, as durability "memory" allows
+	// when a master dies. Everything else is still checked.
+	MayLose bool
+	// MayTear: a multicast with an unknown outcome may be stored for some of
+	// its users only, as happens between the masters of a Cluster.
+	MayTear bool
+}
+
+// Violation is a broken promise.
+type Violation struct {
+	What What
+	User string
+	// Detail names the messages.
+	Detail string
+}
+
+// What is a kind of violation.
+type What string
+
+// The violations.
+const (
+	Lost       What = "lost"                   // answered OK, or in the history, and not there
+	Twice      What = "twice"                  // one message, two ids; or the same one again in a session
+	OutOfOrder What = "out of order"           // ids that fall, or that deny who was first
+	Phantom    What = "phantom"                // never sent, sent to somebody else, or said to have failed
+	OneID      What = "two messages at one id" // in one log of one user
+	OtherID    What = "another id"             // than the one that was answered
+	Torn       What = "torn"                   // stored for some of its users
+	Truncated  What = "truncated"              // said to be, without a reason
+	Unread     What = "unread"                 // counted wrongly
+)
+
+// String writes v for people.
+func (v Violation) String() string { return fmt.Sprintf("%s: %s: %s", v.User, v.What, v.Detail) }
