@@ -1,13 +1,23 @@
 package rpc
 
 import (
+	"fmt"
 	"net/http"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/auth"
@@ -21,61 +31,208 @@ const (
 	ownUser = "42"
 )
 
-// TestAccess calls every method with every kind of credential at both doors.
-func TestAccess(t *testing.T) {
-	r := newRig(t, options{})
-	in := time.Now().Add(time.Hour)
-	methods := []proto.Message{
-		&pushv1.UnicastRequest{User: ownUser, Data: hi},
-		&pushv1.MulticastRequest{Users: []string{ownUser}, Data: hi},
-		&pushv1.BroadcastRequest{Data: hi},
-		&pushv1.HistoryRequest{User: ownUser},
-		&pushv1.AckRequest{User: ownUser, Cursor: "0"},
-	}
-	equal(t, "methods in the table", len(methods), len(pushv1.PushService_ServiceDesc.Methods))
-	for _, c := range []struct {
-		name, credential string
-		want             [5]codes.Code // Unicast, Multicast, Broadcast, History, Ack
-	}{
-		{"none", "", [5]codes.Code{who, who, who, who, who}},
-		{"unknown key", "nobody-0123456789abcdef", [5]codes.Code{who, who, who, who, who}},
-		{"all", keyAll, [5]codes.Code{yes, yes, yes, yes, yes}},
-		{"send", keySend, [5]codes.Code{yes, yes, mayNot, mayNot, yes}},
-		{"broadcast", keyBroadcast, [5]codes.Code{mayNot, mayNot, yes, mayNot, mayNot}},
-		{"read", keyRead, [5]codes.Code{mayNot, mayNot, mayNot, yes, mayNot}},
-		{"manage", keyManage, [5]codes.Code{mayNot, mayNot, mayNot, mayNot, mayNot}},
-		{"own token", r.token(ownUser, in), [5]codes.Code{mayNot, mayNot, mayNot, yes, yes}},
-		{"token of another user", r.token("43", in), [5]codes.Code{mayNot, mayNot, mayNot, mayNot, mayNot}},
-		{"expired token", r.token(ownUser, time.Now().Add(-time.Minute)), [5]codes.Code{who, who, who, who, who}},
-		{"damaged token", r.token(ownUser, in) + "x", [5]codes.Code{who, who, who, who, who}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := r.with(t)
-			for i, req := range methods {
-				name := string(req.ProtoReflect().Descriptor().Name())
-				r.expectAccess(t, name, c.credential, req, c.want[i])
-			}
-		})
+// samples is one good request of every method, and more where a method's
+// answer to who may call depends on the request; those have a name.
+func samples() []sample {
+	return []sample{
+		{"", &pushv1.UnicastRequest{User: ownUser, Data: hi}},
+		{"", &pushv1.MulticastRequest{Users: []string{ownUser}, Data: hi}},
+		{"", &pushv1.BroadcastRequest{Data: hi}},
+		{"", &pushv1.HistoryRequest{User: ownUser}},
+		{"", &pushv1.AckRequest{User: ownUser, Cursor: "0"}},
+		{"", &pushv1.PresenceRequest{Users: []string{ownUser}}},
+		{"", &pushv1.ListOnlineRequest{}},
+		{"", &pushv1.ListConnectionsRequest{User: ownUser}},
+		{"", &pushv1.DisconnectRequest{User: ownUser}},
+		{"", &pushv1.IssueRequest{User: ownUser}},
+		{"", &healthv1.HealthCheckRequest{}},
+		{"", &healthv1.HealthListRequest{}},
+		{"", &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}},
+		{"", &reflectionv1alpha.ServerReflectionRequest{MessageRequest: &reflectionv1alpha.ServerReflectionRequest_ListServices{}}},
 	}
 }
 
-func (r *rig) expectAccess(t *testing.T, name, credential string, req proto.Message, want codes.Code) {
+type sample struct {
+	name string
+	req  proto.Message
+}
+
+// row is what docs/api.md calls it.
+func (s sample) row(m method) string {
+	if s.name == "" {
+		return m.name()
+	}
+	return m.name() + ", " + s.name
+}
+
+// column is a kind of credential, and under which heading the docs have it;
+// "" is for those that every method which asks for a credential treats alike.
+type column struct {
+	heading, credential string
+	otherwise           codes.Code
+}
+
+func (r *rig) columns() []column {
+	in := time.Now().Add(time.Hour)
+	own := r.token(ownUser, in)
+	return []column{
+		{"nothing", "", 0},
+		{"send", keySend, 0},
+		{"broadcast", keyBroadcast, 0},
+		{"read", keyRead, 0},
+		{"manage", keyManage, 0},
+		{"own token", own, 0},
+		{"another's token", r.token("43", in), 0},
+		{"", keyAll, yes},
+		{"", "nobody-0123456789abcdef", who},
+		{"", r.token(ownUser, time.Now().Add(-time.Minute)), who},
+		{"", own + "x", who},
+	}
+}
+
+// TestAccess calls every method with every kind of credential at both doors,
+// and compares with the table in the docs, which is the only one.
+//
+// Set PUSHD_UPDATE_DOCS=1 to have the test write what it found instead.
+func TestAccess(t *testing.T) {
+	r := newRig(t, options{})
+	columns := r.columns()
+	var table strings.Builder
+	heading, line := "| method | REST |", "|---|---|"
+	for _, c := range columns {
+		if c.heading != "" {
+			heading, line = heading+" "+c.heading+" |", line+":-:|"
+		}
+	}
+	table.WriteString(heading + "\n" + line + "\n")
+	for _, m := range r.served() {
+		for _, s := range m.samples(t) {
+			fmt.Fprintf(&table, "| `%s` | %s |", s.row(m), m.restColumn())
+			for _, c := range columns {
+				got := r.verdict(t, m, s, c.credential)
+				switch open := newRules()[m.full()].open; {
+				case c.heading != "":
+					table.WriteString(map[codes.Code]string{yes: " yes |", who: "  |", mayNot: "  |"}[got])
+					if want := c.refusal(); got != yes && got != want {
+						t.Errorf("%s with %s: %v, want %v", s.row(m), c.heading, got, want)
+					}
+				case !open && got != c.otherwise:
+					t.Errorf("%s with %.12s…: %v, want %v", s.row(m), c.credential, got, c.otherwise)
+				}
+			}
+			table.WriteString("\n")
+		}
+	}
+	expectInDocs(t, "../../docs/api.md", "access", table.String())
+}
+
+// refusal is how a method that does not take this credential answers.
+func (c column) refusal() codes.Code {
+	if c.credential == "" {
+		return who
+	}
+	return mayNot
+}
+
+// samples returns the good requests of m, of which there must be one.
+func (m method) samples(t *testing.T) (of []sample) {
 	t.Helper()
-	err := r.callAs(credential, req)
-	re := r.restOfAs(credential, req, "")
-	if want == yes {
-		must(t, err)
-		equal(t, name+": REST status", re.status, 200)
+	for _, s := range samples() {
+		if s.req.ProtoReflect().Descriptor().FullName() == m.Input().FullName() {
+			of = append(of, s)
+		}
+	}
+	if len(of) == 0 {
+		t.Errorf("%s has no sample request: add one", m.name())
+	}
+	return of
+}
+
+// served returns the methods of every service that the server has.
+func (r *rig) served() []method {
+	r.t.Helper()
+	all := apiMethods(r.t)
+	known := map[string]bool{}
+	for _, m := range all {
+		known[m.full()] = true
+	}
+	var others []method
+	for service, info := range r.server.GRPC().GetServiceInfo() {
+		for _, m := range info.Methods {
+			if name := "/" + service + "/" + m.Name; known[name] {
+				delete(known, name)
+				continue
+			}
+			d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + m.Name))
+			must(r.t, err)
+			others = append(others, method{MethodDescriptor: d.(protoreflect.MethodDescriptor)})
+		}
+	}
+	for name := range known {
+		r.t.Errorf("%s is described but not served", name)
+	}
+	slices.SortFunc(others, func(a, b method) int { return strings.Compare(a.full(), b.full()) })
+	return append(all, others...)
+}
+
+// restColumn lists the routes of m.
+func (m method) restColumn() string {
+	var routes []string
+	for _, rt := range m.routes {
+		routes = append(routes, "`"+rt.verb+" "+rt.path+"`")
+	}
+	return strings.Join(routes, ", ")
+}
+
+// verdict makes the call at both doors, which must agree.
+func (r *rig) verdict(t *testing.T, m method, s sample, credential string) codes.Code {
+	t.Helper()
+	r = r.with(t)
+	reply, err := r.invokeMethod(r.as(credential), m, s.req)
+	got := status.Code(err)
+	if got == yes {
+		got = codeInReply(reply)
+	}
+	if got != yes && got != who && got != mayNot {
+		t.Errorf("%s: %v", s.row(m), err)
+	}
+	for _, rt := range m.routes {
+		target, body := rt.request(t, s.req)
+		re := r.rest(credential, rt.verb, target, body)
+		what := s.row(m) + " by " + rt.verb + " " + target
+		equal(t, what, re.status, map[codes.Code]int{yes: 200, who: 401, mayNot: 403}[got])
+		if got == yes {
+			continue
+		}
+		equal(t, what+": code", re.problem(t).Code, got)
+		equal(t, what+": message", re.problem(t).Message, status.Convert(err).Message())
+		if got == who {
+			equal(t, what+": challenge", re.header.Get("WWW-Authenticate"), `Bearer realm="pushd"`)
+		}
+	}
+	return got
+}
+
+// codeInReply returns the error that a reply itself carries.
+func codeInReply(proto.Message) codes.Code { return codes.OK }
+
+// expectInDocs requires that file has text between the marks called name.
+func expectInDocs(t *testing.T, file, name, text string) {
+	t.Helper()
+	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->"
+	doc, err := os.ReadFile(file)
+	must(t, err)
+	head, rest, ok1 := strings.Cut(string(doc), begin)
+	was, tail, ok2 := strings.Cut(rest, end)
+	switch {
+	case !ok1 || !ok2:
+		t.Errorf("%s lacks the marks %q and %q", file, begin, end)
+	case was == text:
 		return
+	case os.Getenv("PUSHD_UPDATE_DOCS") != "":
+		must(t, os.WriteFile(file, []byte(head+begin+text+end+tail), 0o644))
 	}
-	viaGRPC, viaREST := grpcProblem(t, err), re.problem(t)
-	equal(t, name+": gRPC code", viaGRPC.Code, want)
-	equal(t, name+": REST code", viaREST.Code, want)
-	equal(t, name+": message", viaREST.Message, viaGRPC.Message)
-	equal(t, name+": REST status", re.status, map[codes.Code]int{who: 401, mayNot: 403}[want])
-	if want == who {
-		equal(t, name+": challenge", re.header.Get("WWW-Authenticate"), `Bearer realm="pushd"`)
-	}
+	t.Errorf("%s, %s:\n got %s\nwant %s\n(PUSHD_UPDATE_DOCS=1 go test -run %s ./internal/rpc mends it)", file, name, was, text, t.Name())
 }
 
 // TestEveryMethodHasARule: a method that nobody thought of is refused, and so

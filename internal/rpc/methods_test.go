@@ -85,8 +85,9 @@ func httpRoutes(t testing.TB) map[string][]route {
 	return out
 }
 
-// name is as docs have it: "PushService.Unicast".
-func (m method) name() string { return string(m.Parent().Name()) + "." + string(m.Name()) }
+// name is as docs have it: "PushService.Unicast"; methods of others with their
+// package.
+func (m method) name() string { return strings.TrimPrefix(string(m.FullName()), "push.v1.") }
 
 // full is as gRPC has it: "/push.v1.PushService/Unicast".
 func (m method) full() string { return "/" + string(m.Parent().FullName()) + "/" + string(m.Name()) }
@@ -117,7 +118,11 @@ func (m method) newReply(t testing.TB) proto.Message {
 // first request, and the answer the first reply.
 func (r *rig) invoke(ctx context.Context, req proto.Message) (proto.Message, error) {
 	r.t.Helper()
-	m := methodOf(r.t, req)
+	return r.invokeMethod(ctx, methodOf(r.t, req), req)
+}
+
+func (r *rig) invokeMethod(ctx context.Context, m method, req proto.Message) (proto.Message, error) {
+	r.t.Helper()
 	reply := m.newReply(r.t)
 	if !m.streams() {
 		return reply, r.conn.Invoke(ctx, m.full(), req, reply)
