@@ -14,6 +14,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/auth":    {},
 		"internal/conn":    {"internal/history", "internal/auth"},
 		"internal/rpc":     {"internal/conn", "internal/history", "internal/auth", "api"},
+		"internal/nodes":   {"internal/conn", "internal/history", "internal/auth", "internal/redistest"},
 		"api":              {},
 	}
 	for room, allowed := range below {

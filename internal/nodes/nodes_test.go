@@ -1,0 +1,197 @@
+package nodes_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"pushd/internal/auth"
+	"pushd/internal/conn"
+	"pushd/internal/history"
+	"pushd/internal/history/memory"
+	"pushd/internal/nodes"
+	"pushd/internal/redistest"
+)
+
+const patience = 20 * time.Second
+
+// node is one member with a clients' door.
+type node struct {
+	door *conn.Server
+	all  *nodes.Nodes
+}
+
+// start runs a node whose Redis is at one of addrs.
+func start(t *testing.T, name string, addrs ...string) node {
+	t.Helper()
+	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs, MaxRetries: -1})
+	store, err := memory.New(memory.Config{})
+	must(t, err)
+	open, err := auth.New(auth.Config{Open: true})
+	must(t, err)
+	door, err := conn.New(conn.Config{Listen: "127.0.0.1:0", Node: name, Store: store, Auth: open})
+	must(t, err)
+	var served sync.WaitGroup
+	served.Go(func() { must(t, door.Serve()) })
+	all, err := nodes.Join(nodes.Config{Redis: client, Prefix: "test:", Node: name, Local: door, Patience: time.Second})
+	must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		must(t, all.Close())
+		must(t, door.Shutdown(ctx))
+		served.Wait()
+		must(t, client.Close())
+	})
+	return node{door, all}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n node) connect(t *testing.T, user string) *websocket.Conn {
+	t.Helper()
+	ws, _, err := websocket.Dial(t.Context(), fmt.Sprintf("ws://%s/push?user=%s", n.door.Addr(), user), nil)
+	must(t, err)
+	t.Cleanup(func() { ws.CloseNow() })
+	_, _, err = ws.Read(t.Context()) // hello
+	must(t, err)
+	return ws
+}
+
+// await waits until the nodes hear each other, since subscribing takes a moment:
+// each sees a new user's connections on all of them.
+func await(t *testing.T, user string, members ...node) {
+	t.Helper()
+	for _, n := range members {
+		n.connect(t, user)
+	}
+	for _, n := range members {
+		waitFor(t, "the nodes to find each other", func() bool {
+			counts, err := n.all.Presence(t.Context(), []string{user})
+			return err == nil && counts[0] == len(members)
+		})
+	}
+}
+
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !cond(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(5 * time.Millisecond) // between two looks
+	}
+}
+
+// checkDirectory puts every question to three nodes that have Redis in common.
+func checkDirectory(t *testing.T, addrs ...string) {
+	a, b, c := start(t, "a", addrs...), start(t, "b", addrs...), start(t, "c", addrs...)
+	await(t, "everybody", a, b, c)
+	a.connect(t, "42")
+	phone := b.connect(t, "42")
+	b.connect(t, "43")
+	ctx := t.Context()
+
+	counts, err := c.all.Presence(ctx, []string{"42", "nobody", "43"})
+	must(t, err)
+	if fmt.Sprint(counts) != "[2 0 1]" {
+		t.Errorf("presence %v", counts)
+	}
+
+	var online []string
+	for after, more := "", true; more; {
+		var page []string
+		page, more, err = a.all.Online(ctx, after, 2)
+		must(t, err)
+		online = append(online, page...)
+		after = page[len(page)-1]
+	}
+	if strings.Join(online, " ") != "42 43 everybody" {
+		t.Errorf("online %q", online)
+	}
+
+	list, err := c.all.Connections(ctx, "42")
+	must(t, err)
+	var on []string
+	for _, connection := range list {
+		on = append(on, connection.Node)
+	}
+	slices.Sort(on)
+	if strings.Join(on, " ") != "a b" {
+		t.Errorf("connections %+v", list)
+	}
+
+	i := slices.IndexFunc(list, func(c conn.Connection) bool { return c.Node == "b" })
+	n, err := a.all.Disconnect(ctx, conn.Departure{User: "42", Connection: list[i].ID, Reason: "moved"})
+	must(t, err)
+	var end websocket.CloseError
+	if _, _, err := phone.Read(ctx); n != 1 || !errors.As(err, &end) || end.Code != 4002 || end.Reason != "moved" {
+		t.Errorf("disconnected %d; the client: %v", n, err)
+	}
+
+	_, err = a.all.Disconnect(ctx, conn.Departure{User: "44", Refuse: time.Hour})
+	must(t, err)
+	for _, n := range []node{a, b, c} {
+		_, res, err := websocket.Dial(ctx, fmt.Sprintf("ws://%s/push?user=44", n.door.Addr()), nil)
+		if err == nil || res.StatusCode != 403 {
+			t.Errorf("a refused user was let in: %v", res)
+		}
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	checkDirectory(t, redistest.Start(t, redistest.Options{}).Addr())
+}
+
+func TestDirectoryOnCluster(t *testing.T) {
+	c := redistest.StartCluster(t, redistest.Options{})
+	var addrs []string
+	for _, s := range c.Nodes {
+		addrs = append(addrs, s.Addr())
+	}
+	checkDirectory(t, addrs...)
+}
+
+// While Redis is away questions fail at once; when it is back they work.
+func TestRedisGoesAndComes(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	a, b := start(t, "a", server.Addr()), start(t, "b", server.Addr())
+	await(t, "before", a, b)
+	server.Kill()
+	if _, err := a.all.Presence(t.Context(), []string{"42"}); !errors.Is(err, history.ErrUnavailable) {
+		t.Errorf("without Redis: %v", err)
+	}
+	must(t, server.Restart())
+	await(t, "after", a, b)
+}
+
+// A node that received the question and does not answer makes it fail: what
+// the others say would not be all.
+func TestSilentNode(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	a := start(t, "a", server.Addr())
+	await(t, "a", a)
+	silent := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer silent.Close()
+	sub := silent.SSubscribe(t.Context(), "{test:}ask")
+	defer sub.Close()
+	_, err := sub.Receive(t.Context()) // it is subscribed
+	must(t, err)
+	_, err = a.all.Presence(t.Context(), []string{"42"})
+	if !errors.Is(err, history.ErrUnavailable) || !strings.Contains(err.Error(), "1 of 2 answered") {
+		t.Errorf("got %v", err)
+	}
+}
