@@ -29,7 +29,7 @@ func newCollector(s *Server) *collector {
 		server:       s,
 		connections:  d("connections", "Connections, by state.", "state"),
 		handshakes:   d("handshakes_total", "Requests answered, by HTTP status; 0 for clients that went away before.", "status"),
-		refused:      d("refused_total", "Connections answered 503 before their request was read, by reason.", "reason"),
+		refused:      d("refused_total", "Connections answered 503 before their request was complete, by reason.", "reason"),
 		closes:       d("closes_total", "Open connections that ended, by reason.", "reason"),
 		deliveries:   d("deliveries_total", "Messages sent live, one for each connection, by log.", "log"),
 		replayed:     d("replayed_total", "Messages sent out of history, one for each connection."),
@@ -42,7 +42,7 @@ func newCollector(s *Server) *collector {
 		panics:       d("panics_total", "Panics recovered, each at the cost of a connection."),
 		backlogged:   d("backlogged_connections", "Connections with a backlog."),
 		backlogBytes: d("backlog_bytes", "Bytes that wait for clients to read, a frame counted for each of them."),
-		inputBytes:   d("input_bytes", "Buffers that hold incomplete messages of clients."),
+		inputBytes:   d("input_bytes", "Buffers that hold what clients have begun and not finished: heads of requests, messages.", "kind"),
 		waiting:      d("store_calls_waiting", "Calls of the store that wait for a worker."),
 		turns:        d("turn_seconds", "Time that loops spent in a turn, without waiting."),
 		flusher:      d("flusher_info", "How frames are handed to the kernel.", "flusher"),
@@ -80,7 +80,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.panics, r.Panics)
 	gauge(c.backlogged, r.Backlogged)
 	gauge(c.backlogBytes, r.BacklogBytes)
-	gauge(c.inputBytes, r.InputBytes)
+	gauge(c.inputBytes, r.HeadBytes, "head")
+	gauge(c.inputBytes, r.InputBytes, "message")
 	gauge(c.waiting, c.server.calls.depth())
 	gauge(c.flusher, 1, c.server.reactor.Flusher())
 	ch <- turns(c.turns, &r.Turns)

@@ -69,7 +69,7 @@ func serve(t testing.TB, cfg reactor.Config) *reactor.Reactor {
 		}
 		<-done
 		s := r.Stats()
-		if s.Connecting+s.Open+s.Closing+s.Backlogged+s.BacklogBytes+s.InputBytes != 0 {
+		if s.Connecting+s.Open+s.Closing+s.Backlogged+s.BacklogBytes+s.InputBytes+s.HeadBytes != 0 {
 			t.Errorf("after Shutdown something is left: %+v", s)
 		}
 		if s.Panics != 0 {

@@ -119,7 +119,7 @@ func heapStaysSmall(t *testing.T) {
 // needs more is closed.
 func TestHalfFrames(t *testing.T) {
 	heapStaysSmall(t)
-	const clients, limit, each = 1000, 1 << 20, 16 << 10 // the buffer that 8 KiB take
+	const clients, limit, each = 1000, 1 << 20, 8 << 10
 	s := besiege(t, reactor.Limits{MaxInputBytes: limit})
 	half := encode(blob(strings.Repeat("x", 60<<10)))[:8<<10]
 	for range clients {
@@ -127,6 +127,92 @@ func TestHalfFrames(t *testing.T) {
 	}
 	s.until("most to be closed", func() bool { return s.Stats().Closes[reactor.Input] >= clients-limit/each })
 	s.calm()
+}
+
+// Whoever finishes its messages is not disturbed by thousands who do not, be it
+// that they fill all the room there is for messages or for heads.
+func TestFragmentsAmongHalfFrames(t *testing.T) {
+	heapStaysSmall(t)
+	const clients, batch = 3000, 10
+	// A loop has room for 256 of their buffers, and a message here lasts while
+	// 80 come.
+	s := besiege(t, reactor.Limits{MaxInputBytes: 4 << 20, MaxHeads: 100})
+	half := encode(blob(strings.Repeat("x", 60<<10)))[:8<<10]
+	fragments := split(opText, cut(strings.Repeat("fragment", 4<<10), 4<<10)...)
+	good := dial(t, s.Addr())
+	for range clients / batch / len(fragments) {
+		for _, f := range fragments {
+			b := encode(f)
+			good.conn.SetDeadline(time.Now().Add(patience))
+			good.write(b[:len(b)/2])
+			for i := range batch {
+				if i%2 == 0 {
+					connect(t, s.Addr()).write([]byte("GET / HTTP/1.1\r\nX: "))
+				}
+				dial(t, s.Addr()).write(half)
+			}
+			good.write(b[len(b)/2:])
+		}
+		good.hear(text(strings.Repeat("fragment", 4<<10)))
+	}
+	s.until("those who began first to be closed", func() bool {
+		return s.Stats().Closes[reactor.Input] > clients/2 && s.Refused()[reactor.OverHeads] > clients/4
+	})
+	good.write(encode(bye(1000, "")))
+	good.hearClose(1000)
+}
+
+// Whoever begins a message has so long to finish it, however it comes; that it
+// finished others before, or speaks in between, makes no difference.
+func TestUnfinishedMessages(t *testing.T) {
+	long := encode(blob(strings.Repeat("x", 60<<10)))
+	part := encode(frame{op: opText, part: true, payload: "x"})
+	for _, row := range []struct {
+		name  string
+		begin []byte
+		drip  []byte // said again and again
+	}{
+		{"half a header", []byte{0x81}, nil},
+		{"half a frame", long[:1000], nil},
+		{"a fragment", part, nil},
+		{"a message and half of another", append(encode(text("whole")), long[:1000]...), nil},
+		{"a frame byte by byte", long[:1000], []byte("x")},
+		{"a fragment and pings", part, encode(ping(""))},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := besiege(t, reactor.Limits{MessageTimeout: 300 * time.Millisecond, CloseTimeout: patience})
+			c := dial(t, s.Addr())
+			c.write(row.begin)
+			over := make(chan struct{})
+			var dripping sync.WaitGroup
+			dripping.Go(func() {
+				pace := time.NewTicker(50 * time.Millisecond)
+				defer pace.Stop()
+				for row.drip != nil {
+					select {
+					case <-over:
+						return
+					case <-pace.C:
+						c.conn.Write(row.drip)
+					}
+				}
+			})
+			s.closed(reactor.Unfinished, 1)
+			close(over)
+			dripping.Wait()
+			for {
+				f, err := readFrame(c.in)
+				if err != nil || f.op == opClose && f.code() != 4100 {
+					t.Fatalf("want Close 4100, got %v, %v", f, err)
+				}
+				if f.op == opClose {
+					break
+				}
+			}
+			c.conn.Close()
+		})
+	}
 }
 
 // Who was refused room for a frame goes on with what is no frame's beginning:

@@ -99,7 +99,7 @@ func (s *siege) over() {
 			closes += k
 		}
 		opened := handshakes(&n, 101)
-		return n.Open == 1 && n.Connecting+n.Closing+n.Backlogged+n.BacklogBytes+n.InputBytes == 0 &&
+		return n.Open == 1 && n.Connecting+n.Closing+n.Backlogged+n.BacklogBytes+n.InputBytes+n.HeadBytes == 0 &&
 			opened == closes+1 && s.begun.Load() == s.ended.Load()+1
 	})
 }

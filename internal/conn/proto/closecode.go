@@ -34,10 +34,11 @@ const (
 	// 4100 to 4199: wait a little longer each time, then reconnect with the
 	// cursor.
 
-	// CloseTooSlow: the client read more slowly than messages came. What it
-	// missed is in its history.
+	// CloseTooSlow: the client read more slowly than messages came, or did not
+	// finish a message of its own. What it missed is in its history.
 	CloseTooSlow uint16 = 4100
-	// CloseTooManyMessages: the client sent more messages than it may.
+	// CloseTooManyMessages: the client sent more messages than it may, or all
+	// clients together had begun more than there is room for.
 	CloseTooManyMessages uint16 = 4101
 	// CloseNoPong: nothing was heard from the client for too long, not even
 	// the answer to a ping.

@@ -12,7 +12,7 @@ import (
 	"pushd/internal/conn/proto"
 )
 
-// Refusal is why a connection was answered 503 before its request was read.
+// Refusal is why a connection was answered 503 before its request was complete.
 type Refusal uint8
 
 // The refusals.
@@ -25,10 +25,13 @@ const (
 	OverRate
 	// OverPerIP: Config.MaxPerIP.
 	OverPerIP
+	// OverHeads: Config.MaxHeads; of those refused, a part of the request is
+	// known.
+	OverHeads
 	refusals
 )
 
-var refusalWords = [refusals]string{"budget", "files", "rate", "per_ip"}
+var refusalWords = [refusals]string{"budget", "files", "rate", "per_ip", "heads"}
 
 // String returns the word that metrics use.
 func (r Refusal) String() string { return refusalWords[r] }

@@ -73,8 +73,12 @@ type Limits struct {
 	// MessageBurst is how many may come at once. Default: 2 × MessageRate.
 	MessageBurst int
 	// MaxInputBytes bounds what is kept of incomplete messages, all clients
-	// together. Who needs more is closed. Default 64 MiB.
+	// together. When there is more, those who began first are closed. Default
+	// 64 MiB.
 	MaxInputBytes int
+	// MessageTimeout bounds the time from the first byte of a message to its
+	// last. Default 1 min.
+	MessageTimeout time.Duration
 
 	// ClientBacklogBytes and ClientBacklogFrames bound what waits for one
 	// client that reads more slowly than messages come. Past either it is
@@ -120,6 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.MessageRate, 50)
 	or(&c.MessageBurst, int(2*c.MessageRate))
 	or(&c.MaxInputBytes, 64<<20)
+	or(&c.MessageTimeout, time.Minute)
 	or(&c.ClientBacklogBytes, 64<<10)
 	or(&c.ClientBacklogFrames, 256)
 	or(&c.MaxBacklogBytes, 256<<20)
@@ -152,6 +157,7 @@ func (c *Config) check() error {
 		{"ClientBacklogFrames", c.ClientBacklogFrames, 1, 1 << 30},
 		{"MaxBacklogBytes", c.MaxBacklogBytes, 1, math.MaxInt},
 		{"HandshakeTimeout in ms", int(c.HandshakeTimeout.Milliseconds()), 1, maxMillis},
+		{"MessageTimeout in ms", int(c.MessageTimeout.Milliseconds()), 1, maxMillis},
 		{"CloseTimeout in ms", int(c.CloseTimeout.Milliseconds()), 1, maxMillis},
 		{"PingInterval in ms", int(c.PingInterval.Milliseconds()), 8, maxMillis},
 	} {

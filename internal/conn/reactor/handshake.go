@@ -1,10 +1,6 @@
 package reactor
 
-import (
-	"slices"
-
-	"pushd/internal/conn/proto"
-)
+import "pushd/internal/conn/proto"
 
 // greet begins with a connection fresh from accept. Most clients have sent
 // their request by then, so it is read before the poller hears of the socket.
@@ -22,18 +18,19 @@ func (l *Loop) greet(socket, ip uint32) {
 	l.watch(h, s)
 }
 
-// readHead takes in bytes of a request's head.
+// readHead takes in bytes of a request's head. What is kept of it lies in
+// l.halfHeads; of a connection in any other state in l.inputs.
 func (l *Loop) readHead(h Handle, s *slot, p []byte) {
 	searched := 0
 	if s.input != 0 {
-		searched = len(l.inputs.get(s.input))
-		ref, ok := l.inputs.add(s.input, p)
+		searched = len(l.halfHeads.get(s.input))
+		ref, ok := l.halfHeads.add(s.input, p, h, l.clock)
 		if !ok {
 			l.Refuse(h, proto.ErrBusy)
 			return
 		}
 		s.input = ref
-		p = l.inputs.get(ref)
+		p = l.halfHeads.get(ref)
 	}
 	end := proto.HeadEnd(p, searched)
 	if end < 0 {
@@ -55,29 +52,28 @@ func (l *Loop) readHead(h Handle, s *slot, p []byte) {
 // keepHead keeps the beginning of a head, at the cost of the oldest that is
 // kept when there are too many.
 func (l *Loop) keepHead(h Handle, s *slot, p []byte) {
-	most := max(1, l.cfg.MaxHeads/l.cfg.Loops)
-	if len(l.partial) >= most {
-		l.partial = slices.DeleteFunc(l.partial, func(h Handle) bool {
-			s := l.lookup(h)
-			return s == nil || s.state != head
-		})
-	}
-	if len(l.partial) >= most {
-		oldest := l.partial[0]
-		l.partial = slices.Delete(l.partial, 0, 1)
+	if l.halfHeads.count >= l.mostHeads() {
+		oldest, _, _ := l.halfHeads.oldest()
+		l.reactor.refused[OverHeads].Add(1)
 		l.Refuse(oldest, proto.ErrBusy)
 	}
-	ref, ok := l.inputs.add(0, p)
+	ref, ok := l.halfHeads.add(0, p, h, l.clock)
 	if !ok {
 		l.Refuse(h, proto.ErrBusy)
 		return
 	}
 	s.input = ref
-	l.partial = append(l.partial, h)
 }
+
+// mostHeads is how many incomplete heads are kept.
+func (l *Loop) mostHeads() int { return max(1, l.cfg.MaxHeads/l.cfg.Loops) }
 
 // hand gives a complete request to the handler.
 func (l *Loop) hand(h Handle, s *slot, p []byte, end int) {
+	if ref := s.input; ref != 0 {
+		s.input = 0
+		defer l.halfHeads.free(ref) // p lies in it
+	}
 	if err := l.request.Parse(p[:end], l.cfg.Path); err != nil {
 		l.Refuse(h, err)
 		return
@@ -95,19 +91,10 @@ func (l *Loop) hand(h Handle, s *slot, p []byte, end int) {
 // keepLeftover keeps what followed the head: frames, which wait until the
 // connection opens.
 func (l *Loop) keepLeftover(h Handle, s *slot, rest []byte) {
-	switch {
-	case s.input != 0 && len(rest) > 0: // rest lies in that buffer, behind the head
-		b := l.inputs.get(s.input)
-		l.inputs.set(s.input, b[:copy(b, rest)])
-	case s.input != 0:
-		l.dropInput(s)
-	case len(rest) > 0:
-		l.keep(h, s, rest)
-	}
-	if s.input == 0 {
+	if len(rest) == 0 {
 		return
 	}
-	s.flags |= unread
+	l.keep(h, s, rest)
 	if s.state == open {
 		l.again = append(l.again, h)
 	}
@@ -115,12 +102,10 @@ func (l *Loop) keepLeftover(h Handle, s *slot, rest []byte) {
 
 // keep stores what was received and cannot be handled yet.
 func (l *Loop) keep(h Handle, s *slot, p []byte) {
-	ref, ok := l.inputs.add(s.input, p)
-	if !ok {
-		l.drop(h, s, Input)
+	if !l.store(h, s, p) {
+		l.overfull(h)
 		return
 	}
-	s.input = ref
 	s.flags |= unread
 }
 
@@ -205,9 +190,9 @@ func (l *Loop) Refuse(h Handle, e *proto.HTTPError) {
 	}
 	f := l.NewFrame(512)
 	f.B = proto.AppendHTTPError(f.B, e, retry)
+	l.dropInput(s)
 	l.become(s, closing)
 	s.flags |= deaf
-	l.dropInput(s)
 	l.send(h, s, f)
 	l.Drop(f)
 	l.lingers.add(h, l.clock)

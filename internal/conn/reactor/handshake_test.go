@@ -100,10 +100,13 @@ func TestTooManyHeads(t *testing.T) {
 		c := dialRaw(t, r)
 		c.write("GET / HTTP/1.1\r\n")
 		slow = append(slow, c)
-		waitFor(t, "the head to be kept", func() bool { return r.Stats().InputBytes >= 256*min(i+1, 2) })
+		waitFor(t, "the head to be kept", func() bool { return r.Stats().HeadBytes >= 256*min(i+1, 2) })
 	}
 	for _, c := range slow[:2] {
 		c.want(http.StatusServiceUnavailable)
+	}
+	if n := r.Refused()[reactor.OverHeads]; n != 2 {
+		t.Errorf("%d refusals were counted, want 2", n)
 	}
 	for _, c := range slow[2:] {
 		c.write(strings.TrimPrefix(request, "GET / HTTP/1.1\r\n"))

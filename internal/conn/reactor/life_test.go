@@ -227,7 +227,7 @@ func TestMovedWhilePending(t *testing.T) {
 		c := dialRaw(t, r)
 		if i%2 == 0 { // the request in two pieces, so that it is watched before it moves
 			c.write(request[:50])
-			waitFor(t, "the first piece", func() bool { return r.Stats().InputBytes > 0 })
+			waitFor(t, "the first piece", func() bool { return r.Stats().HeadBytes > 0 })
 			c.write(request[50:] + text("early"))
 		} else {
 			c.write(request + text("early"))

@@ -51,19 +51,19 @@ type Loop struct {
 	stats    published
 
 	// The loop's own.
-	conns    []uint32  // sockets of all connections that are not dead
-	dead     []uint32  // sockets to close at the turn's end
-	again    []Handle  // with input left unread
-	arrivals []arrival // taken from sockets, from greeted on not dealt with
-	greeted  int
-	backlog  backlog
-	inputs   inputs
-	partial  []Handle // in state head, with a buffer in inputs; may be out of date
-	heads    deadlines
-	lingers  deadlines
-	batch    []netpoll.Send
-	inFlight []*Frame // of batch
-	spare    struct { // batch and inFlight of the last flush
+	conns     []uint32  // sockets of all connections that are not dead
+	dead      []uint32  // sockets to close at the turn's end
+	again     []Handle  // with input left unread
+	arrivals  []arrival // taken from sockets, from greeted on not dealt with
+	greeted   int
+	backlog   backlog
+	halfHeads inputs // of connections in state head
+	inputs    inputs // of all others
+	heads     deadlines
+	lingers   deadlines
+	batch     []netpoll.Send
+	inFlight  []*Frame // of batch
+	spare     struct { // batch and inFlight of the last flush
 		batch    []netpoll.Send
 		inFlight []*Frame
 	}
@@ -246,6 +246,7 @@ func (l *Loop) Recovered(h Handle) {
 
 func (l *Loop) publish() {
 	l.count.BacklogBytes = l.backlog.bytes
+	l.count.HeadBytes = l.halfHeads.bytes
 	l.count.InputBytes = l.inputs.bytes
 	l.stats.set(&l.count)
 }

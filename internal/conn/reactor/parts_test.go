@@ -12,43 +12,61 @@ func TestInputsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := inputs{limit: 200 << 10}
 		model := map[uint32][]byte{}
-		var refs []uint32
-		for range rapid.IntRange(1, 80).Draw(t, "operations") {
+		var refs []uint32 // the oldest first
+		forget := func(ref uint32) { refs = slices.DeleteFunc(refs, func(r uint32) bool { return r == ref }) }
+		for now := range uint32(rapid.IntRange(1, 80).Draw(t, "operations")) {
 			ref := uint32(0)
 			if len(refs) > 0 && rapid.Bool().Draw(t, "old") {
 				ref = rapid.SampledFrom(refs).Draw(t, "ref")
 			}
-			if ref != 0 && rapid.IntRange(0, 3).Draw(t, "free") == 0 {
+			what := rapid.IntRange(0, 4).Draw(t, "what")
+			switch {
+			case ref != 0 && what == 0:
 				in.free(ref)
 				delete(model, ref)
-				refs = slices.DeleteFunc(refs, func(r uint32) bool { return r == ref })
-				continue
-			}
-			p := bytes.Repeat([]byte{rapid.Byte().Draw(t, "byte")}, rapid.IntRange(1, 40<<10).Draw(t, "size"))
-			got, ok := in.add(ref, p)
-			if in.bytes > in.limit {
-				t.Fatalf("%d bytes are in use, limit %d", in.bytes, in.limit)
-			}
-			if !ok {
-				continue
-			}
-			if ref == 0 {
-				refs = append(refs, got)
-			}
-			model[got] = append(model[got], p...)
-			for r, want := range model {
-				if !bytes.Equal(in.get(r), want) {
-					t.Fatalf("input %d is not what was added", r)
+				forget(ref)
+			case ref != 0 && what == 1:
+				in.renew(ref, now)
+				forget(ref)
+				refs = append(refs, ref)
+			default:
+				p := bytes.Repeat([]byte{rapid.Byte().Draw(t, "byte")}, rapid.IntRange(1, 40<<10).Draw(t, "size"))
+				got, ok := in.add(ref, p, Handle(now), now)
+				if !ok {
+					break
 				}
+				if ref == 0 {
+					refs = append(refs, got)
+				}
+				model[got] = append(model[got], p...)
 			}
+			checkInputs(t, &in, refs, model)
 		}
 		for _, r := range refs {
 			in.free(r)
 		}
-		if in.bytes != 0 {
-			t.Fatalf("%d bytes are in use at the end", in.bytes)
+		if in.bytes != 0 || in.count != 0 {
+			t.Fatalf("%d bytes of %d are in use at the end", in.bytes, in.count)
 		}
 	})
+}
+
+func checkInputs(t *rapid.T, in *inputs, refs []uint32, model map[uint32][]byte) {
+	if in.bytes > in.limit || in.count != len(refs) {
+		t.Fatalf("%d bytes of %d are in use, want %d; limit %d", in.bytes, in.count, len(refs), in.limit)
+	}
+	for r, want := range model {
+		if !bytes.Equal(in.get(r), want) {
+			t.Fatalf("input %d is not what was added", r)
+		}
+	}
+	owner, since, ok := in.oldest()
+	if ok != (len(refs) > 0) {
+		t.Fatalf("%d are kept, but the oldest is %v", len(refs), ok)
+	}
+	if ok && (owner != in.held[refs[0]].owner || since != in.held[refs[0]].since) {
+		t.Fatalf("the oldest is %d since %d, want input %d: %+v", owner, since, refs[0], in.held[refs[0]])
+	}
 }
 
 func TestDeadlines(t *testing.T) {

@@ -111,6 +111,8 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 		now:      r.began,
 		nextTick: r.began,
 	}
+	// The last buffer may be the longest there is, for a moment.
+	l.halfHeads.limit = l.mostHeads()*maxHead + inputSizes[len(inputSizes)-1]
 	if c.MessageRate > 0 {
 		l.price = int64(float64(time.Second) / c.MessageRate)
 		l.credit = l.price * int64(max(1, c.MessageBurst))

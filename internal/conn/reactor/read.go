@@ -74,13 +74,9 @@ func (l *Loop) received(h Handle, s *slot, p []byte) {
 
 // decode takes the frames in p, after what is kept of an incomplete one.
 func (l *Loop) decode(h Handle, s *slot, p []byte) {
-	if s.input != 0 && len(p) > 0 {
-		ref, ok := l.inputs.add(s.input, p)
-		if !ok {
-			l.overfull(h, s)
-			return
-		}
-		s.input = ref
+	if s.input != 0 && len(p) > 0 && !l.store(h, s, p) {
+		l.overfull(h)
+		return
 	}
 	if s.input != 0 {
 		p = l.inputs.get(s.input)
@@ -90,13 +86,16 @@ func (l *Loop) decode(h Handle, s *slot, p []byte) {
 		ev, next, err := s.frames.Next(p, off, l.limits)
 		switch {
 		case err != nil:
-			l.fail(h, s, err)
+			l.fail(h, err)
 			return
 		case ev.Op == proto.None:
 			l.keepFrame(h, s, p, next)
 			return
 		}
 		off = next
+		if s.input != 0 && s.frames.Assembled() == 0 {
+			l.inputs.renew(s.input, l.clock)
+		}
 		l.frame(h, s, ev)
 		if l.lookup(h) == nil || s.has(deaf) {
 			return
@@ -113,30 +112,80 @@ func (l *Loop) keepFrame(h Handle, s *slot, p []byte, off int) {
 	case s.input != 0:
 		l.inputs.set(s.input, p[:len(assembled)+copy(p[len(assembled):], raw)])
 	default:
-		p = p[:len(assembled)+copy(p[len(assembled):], raw)]
-		ref, ok := l.inputs.add(0, p)
-		if !ok {
-			l.overfull(h, s)
-			return
+		if !l.store(h, s, p[:len(assembled)+copy(p[len(assembled):], raw)]) {
+			l.overfull(h)
 		}
-		s.input = ref
 	}
 }
 
-// overfull closes the connection of a client that needs more room for an
-// incomplete message than there is.
-func (l *Loop) overfull(h Handle, s *slot) {
-	l.begin(h, s, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+// store adds p to what is kept of a connection's messages. When there is no
+// room, who began first makes some, having had the longest time to finish: so
+// thousands who never do keep nobody out who does. It reports false if p has no
+// place even so, or if the connection is gone.
+func (l *Loop) store(h Handle, s *slot, p []byte) bool {
+	for l.lookup(h) != nil { // closing others may send, and find out about h
+		ref, ok := l.inputs.add(s.input, p, h, l.clock)
+		if ok {
+			s.input = ref
+			return true
+		}
+		oldest, _, some := l.inputs.oldest()
+		if !some || oldest == h {
+			return false
+		}
+		l.overfull(oldest)
+	}
+	return false
+}
+
+// overfull closes the connection of a client whose incomplete message there is
+// no room for.
+func (l *Loop) overfull(h Handle) {
+	l.abandon(h, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+}
+
+// expireInputs closes clients that take too long to finish a message.
+func (l *Loop) expireInputs() {
+	limit := uint32(l.cfg.MessageTimeout.Milliseconds())
+	for {
+		h, since, ok := l.inputs.oldest()
+		if !ok || l.clock-since < limit {
+			return
+		}
+		if s := l.lookup(h); s.state == pending { // the handler takes its time, not the client
+			l.inputs.renew(s.input, l.clock)
+			continue
+		}
+		l.abandon(h, Unfinished, proto.CloseTooSlow, "a message took too long to come")
+	}
+}
+
+// abandon ends a connection some of whose input is missing from now on.
+func (l *Loop) abandon(h Handle, why Reason, code uint16, text string) {
+	s := l.lookup(h)
+	switch {
+	case s == nil:
+		return
+	case s.state == pending:
+		l.Refuse(h, proto.ErrBusy)
+		l.tellClosed(h)
+		return
+	}
+	l.begin(h, s, why, code, text)
 	if s = l.lookup(h); s != nil {
-		l.deafen(h, s) // some of the message is missing now
+		l.deafen(h, s)
 	}
 }
 
 func (l *Loop) dropInput(s *slot) {
-	if s.input != 0 {
+	switch {
+	case s.input == 0:
+	case s.state == head:
+		l.halfHeads.free(s.input)
+	default:
 		l.inputs.free(s.input)
-		s.input = 0
 	}
+	s.input = 0
 }
 
 // frame handles one event of a client that is open, or that has been sent a
@@ -181,13 +230,10 @@ func (l *Loop) allow(s *slot) bool {
 }
 
 // fail closes the connection of a client that broke the rules.
-func (l *Loop) fail(h Handle, s *slot, err *proto.CloseError) {
+func (l *Loop) fail(h Handle, err *proto.CloseError) {
 	why := Protocol
 	if err.Code == proto.CloseTooBig {
 		why = TooBig
 	}
-	l.begin(h, s, why, err.Code, err.Reason)
-	if s = l.lookup(h); s != nil {
-		l.deafen(h, s) // its frames can no longer be told apart
-	}
+	l.abandon(h, why, err.Code, err.Reason)
 }

@@ -29,8 +29,11 @@ const (
 	// Shed: the backlogs of all together were too large, and this was one of
 	// the largest.
 	Shed
-	// Input: the incomplete messages of all together were too large.
+	// Input: the incomplete messages of all together were too large, and this
+	// was begun first.
 	Input
+	// Unfinished: a message was begun and not finished in time.
+	Unfinished
 	// Expired: the client's credential ended.
 	Expired
 	// Disconnected: a backend asked for it.
@@ -46,7 +49,7 @@ const (
 )
 
 var reasonWords = [reasons]string{"client", "lost", "protocol", "too_big", "unsupported",
-	"too_many", "idle", "slow", "shed", "input", "expired", "disconnected", "drained", "truncated", "panic"}
+	"too_many", "idle", "slow", "shed", "input", "unfinished", "expired", "disconnected", "drained", "truncated", "panic"}
 
 // String returns the word that metrics use.
 func (r Reason) String() string { return reasonWords[r] }
@@ -85,7 +88,8 @@ type Stats struct {
 	// Gauges.
 	Connecting, Open, Closing int
 	Backlogged                int // connections with a backlog
-	BacklogBytes, InputBytes  int
+	BacklogBytes              int
+	HeadBytes, InputBytes     int // buffers of incomplete heads, and messages
 }
 
 // Histogram counts durations.
@@ -133,6 +137,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Closing += o.Closing
 	s.Backlogged += o.Backlogged
 	s.BacklogBytes += o.BacklogBytes
+	s.HeadBytes += o.HeadBytes
 	s.InputBytes += o.InputBytes
 }
 
