@@ -195,7 +195,12 @@ func (c *checker) checkClient(client Client, h History, names map[place]string) 
 			if id, ok := at[m.Key]; ok && id != m.ID && !c.record.MayLose {
 				c.report(Twice, "session %d: %v, before at %d", i, m, id)
 			}
+			if seen[placeOf(m)] && !c.record.MayLose {
+				c.report(Twice, "session %d: %v, which a session before had", i, m)
+			}
 			at[m.Key] = m.ID
+		}
+		for _, m := range s.Seen {
 			seen[placeOf(m)] = true
 		}
 	}

@@ -88,9 +88,12 @@ func TestCheckCatches(t *testing.T) {
 		"sent again at another id": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{ann[2], {13, uni, "a2"}, ann[3]}
 		}, []chaos.What{chaos.Twice}},
+		"sent again in another session": {func(r *chaos.Record, ann []chaos.Seen) {
+			r.Clients[0].Sessions[1] = chaos.Session{Seen: []chaos.Seen{ann[0], ann[2], ann[3]}}
+		}, []chaos.What{chaos.Twice}},
 		"sent what the cursor had": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{ann[0], ann[2], ann[3]}
-		}, []chaos.What{chaos.OutOfOrder}},
+		}, []chaos.What{chaos.OutOfOrder, chaos.Twice}},
 		"the history's ids fall": {func(r *chaos.Record, ann []chaos.Seen) {
 			setHistory(r, ann[1], ann[0], ann[2], ann[3])
 		}, []chaos.What{chaos.OutOfOrder}},

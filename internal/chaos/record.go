@@ -59,7 +59,7 @@ func (s Seen) String() string { return fmt.Sprintf("%d:%s:%q", s.ID, s.Kind.Log(
 
 // Session is what one connection of a client brought, in the order of arrival.
 type Session struct {
-	// From is where the client asked to go on.
+	// From is where hello said that it begins.
 	From history.Cursor
 	Seen []Seen
 	// Truncated: the server said that retention cut something.
