@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -112,7 +113,13 @@ func (c *call) fillQuery(m protoreflect.Message) error {
 
 func queryProblem(err error) string {
 	if number, ok := errors.AsType[*strconv.NumError](err); ok {
+		if number.Func == "ParseBool" {
+			return fmt.Sprintf("want true or false, got %q", clip(number.Num))
+		}
 		return fmt.Sprintf("not a number in range: %q", clip(number.Num))
+	}
+	if at, ok := errors.AsType[*time.ParseError](err); ok {
+		return fmt.Sprintf("want a time such as 2026-03-01T12:00:00Z, got %q", clip(at.Value))
 	}
 	return clip(err.Error())
 }

@@ -141,7 +141,7 @@ func TestPageOrder(t *testing.T) {
 	equal(t, "page", string(text), `{"messages":[`+
 		`{"id":"`+id.String()+`","log":"inbox","kind":"unicast","time":"2026-01-02T03:04:05.060Z","data":{ }},`+
 		`{"id":"`+whole.String()+`","log":"broadcast","kind":"broadcast","time":"2026-01-02T03:04:05Z","data":null}`+
-		`],"cursor":"c","has_more":false,"unread":2,"truncated":false}`)
+		`],"cursor":"c","has_more":false,"unread":2,"truncated":false,"before":""}`)
 }
 
 // TestRawFields: data is raw where the codec knows it: at the top of a request

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/history"
@@ -83,6 +84,10 @@ func badInputs() []badInput {
 		{"after from the future", &pushv1.HistoryRequest{User: "42", After: future}, "", `after: bad cursor: it names a message from the future`},
 		{"before damaged", &pushv1.HistoryRequest{User: "42", Before: "abc"}, "", `before: bad message id: want a decimal number below 2^53, got "abc"`},
 		{"before too large", &pushv1.HistoryRequest{User: "42", Before: "9007199254740992"}, "", `before: bad message id: want a decimal number below 2^53, got "9007199254740992"`},
+		{"unknown kind", &pushv1.HistoryRequest{User: "42", Kinds: []string{"unicast", "Broadcast"}}, "", `kinds[1]: want unicast, multicast or broadcast, got "Broadcast"`},
+		{"empty kind", &pushv1.HistoryRequest{User: "42", Kinds: []string{""}}, "", `kinds[0]: want unicast, multicast or broadcast, got ""`},
+		{"kind given twice", &pushv1.HistoryRequest{User: "42", Kinds: []string{"unicast", "unicast"}}, "", `kinds[1]: "unicast" is given twice`},
+		{"since in the future", &pushv1.HistoryRequest{User: "42", Since: timestamppb.New(time.Now().Add(time.Hour))}, "", `since: at most a minute ahead of the clock`},
 		{"ack without user", &pushv1.AckRequest{Cursor: "0"}, "", `user: required`},
 		{"ack, user too long", &pushv1.AckRequest{User: longUser, Cursor: "0"}, "", `user: at most 128 bytes, got 130`},
 		{"ack without cursor", &pushv1.AckRequest{User: "42"}, "", `cursor: required`},

@@ -23,6 +23,7 @@ func appendHistory(b []byte, page *pushv1.HistoryResponse) []byte {
 	b = strconv.AppendBool(append(b, `,"has_more":`...), page.GetHasMore())
 	b = strconv.AppendInt(append(b, `,"unread":`...), int64(page.GetUnread()), 10)
 	b = strconv.AppendBool(append(b, `,"truncated":`...), page.GetTruncated())
+	b = appendString(append(b, `,"before":`...), page.GetBefore())
 	return append(b, '}')
 }
 

@@ -59,12 +59,12 @@ func TestRESTOfAll(t *testing.T) {
 	equal(t, "null", string(page.Messages[1].Data), "null")
 	equal(t, "time", page.Messages[1].Time, last.Time())
 	equal(t, "content type", re.header.Get("Content-Type"), "application/json")
-	contains(t, "page", re.body, `],"cursor":"`+page.Cursor+`","has_more":false,"unread":2,"truncated":false}`)
+	contains(t, "page", re.body, `],"cursor":"`+page.Cursor+`","has_more":false,"unread":2,"truncated":false,"before":`)
 
 	re = r.rest(keyAll, "POST", "/v1/users/43/ack", `{"cursor":"`+page.Cursor+`"}`)
 	equal(t, "ack", re.body, `{"unread":0}`)
 	re = r.rest(keyAll, "GET", "/v1/users/43/history?after="+page.Cursor, "")
-	equal(t, "empty page", re.body, `{"messages":[],"cursor":"`+page.Cursor+`","has_more":false,"unread":0,"truncated":false}`)
+	equal(t, "empty page", re.body, `{"messages":[],"cursor":"`+page.Cursor+`","has_more":false,"unread":0,"truncated":false,"before":""}`)
 }
 
 // TestPaging both ways sees every message once, in order, in pages of every
@@ -199,6 +199,9 @@ func TestBadREST(t *testing.T) {
 		{"GET", "/v1/users/42/history?limit=", ``, 400, 3, "limit", `limit: not a number in range: ""`},
 		{"GET", "/v1/users/42/history?limit=1&limit=2", ``, 400, 3, "limit", `limit: too many values`},
 		{"GET", "/v1/users/42/history?offset=1", ``, 400, 3, "offset", `offset: unknown query parameter`},
+		{"GET", "/v1/users/42/history?since=yesterday", ``, 400, 3, "since", `since: want a time such as 2026-03-01T12:00:00Z, got "yesterday"`},
+		{"GET", "/v1/users/42/history?since=1772366400", ``, 400, 3, "since", `since: want a time such as 2026-03-01T12:00:00Z, got "1772366400"`},
+		{"GET", "/v1/users/42/history?unread_only=maybe", ``, 400, 3, "unread_only", `unread_only: want true or false, got "maybe"`},
 		{"GET", "/v1/users/42/history?user=42", ``, 400, 3, "user", `user: it is in the path`},
 		{"GET", "/v1/users/42/history?a%ZZ=1", ``, 400, 3, "query", `query: `},
 		{"GET", "/v1/users/42/history?%FF=1", ``, 400, 3, "\ufffd", `unknown query parameter`},

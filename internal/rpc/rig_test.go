@@ -74,6 +74,7 @@ type options struct {
 	store  func(history.Store) history.Store // wraps the memory store
 	auth   *auth.Auth                        // nil: one with the keys above
 	limits Limits
+	now    func() time.Time // the memory store's clock; nil: time.Now
 }
 
 func newRig(t testing.TB, o options) *rig {
@@ -82,7 +83,7 @@ func newRig(t testing.TB, o options) *rig {
 		o.auth = newAuth(t)
 	}
 	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
-	mem, err := memory.New(memory.Config{})
+	mem, err := memory.New(memory.Config{Now: o.now})
 	must(t, err)
 	r.store = mem
 	t.Cleanup(func() { must(t, mem.Close()) })

@@ -7,18 +7,9 @@ import (
 	"math"
 
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/history"
-)
-
-const (
-	defaultPage = 50
-	maxPage     = 1000
-	// maxPageBytes keeps a page within the 4 MiB that gRPC clients receive by
-	// default: 1,000 messages add under 100 KiB to their data.
-	maxPageBytes = 3 << 20
 )
 
 // service is PushService: it checks a request, asks the store and replies. Its
@@ -91,74 +82,6 @@ func (s *service) append(ctx context.Context, kind history.Kind, users []string,
 		return r, fmt.Errorf("appending a %s: %w", kind, err)
 	}
 	return r, nil
-}
-
-// History implements pushv1.PushServiceServer.
-func (s *service) History(ctx context.Context, req *pushv1.HistoryRequest) (*pushv1.HistoryResponse, error) {
-	if err := checkUser("user", req.GetUser()); err != nil {
-		return nil, err
-	}
-	q, err := query(req)
-	if err != nil {
-		return nil, err
-	}
-	page, err := s.store.Page(ctx, req.GetUser(), q)
-	if err != nil {
-		return nil, fmt.Errorf("reading a page: %w", blame("after", err))
-	}
-	return &pushv1.HistoryResponse{
-		Messages:  messages(page.Messages),
-		Cursor:    page.Cursor.String(),
-		HasMore:   page.HasMore,
-		Unread:    count(page.Unread),
-		Truncated: page.Truncated,
-	}, nil
-}
-
-// query turns a request into the store's question.
-func query(req *pushv1.HistoryRequest) (q history.Query, err error) {
-	q = history.Query{Direction: history.Newest, Limit: defaultPage, MaxBytes: maxPageBytes}
-	if req.Limit != nil {
-		q.Limit = int(req.GetLimit())
-	}
-	if q.Limit < 1 || q.Limit > maxPage {
-		return q, &FieldError{"limit", fmt.Sprintf("between 1 and %d, got %d", maxPage, q.Limit)}
-	}
-	after, before := req.GetAfter(), req.GetBefore()
-	switch {
-	case after != "" && before != "":
-		return q, &FieldError{"after", "after and before cannot both be set"}
-	case after != "":
-		q.Direction = history.Forward
-		q.After, err = history.ParseCursor(after)
-		return q, blame("after", err)
-	case before != "":
-		q.Direction = history.Backward
-		q.Before, err = history.ParseID(before)
-		return q, blame("before", err)
-	}
-	return q, nil
-}
-
-// messages allocates once for the whole page: a page of 50 would otherwise
-// cost a hundred small objects.
-func messages(page []history.Message) []*pushv1.Message {
-	type item struct {
-		message pushv1.Message
-		time    timestamppb.Timestamp
-	}
-	items := make([]item, len(page))
-	out := make([]*pushv1.Message, len(page))
-	for i, m := range page {
-		t := m.ID.Time()
-		it := &items[i]
-		it.time.Seconds, it.time.Nanos = t.Unix(), int32(t.Nanosecond())
-		it.message.Id = m.ID.String()
-		it.message.Log, it.message.Kind = m.Kind.Log(), m.Kind.String()
-		it.message.Time, it.message.Data = &it.time, m.Data
-		out[i] = &it.message
-	}
-	return out
 }
 
 // Ack implements pushv1.PushServiceServer.

@@ -453,7 +453,17 @@ type HistoryRequest struct {
 	After string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
 	// A message id: the page ends just before it. Not together with after. With
 	// neither, the page is the newest.
-	Before        string `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"`
+	Before string `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"`
+	// Only messages stored at this time or later. Without before, the page begins
+	// there, or after the cursor in after if that is later. At most a minute
+	// ahead of the clock. In REST "2026-03-01T12:00:00Z".
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	// Only messages of these kinds, each "unicast", "multicast" or "broadcast";
+	// none means all. One call looks through about 1,000 messages: the page may be
+	// short or empty and has_more true; go on with cursor or before.
+	Kinds []string `protobuf:"bytes,6,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// Only messages that lie after the user's read mark.
+	UnreadOnly    bool `protobuf:"varint,7,opt,name=unread_only,json=unreadOnly,proto3" json:"unread_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -516,20 +526,44 @@ func (x *HistoryRequest) GetBefore() string {
 	return ""
 }
 
+func (x *HistoryRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *HistoryRequest) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *HistoryRequest) GetUnreadOnly() bool {
+	if x != nil {
+		return x.UnreadOnly
+	}
+	return false
+}
+
 type HistoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The page, oldest first.
 	Messages []*Message `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
 	// Continues forward after this page, and is what a WebSocket resumes with.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Whether there is more in the direction asked: newer messages with after,
-	// older ones otherwise.
+	// Whether there is more in the direction asked: newer messages with after or
+	// since, older ones otherwise. With kinds there may be more.
 	HasMore bool `protobuf:"varint,3,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
 	// Messages in the history that lie after the user's read mark.
 	Unread int32 `protobuf:"varint,4,opt,name=unread,proto3" json:"unread,omitempty"`
 	// True when messages after the cursor in after were dropped by retention
-	// before they could be read. Never true without after.
-	Truncated     bool `protobuf:"varint,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// before they could be read. Never true without after or since.
+	Truncated bool `protobuf:"varint,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// Continues backward before this page, as before of the next request; empty
+	// if nothing was looked at.
+	Before        string `protobuf:"bytes,6,opt,name=before,proto3" json:"before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,6 +631,13 @@ func (x *HistoryResponse) GetTruncated() bool {
 		return x.Truncated
 	}
 	return false
+}
+
+func (x *HistoryResponse) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
 }
 
 // Message is one message as its recipients see it.
@@ -814,19 +855,24 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x11BroadcastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
-	"\x06online\x18\x03 \x01(\x05R\x06online\"w\n" +
+	"\x06online\x18\x03 \x01(\x05R\x06online\"\xe0\x01\n" +
 	"\x0eHistoryRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x16\n" +
-	"\x06before\x18\x04 \x01(\tR\x06beforeB\b\n" +
-	"\x06_limit\"\xa8\x01\n" +
+	"\x06before\x18\x04 \x01(\tR\x06before\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05kinds\x18\x06 \x03(\tR\x05kinds\x12\x1f\n" +
+	"\vunread_only\x18\a \x01(\bR\n" +
+	"unreadOnlyB\b\n" +
+	"\x06_limit\"\xc0\x01\n" +
 	"\x0fHistoryResponse\x12,\n" +
 	"\bmessages\x18\x01 \x03(\v2\x10.push.v1.MessageR\bmessages\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x19\n" +
 	"\bhas_more\x18\x03 \x01(\bR\ahasMore\x12\x16\n" +
 	"\x06unread\x18\x04 \x01(\x05R\x06unread\x12\x1c\n" +
-	"\ttruncated\x18\x05 \x01(\bR\ttruncated\"\x83\x01\n" +
+	"\ttruncated\x18\x05 \x01(\bR\ttruncated\x12\x16\n" +
+	"\x06before\x18\x06 \x01(\tR\x06before\"\x83\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03log\x18\x02 \x01(\tR\x03log\x12\x12\n" +
@@ -878,23 +924,24 @@ var file_push_v1_push_proto_depIdxs = []int32{
 	11, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
 	11, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
 	11, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
-	8,  // 3: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
-	12, // 4: push.v1.Message.time:type_name -> google.protobuf.Timestamp
-	0,  // 5: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
-	2,  // 6: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
-	4,  // 7: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
-	6,  // 8: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
-	9,  // 9: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
-	1,  // 10: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
-	3,  // 11: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
-	5,  // 12: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
-	7,  // 13: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
-	10, // 14: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	12, // 3: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	8,  // 4: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
+	12, // 5: push.v1.Message.time:type_name -> google.protobuf.Timestamp
+	0,  // 6: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
+	2,  // 7: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
+	4,  // 8: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
+	6,  // 9: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
+	9,  // 10: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
+	1,  // 11: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
+	3,  // 12: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
+	5,  // 13: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
+	7,  // 14: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
+	10, // 15: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_push_proto_init() }
