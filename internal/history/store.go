@@ -158,6 +158,9 @@ type Attachment struct {
 	// holds only Cursor and Unread.
 	From Cursor
 	Page Page
+	// Connections counts the attached connections of the user, on all nodes,
+	// this one included.
+	Connections int
 }
 
 // Recipient is one addressee of a Delivery.

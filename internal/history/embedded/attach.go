@@ -20,6 +20,7 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 	s.mu.Lock()
 	heads := s.visible
 	s.presence.add(user)
+	connections := s.presence.count(user)
 	s.mu.Unlock()
 
 	a, err := s.attachment(user, start, heads)
@@ -27,6 +28,7 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 		s.Detach(user)
 		return history.Attachment{}, err
 	}
+	a.Connections = connections
 	return a, nil
 }
 

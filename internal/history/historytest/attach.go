@@ -12,8 +12,26 @@ func attachPromises() []promise {
 		{name: "StartAfterIsTheForwardPage", retention: history.Retention{InboxCount: 4}, check: startAfter},
 		{name: "StartUnreadBeginsAtTheReadMark", check: startUnread},
 		{name: "PageAndDeliveriesJoin", check: pageAndDeliveriesJoin},
+		{name: "ConnectionsAreCounted", check: connectionsAreCounted},
 		{name: "DetachTakesBackOne", check: detachTakesBackOne},
 		{name: "RefusedAttachRegistersNothing", check: refusedAttach},
+	}
+}
+
+func connectionsAreCounted(r *rig) {
+	for i, want := range []int{1, 2, 3} {
+		s := history.Start{At: []history.StartAt{history.StartNow, history.StartAfter, history.StartUnread}[i], Limit: 1}
+		if a := r.attach("ann", s); a.Connections != want {
+			r.Errorf("attached: %d connections, want %d", a.Connections, want)
+		}
+	}
+	if a := r.attach("bob", history.Start{}); a.Connections != 1 {
+		r.Errorf("attached another user: %d connections, want 1", a.Connections)
+	}
+	r.store.Detach("ann")
+	r.store.Detach("ann")
+	if a := r.attach("ann", history.Start{}); a.Connections != 2 {
+		r.Errorf("attached after two left: %d connections, want 2", a.Connections)
 	}
 }
 

@@ -111,6 +111,9 @@ func (m *machine) attach(rt *rapid.T) {
 	}
 	m.compareCursors(rt, what+", from", user, got.From, want.From)
 	m.comparePage(rt, what, user, got.Page, want.Page)
+	if got.Connections != want.Connections {
+		rt.Fatalf("%s: %d connections, want %d", what, got.Connections, want.Connections)
+	}
 	m.attached = append(m.attached, user)
 }
 

@@ -176,6 +176,7 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 	}
 	a.Page.Unread = len(v.after(s.marks[user]))
 	s.attached[user]++
+	a.Connections = s.attached[user]
 	return a, nil
 }
 
