@@ -125,15 +125,15 @@ func (c *client) isSettling() bool {
 	return c.settling
 }
 
-// settle waits until c was sent all of h. It does not reconnect for that, nor
-// is anything pushed: a node must notice by itself what it missed. What is
-// still missing after that the checker reports.
-func (c *client) settle(h chaos.History) {
+// settle waits until c was sent all of h, and returns how much it was not. It
+// does not reconnect for that, nor is anything pushed: a node must notice by
+// itself what it missed.
+func (c *client) settle(h chaos.History) (missing int) {
 	deadline := time.After(patience / 2)
 	for {
 		c.mu.Lock()
 		c.settling = true
-		missing := 0
+		missing = 0
 		for _, m := range h.Messages {
 			if !c.seen[m] {
 				missing++
@@ -142,13 +142,12 @@ func (c *client) settle(h chaos.History) {
 		progress := c.progress
 		c.mu.Unlock()
 		if missing == 0 {
-			return
+			return 0
 		}
 		select {
 		case <-progress:
 		case <-deadline:
-			c.r.Logf("%s still misses %d messages", c.user, missing)
-			return
+			return missing
 		}
 	}
 }

@@ -130,7 +130,9 @@ func (r *run) play(faults ...fault) {
 	// two readings are alike.
 	for before := r.readHistories(); ; before = r.record.Histories {
 		for _, c := range clients {
-			c.settle(before[c.user])
+			if missing := c.settle(before[c.user]); missing > 0 {
+				r.Logf("%s still misses %d messages, which the checker will name", c.user, missing)
+			}
 		}
 		r.record.Histories = r.readHistories()
 		if reflect.DeepEqual(before, r.record.Histories) {

@@ -13,6 +13,9 @@ func TestCluster(t *testing.T) {
 	if !strings.HasPrefix(c.URL(), "redis-cluster://127.0.0.1:") || strings.Count(c.URL(), ",") != 5 {
 		t.Errorf("URL %s", c.URL())
 	}
+	if slot, err := c.BusySlot(t.Context()); err == nil {
+		t.Errorf("slot %d of an empty Cluster is busy", slot)
+	}
 	slot, err := c.Slot(t.Context(), "{x}0")
 	if err != nil {
 		t.Fatal(err)
@@ -23,6 +26,9 @@ func TestCluster(t *testing.T) {
 	}
 	for i := range 10 {
 		do(t, owner, "SET", fmt.Sprintf("{x}%d", i), i)
+	}
+	if busy, err := c.BusySlot(t.Context()); err != nil || busy != slot {
+		t.Errorf("slot %d is busy, %v; want %d", busy, err, slot)
 	}
 	masters, err := c.Masters(t.Context())
 	if err != nil || len(masters) != 3 {
