@@ -13,7 +13,7 @@
 // is the order in which entries become visible: a reader that has seen an id
 // has seen everything before it in that log.
 //
-// [Store] is the contract. Its engines are memory (naive, the oracle that
-// tests compare with) and embedded (Pebble, one machine); the suite in
-// historytest holds every engine to the contract.
+// [Store] is the contract, and [Groups] that of who is in which group. Their
+// engines are memory (naive, the oracle that tests compare with) and embedded
+// (Pebble, one machine); the suite in historytest holds every engine to both.
 package history

@@ -12,7 +12,9 @@ import (
 //
 // All methods may be called from any goroutine. Each is one step: nobody sees
 // half of a batch, and what one wrote is there, as durable as an Append, when
-// it returns. Errors: ErrGroup, ErrUser, and those of [Store].
+// it returns. A user named twice counts once; a batch of nobody changes
+// nothing. What [CheckMembers] and [CheckList] refuse is refused before
+// anything is done. Errors: ErrGroup, ErrUser, and those of [Store].
 type Groups interface {
 	// AddMembers puts users into group and returns how many were not in it.
 	AddMembers(ctx context.Context, group string, users []string) (added int, err error)
@@ -22,7 +24,8 @@ type Groups interface {
 
 	// Members returns the first limit members of group after the given user, in
 	// the order of their bytes, and whether there are more. The empty user lies
-	// before all. A group that nobody is in has no members.
+	// before all; the one given need not be a member, nor be good. A group that
+	// nobody is in has no members.
 	Members(ctx context.Context, group, after string, limit int) (users []string, more bool, err error)
 
 	// GroupsOf returns the first limit groups of user after the given group, in
@@ -47,6 +50,28 @@ func CheckGroup(group string) error {
 		return fmt.Errorf("%w: at most %d bytes, got %d", ErrGroup, MaxGroup, len(group))
 	case !utf8.ValidString(group):
 		return fmt.Errorf("%w: not valid UTF-8", ErrGroup)
+	}
+	return nil
+}
+
+// CheckMembers returns an error wrapping [ErrGroup] or [ErrUser] unless users
+// can be put into group or taken out of it.
+func CheckMembers(group string, users []string) error {
+	if err := CheckGroup(group); err != nil {
+		return err
+	}
+	for _, user := range users {
+		if err := CheckUser(user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckList returns an error unless a list can have limit entries: at least 1.
+func CheckList(limit int) error {
+	if limit < 1 {
+		return fmt.Errorf("list with limit %d", limit)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"pushd/internal/history"
 )
 
@@ -24,6 +26,7 @@ type request struct {
 	// targets are the recipients, each once; with opAck, the user.
 	targets []target
 	cursor  history.Cursor // opAck
+	changes *pebble.Batch  // opGroups: copied into the group's batch
 
 	// The answer.
 	receipt history.Receipt
@@ -43,6 +46,7 @@ type operation uint8
 const (
 	opMaintain operation = iota
 	opAck
+	opGroups
 	opAppend
 )
 

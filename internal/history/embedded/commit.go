@@ -98,7 +98,13 @@ func (c *committer) collect(r *request) {
 }
 
 // size estimates what r adds to the batch.
-func (r *request) size() int { return len(r.data) + 96*len(r.targets) }
+func (r *request) size() int {
+	size := len(r.data) + 96*len(r.targets)
+	if r.changes != nil {
+		size += r.changes.Len()
+	}
+	return size
+}
 
 // commitGroup stores the group, makes it visible and answers it.
 func (c *committer) commitGroup() {
@@ -152,6 +158,8 @@ func (c *committer) do(r *request) error {
 		return c.maintain(c.now)
 	case opAck:
 		return c.ack(r)
+	case opGroups:
+		return c.batch.Apply(r.changes, nil)
 	default:
 		return c.append(r)
 	}

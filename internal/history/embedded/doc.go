@@ -37,6 +37,8 @@
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
+//   - one for each change of a group: started by the call, ends with the
+//     committer's answer, which Close waits for.
 //   - Pebble's own (log writer, flushes, compactions): end with its Close.
 //
 // # Files
@@ -55,6 +57,7 @@
 //	presence.go     who is attached
 //	broadcasts.go   the index of the broadcast log
 //	attach.go       Attach and Detach
+//	groups.go       who is in which group
 //	view.go         one user's history at one moment; unread
 //	page.go         pages: the two logs merged
 //	retention.go    what is taken off the disk, and when

@@ -18,6 +18,8 @@ import (
 //	'h' id                header of a broadcast: its expiry
 //	'b' id                body of a broadcast
 //	'k' bucket key        id that an idempotency key was given
+//	'g' len group user    nothing: user is a member of group
+//	'o' len user group    nothing: the same, by user
 //
 // Headers of broadcasts lie apart from the bodies so that Open can read all of
 // them without reading the bodies.
@@ -30,6 +32,8 @@ const (
 	tagBroadcastHeader = 'h'
 	tagBroadcastBody   = 'b'
 	tagKey             = 'k'
+	tagMember          = 'g'
+	tagGroupOf         = 'o'
 )
 
 const idSize = 8
@@ -54,6 +58,13 @@ func appendEntryKey(dst []byte, user string, id history.ID) []byte {
 // entryID reads the id out of an entry's key.
 func entryID(key []byte) history.ID {
 	return history.ID(binary.BigEndian.Uint64(key[len(key)-idSize:]))
+}
+
+// appendNameKey begins a list of names with what it is of.
+func appendNameKey(dst []byte, tag byte, of, name string) []byte {
+	dst = append(dst, tag, byte(len(of)))
+	dst = append(dst, of...)
+	return append(dst, name...)
 }
 
 func appendIDKey(dst []byte, tag byte, id history.ID) []byte {

@@ -18,19 +18,20 @@ import (
 	"pushd/internal/history"
 )
 
-// Store is a history.Store in one directory of one machine.
+// Store is a history.Store and history.Groups in one directory of one machine.
 type Store struct {
 	// Set once.
-	conf    Config
-	db      *pebble.DB
-	lock    *pebble.Lock
-	fault   *fault
-	files   *faultFS
-	metrics *metrics
-	queue   chan *request
-	closing chan struct{} // closed by Close, after the last call: the committer ends
-	stopped chan struct{} // closed by the committer when it has ended
-	helpers sync.WaitGroup
+	conf     Config
+	db       *pebble.DB
+	lock     *pebble.Lock
+	fault    *fault
+	files    *faultFS
+	metrics  *metrics
+	queue    chan *request
+	grouping chan struct{} // room for one: who has put a token there changes groups
+	closing  chan struct{} // closed by Close, after the last call: the committer ends
+	stopped  chan struct{} // closed by the committer when it has ended
+	helpers  sync.WaitGroup
 
 	// dirty: something was committed since the last sync.
 	dirty  atomic.Bool
@@ -53,7 +54,10 @@ type Store struct {
 	commit committer
 }
 
-var _ history.Store = (*Store)(nil)
+var (
+	_ history.Store  = (*Store)(nil)
+	_ history.Groups = (*Store)(nil)
+)
 
 // heads is how far everything is that was made visible.
 type heads struct {
@@ -80,6 +84,7 @@ func open(c Config) (_ *Store, err error) {
 		conf:     c,
 		fault:    newFault(c.Log),
 		queue:    make(chan *request, queueSize),
+		grouping: make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		stopped:  make(chan struct{}),
 		presence: newPresence(),

@@ -18,7 +18,8 @@ type Options struct {
 
 // Engine is one opened engine.
 type Engine struct {
-	// Store is new and empty. The tests close it, some of them twice.
+	// Store is new and empty, and a history.Groups too. The tests close it, some
+	// of them twice.
 	Store history.Store
 	// Reopen opens again, with the same Options, what the last Store left when
 	// it was closed. Nil if nothing outlives a Store.

@@ -93,6 +93,11 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"Detach":    m.detach,
 		"Advance":   m.advance,
 	}
+	if _, ok := m.store.(history.Groups); ok {
+		a["ChangeMembers"] = m.changeMembers
+		a["DeleteGroup"] = m.deleteGroup
+		a["ListGroups"] = m.listGroups
+	}
 	if m.engine.Reopen != nil {
 		a["Reopen"] = m.reopen
 	}
@@ -113,7 +118,7 @@ func (m *machine) invariant(rt *rapid.T) {
 
 func (m *machine) compareErrors(rt *rapid.T, what string, got, want error) {
 	rt.Helper()
-	for _, sentinel := range []error{nil, history.ErrUser, history.ErrCursor, history.ErrReadOnly, history.ErrClosed} {
+	for _, sentinel := range []error{nil, history.ErrUser, history.ErrGroup, history.ErrCursor, history.ErrReadOnly, history.ErrClosed} {
 		if errors.Is(got, sentinel) != errors.Is(want, sentinel) {
 			rt.Fatalf("%s: error %v, want %v", what, got, want)
 		}

@@ -14,7 +14,7 @@ type promise struct {
 }
 
 // Run checks that the engines that open returns keep the contract of
-// history.Store.
+// history.Store and history.Groups.
 func Run(t *testing.T, open Opener) {
 	groups := []struct {
 		name     string
@@ -29,6 +29,7 @@ func Run(t *testing.T, open Opener) {
 		{"Ack", ackPromises()},
 		{"Attach", attachPromises()},
 		{"Follow", followPromises()},
+		{"Groups", groupPromises()},
 		{"Close", closePromises()},
 		{"Concurrency", concurrencyPromises()},
 	}
@@ -37,6 +38,7 @@ func Run(t *testing.T, open Opener) {
 	}
 	if persistent(t, open) {
 		t.Run("Reopen", func(t *testing.T) { runPromises(t, open, reopenPromises()) })
+		t.Run("ReopenGroups", func(t *testing.T) { runPromises(t, open, reopenGroupPromises()) })
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package memory is the naive engine of history.Store: the whole history of
+// Package memory is the naive engine of history.Store and history.Groups: the whole history of
 // everybody in slices, searched from end to end under one mutex. Nothing is
 // ever trimmed; retention and TTLs only decide what is shown. It is slow, and
 // grows for ever, so that a reader can see that it is right: tests compare the
@@ -6,5 +6,6 @@
 //
 //	store.go  the state and the methods of Store
 //	log.go    one log: its head, what it shows, what it dropped
+//	groups.go who is in which group
 //	page.go   the two logs of a user merged, and pages cut from them
 package memory

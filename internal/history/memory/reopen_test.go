@@ -19,7 +19,7 @@ func TestReplayedStateMachine(t *testing.T) { historytest.StateMachine(t, openRe
 
 // replayed keeps what was done to a memory store.
 type replayed struct {
-	history.Store
+	*memory.Store
 	now func() time.Time
 
 	mu   *sync.Mutex
@@ -29,7 +29,7 @@ type replayed struct {
 // deed is something done to a store, and when.
 type deed struct {
 	at time.Time
-	do func(history.Store) error
+	do func(*memory.Store) error
 }
 
 func openReplayed(t testing.TB, o historytest.Options) historytest.Engine {
@@ -53,7 +53,7 @@ func openReplayed(t testing.TB, o historytest.Options) historytest.Engine {
 	return historytest.Engine{Store: reopen(), Reopen: reopen}
 }
 
-func (r replayed) keep(err error, do func(history.Store) error) {
+func (r replayed) keep(err error, do func(*memory.Store) error) {
 	if err != nil {
 		return
 	}
@@ -65,7 +65,7 @@ func (r replayed) keep(err error, do func(history.Store) error) {
 func (r replayed) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
 	receipt, err := r.Store.Append(ctx, p)
 	p.Data = append([]byte(nil), p.Data...)
-	r.keep(err, func(s history.Store) error {
+	r.keep(err, func(s *memory.Store) error {
 		_, err := s.Append(context.Background(), p)
 		return err
 	})
@@ -74,9 +74,36 @@ func (r replayed) Append(ctx context.Context, p history.Push) (history.Receipt, 
 
 func (r replayed) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
 	unread, err := r.Store.Ack(ctx, user, c)
-	r.keep(err, func(s history.Store) error {
+	r.keep(err, func(s *memory.Store) error {
 		_, err := s.Ack(context.Background(), user, c)
 		return err
 	})
 	return unread, err
+}
+
+func (r replayed) AddMembers(ctx context.Context, group string, users []string) (int, error) {
+	added, err := r.Store.AddMembers(ctx, group, users)
+	r.keep(err, func(s *memory.Store) error {
+		_, err := s.AddMembers(context.Background(), group, users)
+		return err
+	})
+	return added, err
+}
+
+func (r replayed) RemoveMembers(ctx context.Context, group string, users []string) (int, error) {
+	removed, err := r.Store.RemoveMembers(ctx, group, users)
+	r.keep(err, func(s *memory.Store) error {
+		_, err := s.RemoveMembers(context.Background(), group, users)
+		return err
+	})
+	return removed, err
+}
+
+func (r replayed) DeleteGroup(ctx context.Context, group string) (int, error) {
+	removed, err := r.Store.DeleteGroup(ctx, group)
+	r.keep(err, func(s *memory.Store) error {
+		_, err := s.DeleteGroup(context.Background(), group)
+		return err
+	})
+	return removed, err
 }

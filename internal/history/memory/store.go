@@ -41,10 +41,14 @@ type Store struct {
 	keys       map[string]history.ID
 	marks      map[string]history.Cursor
 	attached   map[string]int // connections by user
+	groups     map[string]set // members by group; none is empty
 	deliver    func([]history.Delivery)
 }
 
-var _ history.Store = (*Store)(nil)
+var (
+	_ history.Store  = (*Store)(nil)
+	_ history.Groups = (*Store)(nil)
+)
 
 // New returns an empty Store, or an error if c.Retention is negative.
 func New(c Config) (*Store, error) {
@@ -62,6 +66,7 @@ func New(c Config) (*Store, error) {
 		keys:      map[string]history.ID{},
 		marks:     map[string]history.Cursor{},
 		attached:  map[string]int{},
+		groups:    map[string]set{},
 	}, nil
 }
 
@@ -242,13 +247,17 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 }
 
 func (s *Store) usableLocked(ctx context.Context, user string) error {
-	if s.closed {
-		return history.ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := s.openLocked(ctx); err != nil {
 		return err
 	}
 	return history.CheckUser(user)
+}
+
+func (s *Store) openLocked(ctx context.Context) error {
+	if s.closed {
+		return history.ErrClosed
+	}
+	return ctx.Err()
 }
 
 // Follow implements history.Store.
