@@ -10,6 +10,8 @@ export PUSHD_TEST_REDIS := $(REDIS)
 BUF   = $(GO) tool -modfile=tools/go.mod buf
 CHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 FUZZTIME ?= 10s
+DURATION ?= 2m
+SEED     ?= 0
 
 .DEFAULT_GOAL := help
 
@@ -37,6 +39,9 @@ test: tools-redis ## every test, with the race detector, on both connection laye
 
 e2e: tools-redis ## only the tests that drive the real binary
 	$(GO) test -race -timeout 10m -run '^TestE2E' -v ./cmd/pushd
+
+chaos: tools-redis ## DURATION=2m of faults on each kind of Redis, checking that nothing is lost (SEED=… replays)
+	$(GO) test -race -count 1 -timeout 2h -v ./internal/chaos -chaos.duration $(DURATION) -chaos.seed $(SEED)
 
 lint:            ## vet, staticcheck, buf lint and breaking, generated code current
 	@test -z "$$(gofmt -l api bench cmd internal)" || { gofmt -l api cmd internal; echo 'not gofmted'; exit 1; }
@@ -70,4 +75,4 @@ bench:           ## pushd beside the floor and a peer, in one run (ARGS=-write p
 gobench:         ## every Go benchmark, once
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-.PHONY: help run build tools-redis test e2e lint generated generate fuzz bench gobench
+.PHONY: help run build tools-redis test e2e chaos lint generated generate fuzz bench gobench

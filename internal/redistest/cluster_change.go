@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 )
@@ -68,7 +69,8 @@ func (c *Cluster) BusySlot(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, s := range masters {
+	for _, i := range rand.Perm(len(masters)) {
+		s := masters[i]
 		key, err := s.Do(ctx, "RANDOMKEY")
 		if err != nil {
 			return 0, err
