@@ -43,14 +43,15 @@ func (c config) store(log *slog.Logger, metrics prometheus.Registerer) embedded.
 	}
 }
 
-func (c config) rpc(store history.Store, directory rpc.Directory, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {
+func (c config) rpc(store history.Store, directory rpc.Directory, clients *conn.Server, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {
 	return rpc.Config{
-		Store:     store,
-		Directory: directory,
-		Auth:      credentials,
-		Limits:    rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers, MaxTokenTTL: c.MaxTokenTTL},
-		Log:       log,
-		Metrics:   metrics,
+		Store:         store,
+		Directory:     directory,
+		Subscriptions: clients,
+		Auth:          credentials,
+		Limits:        rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers, MaxTokenTTL: c.MaxTokenTTL},
+		Log:           log,
+		Metrics:       metrics,
 	}
 }
 

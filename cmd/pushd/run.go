@@ -70,7 +70,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	backends, err := rpc.New(cfg.rpc(store, clients, credentials, log, metrics))
+	backends, err := rpc.New(cfg.rpc(store, clients, clients, credentials, log, metrics))
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ func samples() []sample {
 		{"", &pushv1.BroadcastRequest{Data: hi}},
 		{"", &pushv1.HistoryRequest{User: ownUser}},
 		{"", &pushv1.AckRequest{User: ownUser, Cursor: "0"}},
+		{"", &pushv1.SubscribeRequest{User: ownUser}},
 		{"", &pushv1.PresenceRequest{Users: []string{ownUser}}},
 		{"", &pushv1.ListOnlineRequest{}},
 		{"", &pushv1.ListConnectionsRequest{User: ownUser}},
@@ -247,7 +248,7 @@ func TestEveryMethodHasARule(t *testing.T) {
 			}
 		}
 	}
-	err := (&guard{auth: r.auth, rules: rules}).admit(t.Context(), "/push.v1.PushService/Later", nil)
+	_, err := (&guard{auth: r.auth, rules: rules}).admit(t.Context(), "/push.v1.PushService/Later", nil)
 	if _, ok := err.(denied); !ok {
 		t.Errorf("a method without a rule: %v", err)
 	}

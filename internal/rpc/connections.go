@@ -93,7 +93,7 @@ func (c *connections) ListConnections(ctx context.Context, req *pushv1.ListConne
 	for i, c := range list {
 		resp.Connections[i] = &pushv1.Connection{
 			Id: c.ID, Node: c.Node, Since: timestamppb.New(c.Since), Address: c.Address,
-			UserAgent: c.UserAgent, Transport: "websocket",
+			UserAgent: c.UserAgent, Transport: c.Transport,
 		}
 	}
 	return resp, nil

@@ -207,3 +207,9 @@ func TestBadConnectionInput(t *testing.T) {
 		})
 	}
 }
+
+// disconnect sends user away and refuses them for d.
+func (r *rig) disconnect(user string, d time.Duration) error {
+	_, err := r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: user, Refuse: durationpb.New(d)})
+	return err
+}

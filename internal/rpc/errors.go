@@ -100,6 +100,9 @@ func (g *guard) toStatus(ctx context.Context, method string, err error) error {
 	if st := faultStatus(err); st != nil {
 		return st
 	}
+	if st := subscriptionStatus(err); st != nil {
+		return st
+	}
 	for _, m := range meanings {
 		if errors.Is(err, m.err) {
 			return m.status(err)

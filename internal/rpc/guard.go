@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -36,7 +37,7 @@ func newGuard(a Authenticator, log *slog.Logger, reg prometheus.Registerer) (*gu
 
 // run calls serve if the caller of method may make this call. req is nil for a
 // stream, whose requests come later. The error it returns is a status.
-func (g *guard) run(ctx context.Context, method string, req any, serve func(context.Context) error) (err error) {
+func (g *guard) run(ctx context.Context, method string, req any, serve func(context.Context, auth.Caller) error) (err error) {
 	start := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
@@ -45,28 +46,31 @@ func (g *guard) run(ctx context.Context, method string, req any, serve func(cont
 		err = g.toStatus(ctx, method, err)
 		g.metrics.done(method, status.Code(err), time.Since(start))
 	}()
-	if err := g.admit(ctx, method, req); err != nil {
-		return err
-	}
-	return serve(ctx)
-}
-
-func (g *guard) admit(ctx context.Context, method string, req any) error {
-	r, known := g.rules[method]
-	switch {
-	case !known:
-		return denied("this method is not open to anybody")
-	case r.open:
-		return nil
-	}
-	caller, err := g.caller(ctx)
+	caller, err := g.admit(ctx, method, req)
 	if err != nil {
 		return err
 	}
-	if err := g.spend(caller); err != nil {
-		return err
+	return serve(ctx, caller)
+}
+
+func (g *guard) admit(ctx context.Context, method string, req any) (caller auth.Caller, err error) {
+	r, known := g.rules[method]
+	switch {
+	case !known:
+		return caller, denied("this method is not open to anybody")
+	case r.open:
+		return caller, nil
 	}
-	return r.permit(caller, req)
+	if caller, err = g.caller(ctx); err != nil {
+		return caller, err
+	}
+	if err := g.spend(caller); err != nil {
+		return caller, err
+	}
+	if err := r.permit(caller); err != nil || req == nil {
+		return caller, err
+	}
+	return caller, permitRequest(caller, req)
 }
 
 // caller says who makes the call.
@@ -89,7 +93,7 @@ func (g *guard) panicked(ctx context.Context, method string, p any) error {
 // unary is the guard as gRPC calls it.
 func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	var resp any
-	err := g.run(ctx, info.FullMethod, req, func(ctx context.Context) (err error) {
+	err := g.run(ctx, info.FullMethod, req, func(ctx context.Context, _ auth.Caller) (err error) {
 		resp, err = handler(ctx, req)
 		return err
 	})
@@ -99,11 +103,39 @@ func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	return resp, nil
 }
 
-// stream is the guard as gRPC calls it for streams: once, when one begins.
+// stream is the guard as gRPC calls it for streams: when one begins, and then
+// for each request.
 func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return g.run(ss.Context(), info.FullMethod, nil, func(context.Context) error {
-		return handler(srv, ss)
+	return g.run(ss.Context(), info.FullMethod, nil, func(ctx context.Context, caller auth.Caller) error {
+		s := &guardedStream{ServerStream: ss, caller: caller, ctx: ctx}
+		if !caller.Expires.IsZero() {
+			var cancel context.CancelFunc
+			s.ctx, cancel = context.WithDeadlineCause(ctx, caller.Expires, auth.ErrExpired)
+			defer cancel()
+		}
+		err := handler(srv, s)
+		if errors.Is(context.Cause(s.ctx), auth.ErrExpired) {
+			return auth.ErrExpired
+		}
+		return err
 	})
+}
+
+// guardedStream is a stream as its handler sees it: what it receives is what
+// the caller may ask for, and its context ends when the caller's token does.
+type guardedStream struct {
+	grpc.ServerStream
+	caller auth.Caller
+	ctx    context.Context
+}
+
+func (s *guardedStream) Context() context.Context { return s.ctx }
+
+func (s *guardedStream) RecvMsg(req any) error {
+	if err := s.ServerStream.RecvMsg(req); err != nil {
+		return err
+	}
+	return permitRequest(s.caller, req)
 }
 
 // requestID returns what the caller calls this request, for the log.

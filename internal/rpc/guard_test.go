@@ -88,7 +88,7 @@ func TestMetrics(t *testing.T) {
 	problems, err := testutil.GatherAndLint(r.metrics)
 	must(t, err)
 	equal(t, "lint", len(problems), 0)
-	if _, err := New(Config{Store: r.store, Directory: r.door, Auth: r.auth, Metrics: r.metrics}); err == nil {
+	if _, err := New(Config{Store: r.store, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Metrics: r.metrics}); err == nil {
 		t.Error("a second server took the same registry")
 	}
 }

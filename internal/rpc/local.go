@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pushv1 "pushd/api/push/v1"
+	"pushd/internal/auth"
 )
 
 // local is how the gateway calls services: in the same goroutine, behind the
@@ -27,7 +28,7 @@ type localPush struct {
 // through runs one call: the guard first, then what the request says, then the
 // service.
 func through[Req proto.Message, Resp any](ctx context.Context, l *local, method string, req Req, serve func(context.Context, Req) (Resp, error)) (resp Resp, err error) {
-	err = l.guard.run(ctx, method, req, func(ctx context.Context) (err error) {
+	err = l.guard.run(ctx, method, req, func(ctx context.Context, _ auth.Caller) (err error) {
 		if err = callFrom(ctx).fill(req, l.codec); err != nil {
 			return err
 		}

@@ -92,7 +92,7 @@ func newRig(t testing.TB, o options) *rig {
 	}
 	r.clients(o.auth)
 	r.server, err = New(Config{
-		Store: r.store, Directory: r.door, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	})
 	must(t, err)

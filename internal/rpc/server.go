@@ -36,6 +36,8 @@ type Config struct {
 	Store history.Store
 	// Directory knows who is connected. Required.
 	Directory Directory
+	// Subscriptions lets this node's gRPC subscribers in. Required.
+	Subscriptions Subscriptions
 	// Auth knows the callers. Required.
 	Auth Authenticator
 	// Limits bound requests.
@@ -91,8 +93,8 @@ type Server struct {
 // New returns a Server, which is not serving yet (see SetServing). It listens
 // nowhere: whoever calls New serves GRPC and REST.
 func New(c Config) (*Server, error) {
-	if c.Store == nil || c.Directory == nil || c.Auth == nil {
-		return nil, errors.New("rpc: Config.Store, Config.Directory and Config.Auth are required")
+	if c.Store == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
+		return nil, errors.New("rpc: Config.Store, Config.Directory, Config.Subscriptions and Config.Auth are required")
 	}
 	limits, err := c.Limits.withDefaults()
 	if err != nil {
@@ -106,7 +108,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	all := services{
-		push:        &service{store: c.Store, limits: limits},
+		push:        &service{store: c.Store, subscriptions: c.Subscriptions, limits: limits},
 		connections: &connections{directory: c.Directory},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},
 	}

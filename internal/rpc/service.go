@@ -17,8 +17,9 @@ import (
 type service struct {
 	pushv1.UnimplementedPushServiceServer
 
-	store  history.Store
-	limits Limits
+	store         history.Store
+	subscriptions Subscriptions
+	limits        Limits
 }
 
 // Unicast implements pushv1.PushServiceServer.

@@ -385,7 +385,7 @@ type Connection struct {
 	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	// What the client calls itself: at most 256 bytes; empty if it does not say.
 	UserAgent string `protobuf:"bytes,5,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	// How it is connected: "websocket".
+	// How it is connected: "websocket" or "grpc".
 	Transport     string `protobuf:"bytes,6,opt,name=transport,proto3" json:"transport,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -822,6 +822,219 @@ func (x *AckResponse) GetUnread() int32 {
 	return 0
 }
 
+type SubscribeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in UnicastRequest.user.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Begin after this cursor; "0" begins at the oldest message kept, "ack" after
+	// the read mark; empty begins now.
+	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeRequest) Reset() {
+	*x = SubscribeRequest{}
+	mi := &file_push_v1_push_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeRequest) ProtoMessage() {}
+
+func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
+func (*SubscribeRequest) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SubscribeRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *SubscribeRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type SubscribeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Event:
+	//
+	//	*SubscribeResponse_Hello
+	//	*SubscribeResponse_Message
+	Event isSubscribeResponse_Event `protobuf_oneof:"event"`
+	// Continues after this response: what to subscribe with again, and what to
+	// ack.
+	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeResponse) Reset() {
+	*x = SubscribeResponse{}
+	mi := &file_push_v1_push_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeResponse) ProtoMessage() {}
+
+func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
+func (*SubscribeResponse) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SubscribeResponse) GetEvent() isSubscribeResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetHello() *Hello {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_Hello); ok {
+			return x.Hello
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetMessage() *Message {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_Message); ok {
+			return x.Message
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type isSubscribeResponse_Event interface {
+	isSubscribeResponse_Event()
+}
+
+type SubscribeResponse_Hello struct {
+	// Comes first, once.
+	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"`
+}
+
+type SubscribeResponse_Message struct {
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3,oneof"`
+}
+
+func (*SubscribeResponse_Hello) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_Message) isSubscribeResponse_Event() {}
+
+// Hello is how a subscription begins.
+type Hello struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the connection, for Disconnect and for logs.
+	Connection string `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Messages in the history after the read mark.
+	Unread int32 `protobuf:"varint,2,opt,name=unread,proto3" json:"unread,omitempty"`
+	// True when retention dropped messages after the cursor that was asked for:
+	// what follows has a gap at its beginning.
+	Truncated     bool `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hello) Reset() {
+	*x = Hello{}
+	mi := &file_push_v1_push_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hello) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hello) ProtoMessage() {}
+
+func (x *Hello) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hello.ProtoReflect.Descriptor instead.
+func (*Hello) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Hello) GetConnection() string {
+	if x != nil {
+		return x.Connection
+	}
+	return ""
+}
+
+func (x *Hello) GetUnread() int32 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+func (x *Hello) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
 var File_push_v1_push_proto protoreflect.FileDescriptor
 
 const file_push_v1_push_proto_rawDesc = "" +
@@ -884,13 +1097,28 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"%\n" +
 	"\vAckResponse\x12\x16\n" +
-	"\x06unread\x18\x01 \x01(\x05R\x06unread2\xc3\x02\n" +
+	"\x06unread\x18\x01 \x01(\x05R\x06unread\">\n" +
+	"\x10SubscribeRequest\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\x8a\x01\n" +
+	"\x11SubscribeResponse\x12&\n" +
+	"\x05hello\x18\x01 \x01(\v2\x0e.push.v1.HelloH\x00R\x05hello\x12,\n" +
+	"\amessage\x18\x02 \x01(\v2\x10.push.v1.MessageH\x00R\amessage\x12\x16\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursorB\a\n" +
+	"\x05event\"]\n" +
+	"\x05Hello\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\tR\n" +
+	"connection\x12\x16\n" +
+	"\x06unread\x18\x02 \x01(\x05R\x06unread\x12\x1c\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated2\x89\x03\n" +
 	"\vPushService\x12<\n" +
 	"\aUnicast\x12\x17.push.v1.UnicastRequest\x1a\x18.push.v1.UnicastResponse\x12B\n" +
 	"\tMulticast\x12\x19.push.v1.MulticastRequest\x1a\x1a.push.v1.MulticastResponse\x12B\n" +
 	"\tBroadcast\x12\x19.push.v1.BroadcastRequest\x1a\x1a.push.v1.BroadcastResponse\x12<\n" +
 	"\aHistory\x12\x17.push.v1.HistoryRequest\x1a\x18.push.v1.HistoryResponse\x120\n" +
-	"\x03Ack\x12\x13.push.v1.AckRequest\x1a\x14.push.v1.AckResponseB\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
+	"\x03Ack\x12\x13.push.v1.AckRequest\x1a\x14.push.v1.AckResponse\x12D\n" +
+	"\tSubscribe\x12\x19.push.v1.SubscribeRequest\x1a\x1a.push.v1.SubscribeResponse0\x01B\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
 
 var (
 	file_push_v1_push_proto_rawDescOnce sync.Once
@@ -904,7 +1132,7 @@ func file_push_v1_push_proto_rawDescGZIP() []byte {
 	return file_push_v1_push_proto_rawDescData
 }
 
-var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_push_v1_push_proto_goTypes = []any{
 	(*UnicastRequest)(nil),        // 0: push.v1.UnicastRequest
 	(*UnicastResponse)(nil),       // 1: push.v1.UnicastResponse
@@ -917,31 +1145,38 @@ var file_push_v1_push_proto_goTypes = []any{
 	(*Message)(nil),               // 8: push.v1.Message
 	(*AckRequest)(nil),            // 9: push.v1.AckRequest
 	(*AckResponse)(nil),           // 10: push.v1.AckResponse
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*SubscribeRequest)(nil),      // 11: push.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 12: push.v1.SubscribeResponse
+	(*Hello)(nil),                 // 13: push.v1.Hello
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_push_v1_push_proto_depIdxs = []int32{
-	11, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
-	11, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
-	11, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
-	12, // 3: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	14, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
+	14, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
+	14, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
+	15, // 3: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
 	8,  // 4: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
-	12, // 5: push.v1.Message.time:type_name -> google.protobuf.Timestamp
-	0,  // 6: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
-	2,  // 7: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
-	4,  // 8: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
-	6,  // 9: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
-	9,  // 10: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
-	1,  // 11: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
-	3,  // 12: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
-	5,  // 13: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
-	7,  // 14: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
-	10, // 15: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	15, // 5: push.v1.Message.time:type_name -> google.protobuf.Timestamp
+	13, // 6: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
+	8,  // 7: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
+	0,  // 8: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
+	2,  // 9: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
+	4,  // 10: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
+	6,  // 11: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
+	9,  // 12: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
+	11, // 13: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
+	1,  // 14: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
+	3,  // 15: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
+	5,  // 16: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
+	7,  // 17: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
+	10, // 18: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
+	12, // 19: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_push_proto_init() }
@@ -950,13 +1185,17 @@ func file_push_v1_push_proto_init() {
 		return
 	}
 	file_push_v1_push_proto_msgTypes[6].OneofWrappers = []any{}
+	file_push_v1_push_proto_msgTypes[12].OneofWrappers = []any{
+		(*SubscribeResponse_Hello)(nil),
+		(*SubscribeResponse_Message)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_push_v1_push_proto_rawDesc), len(file_push_v1_push_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

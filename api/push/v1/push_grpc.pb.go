@@ -31,6 +31,7 @@ const (
 	PushService_Broadcast_FullMethodName = "/push.v1.PushService/Broadcast"
 	PushService_History_FullMethodName   = "/push.v1.PushService/History"
 	PushService_Ack_FullMethodName       = "/push.v1.PushService/Ack"
+	PushService_Subscribe_FullMethodName = "/push.v1.PushService/Subscribe"
 )
 
 // PushServiceClient is the client API for PushService service.
@@ -58,6 +59,16 @@ type PushServiceClient interface {
 	// Ack moves a user's read mark forward; it never moves back.
 	// Needs an API key with scope "send", or the user's own client token.
 	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
+	// Subscribe is a user's connection for clients that have gRPC rather than
+	// WebSocket: first a Hello, then what the user missed after the cursor, then
+	// every message as it is sent, in the order of history. It counts as a
+	// connection of the user. gRPC only. It ends with Unauthenticated when the
+	// client token does, with Aborted when a backend disconnects it, with
+	// OutOfRange when retention overtook a reader that was too slow, and with
+	// Unavailable when the node shuts down; all but the second: subscribe again
+	// with the last cursor.
+	// Needs an API key with scope "read", or the user's own client token.
+	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 }
 
 type pushServiceClient struct {
@@ -118,6 +129,25 @@ func (c *pushServiceClient) Ack(ctx context.Context, in *AckRequest, opts ...grp
 	return out, nil
 }
 
+func (c *pushServiceClient) Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PushService_ServiceDesc.Streams[0], PushService_Subscribe_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SubscribeRequest, SubscribeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PushService_SubscribeClient = grpc.ServerStreamingClient[SubscribeResponse]
+
 // PushServiceServer is the server API for PushService service.
 // All implementations must embed UnimplementedPushServiceServer
 // for forward compatibility.
@@ -143,6 +173,16 @@ type PushServiceServer interface {
 	// Ack moves a user's read mark forward; it never moves back.
 	// Needs an API key with scope "send", or the user's own client token.
 	Ack(context.Context, *AckRequest) (*AckResponse, error)
+	// Subscribe is a user's connection for clients that have gRPC rather than
+	// WebSocket: first a Hello, then what the user missed after the cursor, then
+	// every message as it is sent, in the order of history. It counts as a
+	// connection of the user. gRPC only. It ends with Unauthenticated when the
+	// client token does, with Aborted when a backend disconnects it, with
+	// OutOfRange when retention overtook a reader that was too slow, and with
+	// Unavailable when the node shuts down; all but the second: subscribe again
+	// with the last cursor.
+	// Needs an API key with scope "read", or the user's own client token.
+	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	mustEmbedUnimplementedPushServiceServer()
 }
 
@@ -167,6 +207,9 @@ func (UnimplementedPushServiceServer) History(context.Context, *HistoryRequest) 
 }
 func (UnimplementedPushServiceServer) Ack(context.Context, *AckRequest) (*AckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ack not implemented")
+}
+func (UnimplementedPushServiceServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
 }
 func (UnimplementedPushServiceServer) mustEmbedUnimplementedPushServiceServer() {}
 func (UnimplementedPushServiceServer) testEmbeddedByValue()                     {}
@@ -279,6 +322,17 @@ func _PushService_Ack_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PushService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SubscribeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PushServiceServer).Subscribe(m, &grpc.GenericServerStream[SubscribeRequest, SubscribeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PushService_SubscribeServer = grpc.ServerStreamingServer[SubscribeResponse]
+
 // PushService_ServiceDesc is the grpc.ServiceDesc for PushService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -307,6 +361,12 @@ var PushService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PushService_Ack_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Subscribe",
+			Handler:       _PushService_Subscribe_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "push/v1/push.proto",
 }
