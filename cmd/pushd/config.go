@@ -42,16 +42,17 @@ type config struct {
 	BroadcastAge   time.Duration
 	KeysAge        time.Duration
 
-	MaxData             int
-	MaxUsers            int
-	MaxTokenTTL         time.Duration
-	MaxConnections      int
-	MaxConnectionsPerIP int
-	UpgradeRate         int
-	MaxBacklog          int
-	PingInterval        time.Duration
-	HandshakeTimeout    time.Duration
-	IOUring             string
+	MaxData               int
+	MaxUsers              int
+	MaxTokenTTL           time.Duration
+	MaxConnections        int
+	MaxConnectionsPerIP   int
+	MaxConnectionsPerUser int
+	UpgradeRate           int
+	MaxBacklog            int
+	PingInterval          time.Duration
+	HandshakeTimeout      time.Duration
+	IOUring               string
 
 	Node         string
 	DrainTimeout time.Duration

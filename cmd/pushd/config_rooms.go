@@ -62,6 +62,7 @@ func (c config) conn(store history.Store, credentials *auth.Auth, log *slog.Logg
 		Store:      store,
 		Auth:       credentials,
 		Origins:    c.Origins,
+		MaxPerUser: c.MaxConnectionsPerUser,
 		PlainSends: c.IOUring == "off",
 		Limits: reactor.Limits{
 			MaxConnections:     c.MaxConnections,

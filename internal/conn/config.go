@@ -37,6 +37,10 @@ type Config struct {
 	// Limits bound connections, handshakes, messages and backlogs.
 	Limits reactor.Limits
 
+	// MaxPerUser is how many connections a user may have at once, on all nodes
+	// together; who comes to more is answered 429. 0: no bound.
+	MaxPerUser int
+
 	// StoreWorkers is how many calls of the store run at once for connections:
 	// attaching, reading pages, acks. Default 32.
 	StoreWorkers int
@@ -85,6 +89,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("config: Store is missing")
 	case c.Auth == nil:
 		return c, errors.New("config: Auth is missing")
+	case c.MaxPerUser < 0:
+		return c, errors.New("config: MaxPerUser must not be negative")
 	case c.StoreWorkers < 1, c.StoreQueue < 1, c.StoreTimeout < 0, c.DeliveryQueueBytes < 1:
 		return c, errors.New("config: StoreWorkers, StoreQueue, StoreTimeout and DeliveryQueueBytes must not be negative")
 	}

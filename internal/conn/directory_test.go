@@ -184,3 +184,29 @@ func TestAskingAfterShutdown(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// A user has so many connections and no more, of whichever kind; others are
+// not concerned, and who was refused leaves no trace.
+func TestConnectionsPerUser(t *testing.T) {
+	r := serve(t, func(c *conn.Config) { c.MaxPerUser = 2 })
+	first := r.connect("42")
+	sub := r.subscribe("42", history.Start{})
+	r.wantStatus(http.StatusTooManyRequests, r.url("42"))
+	if _, err := r.server.Subscribe(r.ctx, conn.Subscriber{User: "42"}); !errors.Is(err, conn.ErrCrowd) {
+		t.Errorf("a third subscription: %v", err)
+	}
+	r.connect("43")
+	waitFor(t, "the refused to be detached", func() bool {
+		return r.append(history.Push{Kind: history.Unicast, Users: []string{"42"}, Data: []byte("1")}).Online == 2
+	})
+	sub.Close()
+	r.connect("42")
+	first.ws.CloseNow()
+	waitFor(t, "room", func() bool {
+		ws, _, err := websocket.Dial(r.ctx, r.url("42"), nil)
+		if err == nil {
+			ws.CloseNow()
+		}
+		return err == nil
+	})
+}

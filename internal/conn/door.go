@@ -120,6 +120,11 @@ func unixSeconds(t time.Time) uint32 {
 	return uint32(max(1, min(n, math.MaxUint32)))
 }
 
+// crowded reports whether a is one connection of its user too many.
+func (s *Server) crowded(a history.Attachment) bool {
+	return s.cfg.MaxPerUser > 0 && a.Connections > s.cfg.MaxPerUser
+}
+
 // refusal turns an error of Attach into a response.
 func refusal(err error) *proto.HTTPError {
 	switch {

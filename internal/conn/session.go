@@ -75,6 +75,12 @@ func (s *shard) attached(ses *session, k *call) {
 		s.loop.Refuse(h, refusal(k.err))
 		return
 	}
+	if s.server.crowded(k.attachment) {
+		s.forget(ses)
+		s.server.calls.submit(&call{what: detach, user: k.user})
+		s.loop.Refuse(h, proto.ErrCrowd)
+		return
+	}
 	from, p := k.attachment.From, &k.attachment.Page
 	f := s.loop.NewFrame(pageSize(p.Messages) + 512)
 	f.B = proto.AppendUpgrade(f.B, k.visit.key[:], k.visit.subprotocol)

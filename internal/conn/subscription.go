@@ -32,6 +32,9 @@ type RefusedError struct{ For time.Duration }
 
 func (e *RefusedError) Error() string { return "the backend does not let this user connect for now" }
 
+// ErrCrowd: the user has as many connections as one may have.
+var ErrCrowd = errors.New("this user has as many connections as one may have")
+
 // Subscriber says who subscribes, and from where on.
 type Subscriber struct {
 	User      string
@@ -71,7 +74,7 @@ type Subscription struct {
 }
 
 // Subscribe attaches a subscription, until Close. Errors: those of
-// Store.Attach, RefusedError, history.ErrClosed.
+// Store.Attach, RefusedError, ErrCrowd, history.ErrClosed.
 func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, error) {
 	sh, _ := s.shardOf(c.User)
 	left, err := ask(ctx, sh, func(sh *shard) time.Duration { return sh.refused.left(c.User, sh.loop.Now()) })
@@ -95,6 +98,10 @@ func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, er
 	if sub.start, err = s.cfg.Store.Attach(ctx, c.User, c.Start); err != nil {
 		s.subscribers.remove(sub)
 		return nil, err
+	}
+	if s.crowded(sub.start) {
+		sub.Close()
+		return nil, ErrCrowd
 	}
 	sub.attached.Store(true)
 	p := &sub.start.Page

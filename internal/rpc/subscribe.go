@@ -102,6 +102,9 @@ func subscriptionStatus(err error) error {
 	if gone, ok := errors.AsType[*conn.DisconnectedError](err); ok {
 		return status.Error(codes.Aborted, gone.Error())
 	}
+	if errors.Is(err, conn.ErrCrowd) {
+		return status.Error(codes.ResourceExhausted, conn.ErrCrowd.Error())
+	}
 	if errors.Is(err, conn.ErrTruncated) {
 		return status.Error(codes.OutOfRange, conn.ErrTruncated.Error())
 	}

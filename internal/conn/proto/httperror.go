@@ -28,6 +28,7 @@ var (
 	ErrBadCursor       = &HTTPError{http.StatusBadRequest, "bad_cursor", "cursor: want the cursor of a hello, the two last ids joined to one, \"0\" or \"ack\"", ""}
 	ErrOrigin          = &HTTPError{http.StatusForbidden, "bad_origin", "this origin may not connect", ""}
 	ErrRefused         = &HTTPError{http.StatusForbidden, "refused", "the backend does not let this user connect for now", ""}
+	ErrCrowd           = &HTTPError{http.StatusTooManyRequests, "too_many_connections", "this user has as many connections as one may have", ""}
 	ErrBusy            = &HTTPError{http.StatusServiceUnavailable, "unavailable", "no more connections can be taken now", ""}
 )
 

@@ -59,7 +59,7 @@ type Outcome uint8
 
 // Outcomes counts by the HTTP status of the answer; 0 is a client that went
 // away before it got one.
-var outcomeStatus = [...]int{101, 400, 401, 403, 404, 405, 408, 426, 431, 503, 505, 0}
+var outcomeStatus = [...]int{101, 400, 401, 403, 404, 405, 408, 426, 429, 431, 503, 505, 0}
 
 func outcomeOf(status int) Outcome {
 	for i, s := range outcomeStatus {
