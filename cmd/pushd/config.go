@@ -53,6 +53,8 @@ type config struct {
 	PingInterval          time.Duration
 	HandshakeTimeout      time.Duration
 	IOUring               string
+	Compression           string
+	CompressionMin        int
 
 	Node         string
 	DrainTimeout time.Duration

@@ -64,6 +64,10 @@ func (c config) conn(store history.Store, credentials *auth.Auth, log *slog.Logg
 		Origins:    c.Origins,
 		MaxPerUser: c.MaxConnectionsPerUser,
 		PlainSends: c.IOUring == "off",
+
+		Compression:    c.Compression == "on",
+		CompressionMin: c.CompressionMin,
+
 		Limits: reactor.Limits{
 			MaxConnections:     c.MaxConnections,
 			MaxPerIP:           c.MaxConnectionsPerIP,

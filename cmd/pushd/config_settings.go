@@ -57,6 +57,8 @@ func settings(c *config) []setting {
 		{limits, "max-connections-per-user", "0", "", "connections of one user at once, on all nodes together; 0 is no limit", number(&c.MaxConnectionsPerUser, 0, 1_000_000)},
 		{limits, "upgrade-rate", "0", "", "new connections a second, beyond which clients are told when to come back; 0 is 1000 for each core", number(&c.UpgradeRate, 0, 1_000_000)},
 		{limits, "max-backlog", "64KiB", "", "what may wait for one slow client before it is cut off; it catches up from history", size(&c.MaxBacklog, 1<<10, 64<<20)},
+		{limits, "compression", "on", "", "send messages compressed to clients that offer permessage-deflate, and take theirs: on or off", word(&c.Compression, "on", "off")},
+		{limits, "compression-min", "512B", "", "the shortest message that is compressed", size(&c.CompressionMin, 1, 64<<20)},
 		{limits, "ping-interval", "30s", "", "silence after which a client is pinged, and after as much again cut off", duration(&c.PingInterval, "1s", "1h")},
 		{limits, "handshake-timeout", "10s", "", "time in which a client's request must be complete", duration(&c.HandshakeTimeout, "100ms", "1m")},
 

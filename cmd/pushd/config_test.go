@@ -69,8 +69,8 @@ func TestConfigDefaults(t *testing.T) {
 		InboxCount: 1000, InboxAge: 30 * day, BroadcastCount: 10_000, BroadcastAge: 30 * day, KeysAge: 24 * time.Hour,
 		MaxData: 64 << 10, MaxUsers: 10_000, MaxTokenTTL: 24 * time.Hour, MaxBacklog: 64 << 10,
 		PingInterval: 30 * time.Second, HandshakeTimeout: 10 * time.Second,
-		IOUring: "auto",
-		Node:    cfg.Node, DrainTimeout: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
+		IOUring: "auto", Compression: "on", CompressionMin: 512,
+		Node: cfg.Node, DrainTimeout: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", cfg, want)
@@ -107,6 +107,7 @@ func samples(t *testing.T) map[string]string {
 		"inbox-age": "1d12h", "broadcast-count": "8", "broadcast-age": "1m30s", "keys-age": "2h30m",
 		"max-data": "500B", "max-users": "9", "max-connections": "10", "max-connections-per-ip": "11", "max-connections-per-user": "12",
 		"upgrade-rate": "12", "max-backlog": "1MiB", "ping-interval": "25s", "handshake-timeout": "1.5s",
+		"compression": "off", "compression-min": "2KiB",
 		"io-uring": "off", "node": "n-1", "drain-timeout": "0s", "ready-file": "no", "log-level": "debug", "log-format": "json",
 	}
 }

@@ -34,6 +34,13 @@ type Config struct {
 	// PlainSends sends to one socket a system call, even where the kernel takes
 	// many by io_uring.
 	PlainSends bool
+	// Compression agrees to permessage-deflate with clients that offer it.
+	// Live messages of CompressionMin bytes or more (default 512) are then
+	// compressed for them, once each. What goes to one connection only, such as
+	// pages of history, is not: a crowd that reconnects would have the loops
+	// compress the same for everybody.
+	Compression    bool
+	CompressionMin int
 	// Limits bound connections, handshakes, messages and backlogs.
 	Limits reactor.Limits
 

@@ -67,6 +67,7 @@ func (p *postman) deliver(batch []history.Delivery) {
 func (p *postman) address(d *history.Delivery) {
 	f := p.server.reactor.NewFrame(len(d.Message.Data) + envelope)
 	f.B = proto.AppendMessage(f.B, d.Message)
+	f.Message = true
 	item := delivery{frame: f, id: d.Message.ID, prev: d.Prev}
 	if d.Message.Kind == history.Broadcast {
 		for i := range p.server.shards {

@@ -21,6 +21,7 @@ type visit struct {
 	key         [24]byte  // Sec-WebSocket-Key
 	subprotocol string
 	agent       string // what the client calls itself
+	deflate     proto.Deflate
 }
 
 // Request implements [reactor.Handler]: it lets the client in or not, and
@@ -50,7 +51,7 @@ func (s *shard) admit(r *proto.Request) (*visit, *proto.HTTPError) {
 	if err := history.CheckUser(caller.User); err != nil {
 		return nil, proto.ErrBadUser
 	}
-	v := &visit{user: caller.User, expires: caller.Expires, subprotocol: r.Subprotocol, agent: agentOf(r.UserAgent)}
+	v := &visit{user: caller.User, expires: caller.Expires, subprotocol: r.Subprotocol, agent: agentOf(r.UserAgent), deflate: r.Deflate}
 	copy(v.key[:], r.Key)
 	v.start = history.Start{Limit: pageMessages, MaxBytes: pageBytes}
 	switch string(r.Cursor) {

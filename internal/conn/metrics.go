@@ -19,6 +19,7 @@ type collector struct {
 	frames, bytes, deferred, received, panics     *prometheus.Desc
 	backlogged, backlogBytes, inputBytes, waiting *prometheus.Desc
 	turns, flusher                                *prometheus.Desc
+	deflations, deflated, deflateBytes, inflated  *prometheus.Desc
 }
 
 func newCollector(s *Server) *collector {
@@ -45,6 +46,10 @@ func newCollector(s *Server) *collector {
 		inputBytes:   d("input_bytes", "Buffers that hold what clients have begun and not finished: heads of requests, messages.", "kind"),
 		waiting:      d("store_calls_waiting", "Calls of the store that wait for a worker."),
 		turns:        d("turn_seconds", "Time that loops spent in a turn, without waiting."),
+		deflations:   d("deflations_total", "Messages compressed, each once however many connections get it."),
+		deflated:     d("messages_deflated_total", "Messages sent compressed, one for each connection."),
+		deflateBytes: d("deflated_bytes_total", "Bytes of what was sent compressed, before and after.", "stage"),
+		inflated:     d("messages_inflated_total", "Messages of clients that came compressed."),
 		flusher:      d("flusher_info", "How frames are handed to the kernel.", "flusher"),
 	}
 }
@@ -85,6 +90,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.waiting, c.server.calls.depth())
 	gauge(c.flusher, 1, c.server.reactor.Flusher())
 	ch <- turns(c.turns, &r.Turns)
+	counter(c.deflations, r.Deflations)
+	counter(c.deflated, r.Deflated)
+	counter(c.deflateBytes, r.DeflatedFrom, "before")
+	counter(c.deflateBytes, r.DeflatedTo, "after")
+	counter(c.inflated, r.Inflated)
 
 	s := c.server.stats()
 	counter(c.deliveries, s.Inbox, "inbox")

@@ -54,7 +54,11 @@ func New(cfg Config) (*Server, error) {
 		Handler:    s.newShard,
 		PlainSends: cfg.PlainSends,
 		Limits:     cfg.Limits,
-		Log:        cfg.Log,
+
+		Compression:    cfg.Compression,
+		CompressionMin: cfg.CompressionMin,
+
+		Log: cfg.Log,
 	})
 	if err != nil {
 		s.sessions.Close()

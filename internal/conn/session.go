@@ -83,7 +83,7 @@ func (s *shard) attached(ses *session, k *call) {
 	}
 	from, p := k.attachment.From, &k.attachment.Page
 	f := s.loop.NewFrame(pageSize(p.Messages) + 512)
-	f.B = proto.AppendUpgrade(f.B, k.visit.key[:], k.visit.subprotocol)
+	f.B = proto.AppendUpgrade(f.B, k.visit.key[:], k.visit.subprotocol, k.visit.deflate)
 	f.B = proto.AppendHello(f.B, proto.Hello{
 		Connection: s.server.connectionID(h),
 		User:       k.user,
@@ -95,7 +95,7 @@ func (s *shard) attached(ses *session, k *call) {
 	ses.since = uint32(s.loop.Now().Unix())
 	ses.state = replaying
 	s.fill(ses, f, p)
-	s.loop.Open(h, f)
+	s.loop.Open(h, f, k.visit.deflate)
 	s.loop.Drop(f)
 	s.goOn(h, len(p.Messages) > 0)
 }

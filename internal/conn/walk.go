@@ -43,7 +43,7 @@ func (s *shard) beginWalk(queue []delivery) int {
 	}
 	w.frame = s.loop.NewFrame(size)
 	for i := range w.group {
-		w.frame.B = append(w.frame.B, w.group[i].frame.B...)
+		w.frame.Join(w.group[i].frame)
 	}
 	return n
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +88,11 @@ type wire struct {
 	t    testing.TB
 	conn *net.TCPConn
 	in   *bufio.Reader
+	// window is what the server may look back within a compressed message, as
+	// a power of two; 0: nothing may be compressed.
+	window int
+	// unpacked counts the messages that came compressed.
+	unpacked int
 }
 
 // connect opens a connection on which nothing is said yet.
@@ -98,16 +104,27 @@ func connect(t testing.TB, addr net.Addr) *wire {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
-	return &wire{t, conn.(*net.TCPConn), bufio.NewReader(conn)}
+	return &wire{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn)}
 }
 
 // dial opens a WebSocket.
 func dial(t testing.TB, addr net.Addr) *wire {
 	t.Helper()
+	return dialOffering(t, addr, "", "")
+}
+
+// dialOffering opens a WebSocket with an offer of extensions, which must be
+// answered so.
+func dialOffering(t testing.TB, addr net.Addr, offer, answer string) *wire {
+	t.Helper()
 	c := connect(t, addr)
 	key := newKey()
-	c.write([]byte(request("/", key)))
-	if err := c.upgraded(key); err != nil {
+	say := request("/", key)
+	if offer != "" {
+		say = strings.TrimSuffix(say, "\r\n") + "Sec-WebSocket-Extensions: " + offer + "\r\n\r\n"
+	}
+	c.write([]byte(say))
+	if err := c.agreed(key, answer); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -126,7 +143,10 @@ func request(target, key string) string {
 }
 
 // upgraded reads the answer to request.
-func (c *wire) upgraded(key string) error {
+func (c *wire) upgraded(key string) error { return c.agreed(key, "") }
+
+// agreed reads the answer to a request that offered extensions.
+func (c *wire) agreed(key, extensions string) error {
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
 		return fmt.Errorf("reading the handshake's answer: %w", err)
@@ -135,6 +155,9 @@ func (c *wire) upgraded(key string) error {
 	accept := base64.StdEncoding.EncodeToString(sum[:])
 	if got := resp.Header.Get("Sec-WebSocket-Accept"); resp.StatusCode != 101 || got != accept {
 		return fmt.Errorf("want status 101 and accept %q, got %s and %q", accept, resp.Status, got)
+	}
+	if got := resp.Header.Get("Sec-WebSocket-Extensions"); got != extensions {
+		return fmt.Errorf("want extensions %q, got %q", extensions, got)
 	}
 	return nil
 }
@@ -153,10 +176,36 @@ func (c *wire) say(ps pieces) {
 	}
 }
 
+// read reads a frame, or a message that is compressed.
+func (c *wire) read() (frame, error) {
+	if c.window == 0 {
+		return readFrame(c.in)
+	}
+	f, err := readMarked(c.in)
+	if err != nil || f.rsv == 0 {
+		return f, err
+	}
+	if f.rsv != rsv1 || f.op != opText && f.op != opBinary {
+		return f, fmt.Errorf("reserved bits: %+v", f)
+	}
+	short := len(f.payload)
+	f.rsv = 0
+	if f.payload, err = inflated(f.payload); err != nil {
+		return f, fmt.Errorf("decompressing: %w", err)
+	}
+	// Within a message that is no longer than the window, nothing can look
+	// back further than that.
+	if c.window < 15 && len(f.payload) > 1<<c.window || short >= len(f.payload) {
+		return f, fmt.Errorf("%d bytes compressed to %d, for a window of %d bits", len(f.payload), short, c.window)
+	}
+	c.unpacked++
+	return f, nil
+}
+
 // hear reads the next frame, which must be this one.
 func (c *wire) hear(want frame) {
 	c.t.Helper()
-	got, err := readFrame(c.in)
+	got, err := c.read()
 	if err != nil {
 		c.t.Fatalf("want %v, got %v", want, err)
 	}

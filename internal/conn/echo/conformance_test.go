@@ -19,6 +19,11 @@ type autobahn struct {
 	late []frame
 	// room is the longest message, if the default limit is too low for it.
 	room int
+
+	// offer is what the client offers in compression, answer what the server
+	// must say to it, and window what it then may do (see wire).
+	offer, answer string
+	window        int
 }
 
 // turn is what the client says, then what it hears before it goes on.
@@ -76,6 +81,8 @@ func suite() []struct {
 		{"7 closing", closing()},
 		{"9 limits", limits()},
 		{"10 splitting", splitting()},
+		{"12 compression", compression()},
+		{"13 offers of compression", offers()},
 		{"beyond the suite", beyond()},
 	}
 }
@@ -83,41 +90,62 @@ func suite() []struct {
 func TestConformance(t *testing.T) {
 	strict := serve(t, reactor.Config{Handler: handler.New}) // every limit is the default
 	roomy := serve(t, config("", "/", mostRoom))
-	want := map[reactor.Reason]uint64{}
+	packing := serve(t, packingConfig())
+	want, compressed := map[reactor.Reason]uint64{}, 0
 	for _, group := range suite() {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.cases {
 				t.Run(c.name, func(t *testing.T) {
 					server := strict
-					if c.room > 0 {
+					switch {
+					case c.offer != "":
+						server = packing
+					case c.room > 0:
 						server = roomy
 					}
 					t.Log(c.about)
 					want[c.end.reason()]++
-					c.play(dial(t, server.Addr()), c.talk)
+					w := dialOffering(t, server.Addr(), c.offer, c.answer)
+					w.window = c.window
+					c.play(w, c.talk)
+					compressed += w.unpacked
 					if c.short() {
 						t.Log("the same octet by octet")
 						want[c.end.reason()]++
-						c.play(dial(t, server.Addr()), octetwise(c.talk))
+						w := dialOffering(t, server.Addr(), c.offer, c.answer)
+						w.window = c.window
+						c.play(w, octetwise(c.talk))
+						compressed += w.unpacked
 					}
 				})
 			}
 		})
 	}
 	waitFor(t, "all connections to end", func() bool {
-		s, r := strict.Stats(), roomy.Stats()
-		return s.Open+s.Closing+r.Open+r.Closing == 0
+		s, r, p := strict.Stats(), roomy.Stats(), packing.Stats()
+		return s.Open+s.Closing+r.Open+r.Closing+p.Open+p.Closing == 0
 	})
 	if t.Failed() {
 		return // the counts are off too
 	}
-	s, more := strict.Stats(), roomy.Stats()
+	s, more, most := strict.Stats(), roomy.Stats(), packing.Stats()
 	s.Add(&more)
+	s.Add(&most)
 	for i, n := range s.Closes {
 		if r := reactor.Reason(i); n != want[r] {
 			t.Errorf("%d connections ended as %q, want %d", n, r, want[r])
 		}
 	}
+	if s.Deflated != uint64(compressed) || s.Deflated < s.Inflated/3 {
+		t.Errorf("%d messages came compressed, %d were sent so, of which clients found %d", s.Inflated, s.Deflated, compressed)
+	}
+}
+
+// packingConfig agrees to compression.
+func packingConfig() reactor.Config {
+	cfg := config("", "/", mostRoom)
+	cfg.Compression = true
+	return cfg
 }
 
 // play has the whole conversation on w.
@@ -144,6 +172,11 @@ func (c *autobahn) play(w *wire, turns []turn) {
 func (c *autobahn) short() bool {
 	n := 0
 	for _, t := range c.talk {
+		for _, f := range t.hear {
+			if len(f.payload) > 400 {
+				return false // and need not be compressed to see that
+			}
+		}
 		for p := range t.say {
 			if n += len(p); n > 400 {
 				return false
@@ -169,6 +202,7 @@ func TestConformanceIsComplete(t *testing.T) {
 	want := map[string]int{
 		"1 framing": 16, "2 pings": 11, "3 reserved bits": 7, "4 opcodes": 10, "5 fragmentation": 20,
 		"6 UTF-8": 145, "7 closing": 37, "9 limits": 54, "10 splitting": 1,
+		"12 compression": 5 * 18, "13 offers of compression": 7 * 18,
 	}
 	seen := map[string]bool{}
 	for _, group := range suite() {

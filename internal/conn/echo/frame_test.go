@@ -126,6 +126,15 @@ func octets(frames ...frame) pieces { return chopped(1, frames...) }
 // readFrame reads a frame of the server's and checks all that RFC 6455 asks of
 // one frame by itself.
 func readFrame(r *bufio.Reader) (frame, error) {
+	f, err := readMarked(r)
+	if err == nil && f.rsv != 0 {
+		err = fmt.Errorf("reserved bits: %+v", f)
+	}
+	return f, err
+}
+
+// readMarked reads a frame that may have reserved bits.
+func readMarked(r *bufio.Reader) (frame, error) {
 	var b [8]byte
 	if _, err := io.ReadFull(r, b[:2]); err != nil {
 		return frame{}, err
@@ -148,8 +157,6 @@ func readFrame(r *bufio.Reader) (frame, error) {
 	switch {
 	case masked:
 		return f, fmt.Errorf("a masked frame: %+v", f)
-	case f.rsv != 0:
-		return f, fmt.Errorf("reserved bits: %+v", f)
 	case f.op > opPong || f.op > opBinary && f.op < opClose:
 		return f, fmt.Errorf("a reserved opcode: %+v", f)
 	case size < least || size > 1<<31:

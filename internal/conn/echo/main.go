@@ -17,8 +17,11 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:9001", "address to serve on")
 	path := flag.String("path", "/", "path to serve at")
 	most := flag.Int("max-message", 16<<20, "the longest message, in bytes")
+	compress := flag.Bool("compression", true, "agree to permessage-deflate")
 	flag.Parse()
-	r, err := reactor.New(config(*listen, *path, *most))
+	cfg := config(*listen, *path, *most)
+	cfg.Compression = *compress
+	r, err := reactor.New(cfg)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -42,6 +45,7 @@ func config(listen, path string, most int) reactor.Config {
 			// per 26 KB on the loopback, where it waits for delayed ACKs.
 			Socket: &netpoll.Options{},
 		},
-		Log: slog.Default(),
+		CompressionMin: 1,
+		Log:            slog.Default(),
 	}
 }

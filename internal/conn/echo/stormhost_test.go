@@ -125,8 +125,8 @@ func (k *host) Adopt(h reactor.Handle, v any) {
 // open answers a request, which may be gone by now.
 func (k *host) open(a address) {
 	f := k.loop.NewFrame(256)
-	f.B = proto.AppendUpgrade(f.B, []byte(a.key), "")
-	k.loop.Open(a.h, f)
+	f.B = proto.AppendUpgrade(f.B, []byte(a.key), "", proto.Deflate{})
+	k.loop.Open(a.h, f, proto.Deflate{})
 	k.loop.Drop(f)
 	if _, here := k.users[a.h]; here {
 		a.key = ""

@@ -49,7 +49,7 @@ func TestAllocations(t *testing.T) {
 		"HeadEnd":                func() { HeadEnd(escaped, 0) },
 		"Request.Parse":          func() { mustParse(t, &r, escaped) },
 		"Request.Parse, refused": func() { r.Parse(pingText, testPath) },
-		"AppendUpgrade":          func() { AppendUpgrade(dst, r.Key, r.Subprotocol) },
+		"AppendUpgrade":          func() { AppendUpgrade(dst, r.Key, r.Subprotocol, r.Deflate) },
 		"AppendHTTPError":        func() { AppendHTTPError(dst, ErrBusy, 3) },
 		"AppendMessage":          func() { AppendMessage(dst, broadcast) },
 		"AppendPong":             func() { AppendPong(dst) },
@@ -92,7 +92,7 @@ func BenchmarkHandshake(b *testing.B) {
 		var r Request
 		for b.Loop() {
 			mustParse(b, &r, head[:HeadEnd(head, 0)])
-			dst = AppendUpgrade(dst[:0], r.Key, r.Subprotocol)
+			dst = AppendUpgrade(dst[:0], r.Key, r.Subprotocol, r.Deflate)
 		}
 	})
 	b.Run("gobwas", func(b *testing.B) {

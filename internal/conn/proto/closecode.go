@@ -11,7 +11,8 @@ const (
 	// CloseNoStatus never goes over the wire: it is the code of a Close frame
 	// that names none.
 	CloseNoStatus uint16 = 1005
-	// CloseInvalid: a text message or a close reason is not UTF-8.
+	// CloseInvalid: a text message or a close reason is not UTF-8, or a
+	// compressed message cannot be decompressed.
 	CloseInvalid uint16 = 1007
 	// CloseTooBig: a message over [Limits]. The client may come back; the
 	// same message would close it again.

@@ -18,7 +18,7 @@ func (e *CloseError) Error() string { return e.Reason }
 // What clients do wrong in their frames.
 var (
 	errUnmasked     = &CloseError{CloseProtocol, "frames from a client must be masked", "unmasked"}
-	errRSV          = &CloseError{CloseProtocol, "reserved bits are set, but no extension was negotiated", "rsv"}
+	errRSV          = &CloseError{CloseProtocol, "reserved bits are set that no extension gives a meaning to", "rsv"}
 	errOpcode       = &CloseError{CloseProtocol, "reserved opcode", "opcode"}
 	errControlSize  = &CloseError{CloseProtocol, "a control frame carries at most 125 bytes", "control"}
 	errControlSplit = &CloseError{CloseProtocol, "a control frame must not be fragmented", "control"}
@@ -28,6 +28,7 @@ var (
 	errCloseSize    = &CloseError{CloseProtocol, "a close payload is empty or begins with a code of 2 bytes", "close_code"}
 	errCloseCode    = &CloseError{CloseProtocol, "this close code must not be sent", "close_code"}
 	errText         = &CloseError{CloseInvalid, "a text message must be UTF-8", "utf8"}
+	errDeflate      = &CloseError{CloseInvalid, "the message cannot be decompressed by itself", "deflate"}
 	errCloseText    = &CloseError{CloseInvalid, "a close reason must be UTF-8", "utf8"}
 	errTooBig       = &CloseError{CloseTooBig, "the message is too big", "too_big"}
 	errFragments    = &CloseError{CloseTooBig, "the message has too many fragments", "fragments"}

@@ -30,6 +30,8 @@ func (r *Request) field(name, value []byte) *HTTPError {
 		return r.once(seenVersion, errFieldTwice)
 	case equalFold(name, "sec-websocket-protocol"):
 		return r.protocols(value)
+	case equalFold(name, "sec-websocket-extensions"):
+		return r.extensions(value)
 	case equalFold(name, "authorization"):
 		return r.authorization(value)
 	case equalFold(name, "user-agent"):

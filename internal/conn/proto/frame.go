@@ -25,6 +25,8 @@ const (
 // Event is what a client sent: a whole message or a control frame.
 type Event struct {
 	Op Op
+	// Deflated: the payload is compressed; see [Inflater].
+	Deflated bool
 	// Code of a Close; [CloseNoStatus] if it names none.
 	Code uint16
 	// Payload is unmasked; of a Close it is the reason. It is a view into the
@@ -40,16 +42,32 @@ type Limits struct {
 	// MaxFragments is the most frames that a message comes in. From 65,536 on
 	// there is no bound.
 	MaxFragments int
+	// Deflate: compression was negotiated, so a message may be compressed. Of
+	// one that is, MaxMessage bounds what it inflates to; on the wire it may
+	// be longer by as much as a compressor makes of what it cannot compress.
+	Deflate bool
+}
+
+// wire is the most bytes of a message on the wire.
+func (l *Limits) wire(deflated bool) int64 {
+	most := int64(l.MaxMessage)
+	if deflated {
+		// zlib's own bound for the smallest of its windows and memories:
+		// https://github.com/madler/zlib, deflate.c, deflateBound.
+		most += most/8 + most/64 + 64
+	}
+	return most
 }
 
 // State decodes the frames of one client. The zero State stands before the
-// first frame. It is 12 bytes without pointers and can be copied.
+// first frame. It is 16 bytes without pointers and can be copied.
 type State struct {
 	assembled uint32 // bytes of the fragmented message in progress
 	done      uint32 // payload bytes of the incomplete frame, unmasked and checked
 	fragments uint16 // of the message in progress
 	op        Op     // of the message in progress; None if there is none
 	text      textState
+	deflated  bool // the message in progress is compressed
 }
 
 // Next decodes one event. The buffer holds
@@ -63,8 +81,8 @@ type State struct {
 // the front of buf; a message in one frame is never copied.
 //
 // When the event is [None], the caller gets more bytes behind buf[off:] or
-// moves what [State.Keep] returns elsewhere. That is never more than
-// lim.MaxMessage bytes and a control frame, whatever lengths were declared: a
+// moves what [State.Keep] returns elsewhere. That is never more than a message
+// as long as lim allows and a control frame, whatever lengths were declared: a
 // message over a limit is refused as soon as its header is there.
 //
 // After a Close event or an error the State swallows all that follows.
@@ -111,7 +129,7 @@ func (s *State) frame(buf []byte, off int, lim Limits) (Event, int, *CloseError)
 	}
 	fresh := body[s.done:]
 	ws.Cipher(fresh, h.Mask, int(s.done))
-	if s.isText(h.OpCode) && !s.text.feed(fresh) {
+	if s.isText(h) && !s.text.feed(fresh) {
 		return Event{}, 0, errText
 	}
 	if !whole {
@@ -129,13 +147,17 @@ func (s *State) check(h ws.Header, lim Limits) *CloseError {
 	if s.op != None {
 		state = state.Set(ws.StateFragmented)
 	}
+	deflated := s.deflated
+	if lim.Deflate && beginsDeflated(h) {
+		deflated, h.Rsv = true, 0
+	}
 	if err := ws.CheckHeader(h, state); err != nil {
 		return headerError(err)
 	}
 	if h.OpCode.IsControl() {
 		return nil
 	}
-	if h.Length > int64(lim.MaxMessage)-int64(s.assembled) {
+	if h.Length > lim.wire(deflated)-int64(s.assembled) {
 		return errTooBig
 	}
 	if int(s.fragments)+1 > lim.MaxFragments {
@@ -144,9 +166,14 @@ func (s *State) check(h ws.Header, lim Limits) *CloseError {
 	return nil
 }
 
-// isText reports whether a frame with this opcode carries text.
-func (s *State) isText(op ws.OpCode) bool {
-	return op == ws.OpText || op == ws.OpContinuation && s.op == Text
+// beginsDeflated reports whether a frame is the first of a compressed message.
+func beginsDeflated(h ws.Header) bool {
+	return h.Rsv == rsv1 && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary)
+}
+
+// isText reports whether a frame carries text as it is.
+func (s *State) isText(h ws.Header) bool {
+	return h.OpCode == ws.OpText && h.Rsv == 0 || h.OpCode == ws.OpContinuation && s.op == Text && !s.deflated
 }
 
 // payload takes a complete payload in and returns what became complete by it.
@@ -159,10 +186,10 @@ func (s *State) payload(buf, body []byte, h ws.Header) (Event, *CloseError) {
 	case h.Fin && s.text != textWhole:
 		return Event{}, errText
 	case h.Fin && s.op == None:
-		return Event{Op: Op(h.OpCode), Payload: body}, nil
+		return Event{Op: Op(h.OpCode), Payload: body, Deflated: beginsDeflated(h)}, nil
 	}
 	if s.op == None {
-		s.op = Op(h.OpCode)
+		s.op, s.deflated = Op(h.OpCode), beginsDeflated(h)
 	}
 	s.assembled += uint32(copy(buf[s.assembled:], body))
 	if s.fragments < 1<<16-1 {
@@ -171,7 +198,7 @@ func (s *State) payload(buf, body []byte, h ws.Header) (Event, *CloseError) {
 	if !h.Fin {
 		return Event{}, nil
 	}
-	ev := Event{Op: s.op, Payload: buf[:s.assembled]}
+	ev := Event{Op: s.op, Payload: buf[:s.assembled], Deflated: s.deflated}
 	*s = State{}
 	return ev, nil
 }

@@ -9,7 +9,10 @@ import (
 	"github.com/gobwas/ws"
 )
 
-var fuzzLimits = Limits{MaxMessage: 256, MaxFragments: 4}
+var (
+	fuzzLimits        = Limits{MaxMessage: 256, MaxFragments: 4}
+	fuzzDeflateLimits = Limits{MaxMessage: 256, MaxFragments: 4, Deflate: true}
+)
 
 // FuzzNext: any split of any input gives the same events, namely those of a
 // decoder that is not ours, and no more is held than came in or than the
@@ -32,6 +35,7 @@ func FuzzFrames(f *testing.F) {
 			{op: ws.OpText}, {op: ws.OpText, more: true}, {op: ws.OpContinuation}, {op: ws.OpContinuation, more: true},
 			{op: ws.OpBinary}, {op: ws.OpBinary, more: true}, {op: ws.OpPing}, {op: ws.OpPong}, {op: ws.OpClose},
 			{op: 3}, {op: ws.OpText, rsv: 4}, {op: ws.OpPing, more: true}, {op: ws.OpText, bare: true},
+			{op: ws.OpText, rsv: 4, more: true}, {op: ws.OpContinuation, rsv: 4}, {op: ws.OpBinary, rsv: 4 + 1},
 		}
 		var frames []frame
 		for len(script) > 0 {
@@ -46,22 +50,27 @@ func FuzzFrames(f *testing.F) {
 }
 
 func checkSplits(t *testing.T, input []byte, split uint16) {
+	checkSplitsWithin(t, input, split, fuzzLimits)
+	checkSplitsWithin(t, input, split, fuzzDeflateLimits)
+}
+
+func checkSplitsWithin(t *testing.T, input []byte, split uint16, lim Limits) {
 	size := int(split)%64 + 1
-	want := strings.Join(eventsByPeer(input, fuzzLimits), "\n")
+	want := strings.Join(eventsByPeer(input, lim), "\n")
 	for _, n := range []int{max(1, len(input)), size, 1} {
-		if got := strings.Join(events(input, n, fuzzLimits), "\n"); got != want {
+		if got := strings.Join(events(input, n, lim), "\n"); got != want {
 			t.Fatalf("in pieces of %d:\ngot  %q\nwant %q", n, got, want)
 		}
 	}
 	cut := int(split) % (len(input) + 1)
-	r := receiver{lim: fuzzLimits}
+	r := receiver{lim: lim}
 	if r.read(input[:cut]) {
 		r.read(input[cut:])
 	}
 	if got := strings.Join(r.log, "\n"); got != want {
 		t.Fatalf("cut at %d:\ngot  %q\nwant %q", cut, got, want)
 	}
-	if r.held > len(input) || r.held > mostHeld(fuzzLimits) {
+	if r.held > len(input) || r.held > mostHeld(lim) {
 		t.Fatalf("%d bytes are held of %d", r.held, len(input))
 	}
 }
@@ -70,7 +79,8 @@ func checkSplits(t *testing.T, input []byte, split uint16) {
 func eventsByPeer(input []byte, lim Limits) (log []string) {
 	rd := bytes.NewReader(input)
 	var message []byte
-	var op ws.OpCode // of the message in progress
+	var op ws.OpCode  // of the message in progress
+	deflated := false // and whether it is compressed
 	fragments := 0
 	for {
 		before := rd.Len()
@@ -85,12 +95,15 @@ func eventsByPeer(input []byte, lim Limits) (log []string) {
 		if op != 0 {
 			state |= ws.StateFragmented
 		}
+		if lim.Deflate && h.Rsv1() && !h.Rsv2() && !h.Rsv3() && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+			deflated, h.Rsv = true, 0
+		}
 		if err := ws.CheckHeader(h, state); err != nil {
 			return append(log, "1002 "+headerError(err).Metric)
 		}
 		if h.OpCode.IsData() {
 			fragments++
-			if h.Length > int64(lim.MaxMessage-len(message)) {
+			if h.Length > lim.wire(deflated)-int64(len(message)) {
 				return append(log, "1009 too_big")
 			}
 			if fragments > lim.MaxFragments {
@@ -117,15 +130,15 @@ func eventsByPeer(input []byte, lim Limits) (log []string) {
 			op = h.OpCode
 		}
 		message = append(message, payload...)
-		if op == ws.OpText && (!canBecomeText(message) || whole && h.Fin && !canBecomeText(append(message, 'x'))) {
+		if op == ws.OpText && !deflated && (!canBecomeText(message) || whole && h.Fin && !canBecomeText(append(message, 'x'))) {
 			return append(log, "1007 utf8")
 		}
 		if !whole {
 			return log
 		}
 		if h.Fin {
-			log = append(log, describe(Event{Op: Op(op), Payload: message}))
-			message, op, fragments = nil, 0, 0
+			log = append(log, describe(Event{Op: Op(op), Payload: message, Deflated: deflated}))
+			message, op, deflated, fragments = nil, 0, false, 0
 		}
 	}
 }

@@ -85,6 +85,10 @@ func (r *receiver) read(piece []byte) bool {
 }
 
 func describe(ev Event) string {
+	if ev.Deflated {
+		ev.Deflated = false
+		return "deflated " + describe(ev)
+	}
 	switch ev.Op {
 	case Text:
 		return fmt.Sprintf("text %q", ev.Payload)
@@ -337,7 +341,7 @@ func TestAfterTheEnd(t *testing.T) {
 // mostHeld is what Next promises: a message and a control frame that lacks its
 // last byte.
 func mostHeld(lim Limits) int {
-	return lim.MaxMessage + ws.MinHeaderSize + 4 + ws.MaxControlFramePayloadSize - 1
+	return int(lim.wire(lim.Deflate)) + ws.MinHeaderSize + 4 + ws.MaxControlFramePayloadSize - 1
 }
 
 // TestHeldBytes: however a message comes, no more is kept than is promised.
@@ -365,7 +369,7 @@ func TestHeldBytes(t *testing.T) {
 }
 
 func TestStateIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(State{}); n != 12 {
+	if n := unsafe.Sizeof(State{}); n != 16 {
 		t.Errorf("a State is %d bytes", n)
 	}
 }

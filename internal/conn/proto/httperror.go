@@ -54,6 +54,7 @@ var (
 	errKey          = badRequest("exactly one Sec-WebSocket-Key of 16 bytes in base64 is needed")
 	errTokenTwice   = badRequest("the token may be given in one way only")
 	errProtocolList = badRequest("malformed Sec-WebSocket-Protocol")
+	errExtensions   = badRequest("malformed Sec-WebSocket-Extensions")
 	errSubprotocol  = badRequest("none of the subprotocols offered is spoken here, only " + Subprotocol)
 )
 

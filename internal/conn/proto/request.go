@@ -22,6 +22,8 @@ type Request struct {
 	Key    []byte // Sec-WebSocket-Key: 16 bytes in base64
 	// Subprotocol is the one to select, "" if the client offered none.
 	Subprotocol string
+	// Deflate is the compression to agree to.
+	Deflate Deflate
 
 	// Token comes by the query, by Authorization: Bearer or by a subprotocol
 	// "pushd.token.TOKEN", but in one of these ways only.

@@ -136,7 +136,7 @@ func checkAgainstUpgrader(t *testing.T, r *Request, head []byte) {
 		resp.Body.Close()
 		return resp.Header
 	}
-	ours, theirs := parse(AppendUpgrade(nil, r.Key, r.Subprotocol)), parse(want.Bytes())
+	ours, theirs := parse(AppendUpgrade(nil, r.Key, r.Subprotocol, Deflate{})), parse(want.Bytes())
 	for _, name := range []string{"Sec-WebSocket-Accept", "Sec-WebSocket-Protocol"} {
 		if ours.Get(name) != theirs.Get(name) {
 			t.Fatalf("%s is %q, from gobwas/ws %q", name, ours.Get(name), theirs.Get(name))

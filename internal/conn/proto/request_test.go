@@ -328,7 +328,7 @@ func TestResponses(t *testing.T) {
 // TestAppendUpgrade uses the example of RFC 6455, section 1.3.
 func TestAppendUpgrade(t *testing.T) {
 	for _, subprotocol := range []string{"", Subprotocol} {
-		b := AppendUpgrade([]byte("before"), []byte("dGhlIHNhbXBsZSBub25jZQ=="), subprotocol)
+		b := AppendUpgrade([]byte("before"), []byte("dGhlIHNhbXBsZSBub25jZQ=="), subprotocol, Deflate{})
 		b, ok := bytes.CutPrefix(b, []byte("before"))
 		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
 		if err != nil || !ok {

@@ -6,15 +6,17 @@ import (
 )
 
 // AppendUpgrade appends the response that makes the connection a WebSocket
-// (RFC 6455, section 4.2.2). key and subprotocol are those of a Request that
-// Parse accepted; an empty subprotocol selects none.
-func AppendUpgrade(dst, key []byte, subprotocol string) []byte {
+// (RFC 6455, section 4.2.2). key, subprotocol and deflate are those of a
+// Request that Parse accepted; an empty subprotocol selects none, and a zero
+// deflate declines.
+func AppendUpgrade(dst, key []byte, subprotocol string, deflate Deflate) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, key)
 	if subprotocol != "" {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
 		dst = append(dst, subprotocol...)
 	}
+	dst = deflate.append(dst)
 	return append(dst, "\r\n\r\n"...)
 }
 

@@ -23,6 +23,12 @@ type Config struct {
 	// PlainSends sends to one socket a system call even where the system could
 	// do better.
 	PlainSends bool
+	// Compression agrees to permessage-deflate (RFC 7692) with clients that
+	// offer it, and sends them what is marked as a message compressed.
+	Compression bool
+	// CompressionMin is the least bytes of a message that is compressed, its
+	// header counted. Default 512: shorter ones hardly get any shorter.
+	CompressionMin int
 	// Limits bound what clients may take.
 	Limits
 	// Log; nil discards.
@@ -112,6 +118,7 @@ const maxHead = 8 << 10
 // withDefaults returns c complete, or what is wrong with it.
 func (c Config) withDefaults() (Config, error) {
 	or(&c.Path, "/")
+	or(&c.CompressionMin, 512)
 	or(&c.Loops, runtime.GOMAXPROCS(0))
 	or(&c.MaxConnections, defaultConnections())
 	or(&c.UpgradeBurst, int(c.UpgradeRate)+1)
@@ -146,6 +153,7 @@ func (c *Config) check() error {
 		value    int
 		min, max int
 	}{
+		{"CompressionMin", c.CompressionMin, 1, 1 << 30},
 		{"Loops", c.Loops, 1, 1 << 10},
 		{"MaxConnections", c.MaxConnections, 1, maxConnections},
 		{"MaxPerIP", c.MaxPerIP, 0, maxConnections},

@@ -9,9 +9,26 @@ import (
 // makes it fills in B and holds the one reference; B does not change once the
 // frame was sent.
 type Frame struct {
-	B    []byte
+	B []byte
+	// Message says that B is one message, which clients may get compressed.
+	// It is set before the frame is sent.
+	Message bool
+
 	refs atomic.Int32
 	home *sync.Pool // nil: too big to be kept
+
+	parts    []*Frame              // what Join has joined
+	messages int                   // of a compressed form: the messages in it that are
+	packing  sync.Mutex            // who holds it makes packed
+	packed   atomic.Pointer[Frame] // the compressed form, once a client takes it; f itself if that is no shorter
+}
+
+// Join appends part's bytes, and keeps a reference to part until the last one
+// to f is given back. A compressed form of f is joined of those of its parts.
+func (f *Frame) Join(part *Frame) {
+	f.B = append(f.B, part.B...)
+	part.Retain(1)
+	f.parts = append(f.parts, part)
 }
 
 // Retain adds n references.
@@ -19,7 +36,21 @@ func (f *Frame) Retain(n int) { f.refs.Add(int32(n)) }
 
 // Release gives one reference back. After the last one the frame is reused.
 func (f *Frame) Release() {
-	if f.refs.Add(-1) == 0 && f.home != nil {
+	if f.refs.Add(-1) != 0 {
+		return
+	}
+	if p := f.packed.Load(); p != nil {
+		f.packed.Store(nil)
+		if p != f {
+			p.Release()
+		}
+	}
+	for _, part := range f.parts {
+		part.Release()
+	}
+	clear(f.parts)
+	f.parts = f.parts[:0]
+	if f.home != nil {
 		f.home.Put(f)
 	}
 }
@@ -42,7 +73,7 @@ func (p *framePool) get(n int) *Frame {
 		if !ok {
 			f = &Frame{B: make([]byte, 0, size), home: &p.pools[i]}
 		}
-		f.B = f.B[:0]
+		f.B, f.Message, f.messages = f.B[:0], false, 0
 		f.refs.Store(1)
 		return f
 	}

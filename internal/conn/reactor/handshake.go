@@ -78,6 +78,9 @@ func (l *Loop) hand(h Handle, s *slot, p []byte, end int) {
 		l.Refuse(h, err)
 		return
 	}
+	if !l.cfg.Compression {
+		l.request.Deflate = proto.Deflate{}
+	}
 	l.become(s, pending)
 	l.asking, l.leftover = h, p[end:]
 	l.handler.Request(h, &l.request)
@@ -158,15 +161,16 @@ func (l *Loop) adopt(a *arrival) {
 }
 
 // Open answers a request: the connection is a WebSocket from now on. f is the
-// response (see proto.AppendUpgrade), perhaps with first frames behind it.
-func (l *Loop) Open(h Handle, f *Frame) {
+// response (see proto.AppendUpgrade), perhaps with first frames behind it, and
+// deflate what it says of compression.
+func (l *Loop) Open(h Handle, f *Frame, deflate proto.Deflate) {
 	s := l.lookup(h)
 	if s == nil || s.state != pending {
 		return
 	}
 	l.become(s, open)
 	l.count.Handshakes[outcomeOf(101)]++
-	s.seen = l.clock
+	s.seen, s.window = l.clock, deflate.Window
 	l.send(h, s, f)
 	switch {
 	case s.state != open: // sending showed that it is gone

@@ -200,8 +200,8 @@ func (d *deferrer) Adopt(h reactor.Handle, v any) {
 func (d *deferrer) Work() bool {
 	for _, h := range d.asked.Take(nil) {
 		f := d.loop.NewFrame(256)
-		f.B = proto.AppendUpgrade(f.B, []byte("dGhlIHNhbXBsZSBub25jZQ=="), "")
-		d.loop.Open(h, f)
+		f.B = proto.AppendUpgrade(f.B, []byte("dGhlIHNhbXBsZSBub25jZQ=="), "", proto.Deflate{})
+		d.loop.Open(h, f, proto.Deflate{})
 		for _, old := range d.old {
 			d.loop.Send(old, f)
 			d.loop.Close(old, reactor.Idle, 1000, "nobody should get this")

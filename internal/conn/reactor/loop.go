@@ -76,6 +76,8 @@ type Loop struct {
 	leftover  []byte // and what followed its head
 	buf       []byte
 	vector    [16][]byte
+	deflater  proto.Deflater
+	inflater  proto.Inflater
 	now       time.Time
 	clock     uint32 // milliseconds since the reactor began; wraps
 	count     Stats

@@ -8,10 +8,14 @@ import (
 // NewFrame returns an empty frame with room for n bytes. Any goroutine.
 func (l *Loop) NewFrame(n int) *Frame { return l.reactor.frames.get(n) }
 
-// Send sends f to an open connection; to others it does nothing. The frame
-// must stay until the batch is flushed: give the reference back with Drop.
+// Send sends f to an open connection; to others it does nothing. A client that
+// takes compressed messages gets its compressed form. The frame must stay until
+// the batch is flushed: give the reference back with Drop.
 func (l *Loop) Send(h Handle, f *Frame) {
 	if s := l.lookup(h); s != nil && s.state == open {
+		if s.window != 0 {
+			f = l.deflated(s, f)
+		}
 		l.send(h, s, f)
 	}
 }

@@ -68,19 +68,19 @@ type slot struct {
 	generation atomic.Uint32
 	state      state
 	flags      flags
+	window     uint8 // in which the client takes compressed messages, as a power of two; 0: none are sent or taken
 	frames     proto.State
 	ip         uint32 // where the acceptor counts its address; 0 is nowhere
 	place      uint32 // in the loop's list
 	queue      uint32 // in the loop's backlog; 0 is none
 	input      uint32 // in the loop's inputs; 0 is none
 	seen       uint32 // the loop's clock at the last input
-	_          uint32
-	spent      int64 // the rate limit: the time up to which messages are paid for
+	spent      int64  // the rate limit: the time up to which messages are paid for
 }
 
 // fresh makes the slot a new connection's.
 func (s *slot) fresh(ip, now uint32) {
-	s.flags, s.frames, s.ip = 0, proto.State{}, ip
+	s.flags, s.window, s.frames, s.ip = 0, 0, proto.State{}, ip
 	s.queue, s.input = 0, 0
 	s.seen, s.spent = now, 0
 }

@@ -83,7 +83,13 @@ type Stats struct {
 	Messages   uint64                     // received: messages, pings and pongs
 	Deferred   uint64                     // frames that had to wait in a backlog
 	Panics     uint64
-	Turns      Histogram
+
+	Deflations               uint64 // messages compressed, once whoever gets them
+	Deflated                 uint64 // messages sent compressed, one a connection
+	DeflatedFrom, DeflatedTo uint64 // what they were sent with, in bytes before and after
+	Inflated                 uint64 // messages received compressed
+
+	Turns Histogram
 
 	// Gauges.
 	Connecting, Open, Closing int
@@ -132,6 +138,11 @@ func (s *Stats) Add(o *Stats) {
 	s.Messages += o.Messages
 	s.Deferred += o.Deferred
 	s.Panics += o.Panics
+	s.Deflations += o.Deflations
+	s.Deflated += o.Deflated
+	s.DeflatedFrom += o.DeflatedFrom
+	s.DeflatedTo += o.DeflatedTo
+	s.Inflated += o.Inflated
 	s.Connecting += o.Connecting
 	s.Open += o.Open
 	s.Closing += o.Closing

@@ -16,14 +16,15 @@ func New(l *reactor.Loop) reactor.Handler { return &echo{l} }
 
 func (e *echo) Request(h reactor.Handle, r *proto.Request) {
 	f := e.loop.NewFrame(256)
-	f.B = proto.AppendUpgrade(f.B, r.Key, r.Subprotocol)
-	e.loop.Open(h, f)
+	f.B = proto.AppendUpgrade(f.B, r.Key, r.Subprotocol, r.Deflate)
+	e.loop.Open(h, f, r.Deflate)
 	e.loop.Drop(f)
 }
 
 func (e *echo) Message(h reactor.Handle, op proto.Op, payload []byte) {
 	f := e.loop.NewFrame(len(payload) + 10)
 	f.B = proto.AppendFrame(f.B, op, payload)
+	f.Message = true
 	e.loop.Send(h, f)
 	e.loop.Drop(f)
 }
