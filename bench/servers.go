@@ -46,7 +46,8 @@ func servers(s settings) []subject {
 	for _, v := range s.variants {
 		all = append(all, subject{
 			name: v.name,
-			start: append([]string{"pushd", "-dev", "-data", "DIR", "-grpc", "127.0.0.1:0", "-http", "127.0.0.1:0", "-admin", "127.0.0.1:0"},
+			start: append([]string{"pushd", "-dev", "-data", "DIR", "-grpc", "127.0.0.1:0", "-http", "127.0.0.1:0", "-admin", "127.0.0.1:0",
+				"-upgrade-rate", "1000000"}, // connecting is measured at full speed
 				strings.Fields(v.flags)...),
 			connect:   []string{"-connect-url", "ws://{listen}/push?user={user}"},
 			broadcast: []string{"-api", "http://{http}"},

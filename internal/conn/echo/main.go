@@ -38,6 +38,7 @@ func config(listen, path string, most int) reactor.Config {
 		Limits: reactor.Limits{
 			MaxMessage:          most,
 			MaxFragments:        1 << 16,
+			UpgradeRate:         -1,
 			MessageRate:         -1,
 			ClientBacklogBytes:  4 * most,
 			ClientBacklogFrames: 1 << 16,

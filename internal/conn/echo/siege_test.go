@@ -32,6 +32,9 @@ const closeTimeout = 250 * time.Millisecond
 func besiege(t *testing.T, limits reactor.Limits) *siege {
 	s := &siege{T: t}
 	limits.Loops = 2 // whatever the machine: loops share the limits
+	if limits.UpgradeRate == 0 {
+		limits.UpgradeRate = -1
+	}
 	if limits.CloseTimeout == 0 {
 		limits.CloseTimeout = closeTimeout
 	}

@@ -33,7 +33,7 @@ func TestStorm(t *testing.T) {
 	})
 	r := serve(t, reactor.Config{
 		Handler: func(l *reactor.Loop) reactor.Handler { return book.enter(l) },
-		Limits:  reactor.Limits{Loops: 4, MessageRate: -1, CloseTimeout: 50 * time.Millisecond},
+		Limits:  reactor.Limits{Loops: 4, UpgradeRate: -1, MessageRate: -1, CloseTimeout: 50 * time.Millisecond},
 	})
 	over := make(chan struct{})
 	var clients, senders sync.WaitGroup

@@ -85,7 +85,7 @@ func (r *Reactor) turnAway(err error) {
 		r.full = true
 		r.cfg.Log.Warn("out of open files: connections are refused", "error", err)
 	}
-	if r.listener.Refuse(r.busy()) {
+	if r.listener.Refuse(r.busy(jitter())) {
 		r.refused[OutOfFiles].Add(1)
 	} else {
 		r.pause() // Accept returns net.ErrClosed next, if that is why
@@ -104,29 +104,30 @@ func (r *Reactor) pause() bool {
 	}
 }
 
-// busy returns the response to those who are refused.
-func (r *Reactor) busy() []byte {
-	r.refusal = proto.AppendHTTPError(r.refusal[:0], proto.ErrBusy, jitter())
+// busy returns the response to those who are refused; they may come back after
+// so many seconds.
+func (r *Reactor) busy(retryAfter int) []byte {
+	r.refusal = proto.AppendHTTPError(r.refusal[:0], proto.ErrBusy, retryAfter)
 	return r.refusal
 }
 
 // admit hands a connection to a loop, or refuses it.
 func (r *Reactor) admit(a netpoll.Accepted) {
-	refuse := func(why Refusal) {
+	refuse := func(why Refusal, retryAfter int) {
 		r.refused[why].Add(1)
-		netpoll.Answer(r.net, a.Socket, r.busy())
+		netpoll.Answer(r.net, a.Socket, r.busy(retryAfter))
 	}
 	if r.connections.Load() >= int64(r.cfg.MaxConnections) || a.Socket >= r.slots.Len() {
-		refuse(OverBudget)
+		refuse(OverBudget, jitter())
 		return
 	}
-	if r.limiter != nil && !r.limiter.Allow() {
-		refuse(OverRate)
+	if wait := r.upgrades.admit(time.Now()); wait > 0 {
+		refuse(OverRate, wait)
 		return
 	}
 	ip, ok := r.perIP.enter(a.IP)
 	if !ok {
-		refuse(OverPerIP)
+		refuse(OverPerIP, jitter())
 		return
 	}
 	r.connections.Add(1)

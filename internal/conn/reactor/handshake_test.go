@@ -3,7 +3,9 @@ package reactor_test
 import (
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -162,6 +164,55 @@ func TestUpgradeRate(t *testing.T) {
 	dialRaw(t, r).upgrade()
 	dialRaw(t, r).upgrade()
 	wantRefused(t, dialRaw(t, r))
+	if n := r.Refused()[reactor.OverRate]; n != 1 {
+		t.Errorf("%d refusals were counted, want 1", n)
+	}
+}
+
+// A crowd that comes at once, and again when it is told to, gets in.
+func TestConnectStorm(t *testing.T) {
+	const crowd, perSecond = 400, 200
+	r := serve(t, reactor.Config{Limits: reactor.Limits{UpgradeRate: perSecond, UpgradeBurst: 50}})
+	var mu sync.Mutex // guards what follows
+	in, tries, longest := 0, 0, 0
+	var coming sync.WaitGroup
+	for range crowd {
+		coming.Go(func() {
+			for {
+				c := dialRaw(t, r)
+				c.write(request)
+				resp, err := http.ReadResponse(c.in, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				wait, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+				mu.Lock()
+				tries++
+				longest = max(longest, wait)
+				if resp.StatusCode == http.StatusSwitchingProtocols {
+					in++
+				}
+				mu.Unlock()
+				switch {
+				case resp.StatusCode == http.StatusSwitchingProtocols:
+					return
+				case resp.StatusCode != http.StatusServiceUnavailable || wait == 0:
+					t.Errorf("got %s, Retry-After %d", resp.Status, wait)
+					return
+				}
+				c.Close()
+				<-time.After(time.Duration(wait) * time.Second)
+			}
+		})
+	}
+	coming.Wait()
+	if refused := int(r.Refused()[reactor.OverRate]); in != crowd || refused != tries-crowd || refused < crowd/4 {
+		t.Errorf("%d of %d are in after %d tries, %d of which were refused", in, crowd, tries, refused)
+	}
+	if longest < 2 {
+		t.Error("all were told to come back at once")
+	}
 }
 
 func TestListenErrors(t *testing.T) {

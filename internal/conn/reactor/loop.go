@@ -18,9 +18,9 @@ const (
 	// readBudget is how many full buffers one connection is read in a turn.
 	readBudget = 2
 	batchSize  = 512
-	// arrivalsPerTurn bounds what a storm of connections does to those that
-	// are there.
-	arrivalsPerTurn = 256
+	// arrivalsPerTurn bounds how long those who come keep those who are there
+	// waiting, to a millisecond or so.
+	arrivalsPerTurn = 64
 	maxTick         = 100 * time.Millisecond
 )
 

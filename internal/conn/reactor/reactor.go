@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"pushd/internal/conn/netpoll"
 	"pushd/internal/conn/offheap"
 )
@@ -34,10 +32,10 @@ type Reactor struct {
 	looping     sync.WaitGroup
 
 	// The acceptor's own.
-	limiter *rate.Limiter // nil: no bound
-	next    int           // the loop that gets the next connection
-	refusal []byte
-	full    bool // out of descriptors, as the log knows
+	upgrades *upgrades // nil: no bound
+	next     int       // the loop that gets the next connection
+	refusal  []byte
+	full     bool // out of descriptors, as the log knows
 
 	mu      sync.Mutex // guards the life of the goroutines
 	running bool
@@ -54,9 +52,7 @@ func New(cfg Config) (*Reactor, error) {
 	if r.slots, err = offheap.NewTable[slot](Sockets()); err != nil {
 		return nil, err
 	}
-	if cfg.UpgradeRate > 0 {
-		r.limiter = rate.NewLimiter(rate.Limit(cfg.UpgradeRate), cfg.UpgradeBurst)
-	}
+	r.upgrades = newUpgrades(cfg.UpgradeRate, cfg.UpgradeBurst)
 	if cfg.MaxPerIP > 0 {
 		r.perIP = newPerIP(cfg.MaxPerIP)
 	}
