@@ -123,6 +123,7 @@ const maxHead = 8 << 10
 // withDefaults returns c complete, or what is wrong with it.
 func (c Config) withDefaults() (Config, error) {
 	or(&c.Path, "/")
+	or(&c.CompressionMin, 512)
 	or(&c.Loops, runtime.GOMAXPROCS(0))
 	or(&c.MaxConnections, defaultConnections())
 	or(&c.UpgradeRate, float64(ratePerCPU*runtime.GOMAXPROCS(0)))
