@@ -34,9 +34,12 @@ type config struct {
 	publish struct{ url, body string }
 	headers []string // of calls
 	fan     int
-	timeout time.Duration
-	load    load
-	warmup  time.Duration
+	storm   int // connections to open while messages go on
+	// stormProcs hold these.
+	stormProcs int
+	timeout    time.Duration
+	load       load
+	warmup     time.Duration
 
 	server server
 	gcURL  string
@@ -132,6 +135,7 @@ func (c *config) loadFlags(fs *flag.FlagSet, raw *rawFlags) {
 	fs.DurationVar(&l.duration, "duration", 10*time.Second, "how long to publish (no limit if only -messages is given)")
 	fs.DurationVar(&c.warmup, "warmup", time.Second, "how long to publish before that without measuring")
 	fs.IntVar(&l.size, "size", 64, fmt.Sprintf("bytes of a message's data (at least %d)", minData))
+	fs.IntVar(&c.storm, "storm", 0, "afterwards publish on in the same way while so many more connections are opened, and compare")
 	fs.IntVar(&c.fan, "fan", 100, "users of a multicast")
 	fs.StringVar(&raw.mix, "mix", "unicast=80,multicast=15,broadcast=5", "what mixed sends, by weight")
 	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long a call may take")
@@ -165,7 +169,7 @@ func (c *config) complete(raw rawFlags, getenv func(string) string) error {
 	if strings.ContainsAny(c.apiKey, " \t\r\n") {
 		return errors.New("-api-key-file: want a file with nothing but one key")
 	}
-	return c.server.check(c.hold.Conns)
+	return c.server.check(c.most())
 }
 
 func (c *config) completeMode(raw rawFlags) error {
@@ -263,6 +267,17 @@ func (c *config) parseSteps(text string) error {
 	return nil
 }
 
+// most is how many connections there are in the end.
+func (c *config) most() int { return c.hold.Conns + c.storm }
+
+// crowd is what the storm's connections are; the processes that hold them hold
+// no others.
+func (c *config) crowd() holdConfig {
+	h := c.hold
+	h.First = c.hold.Conns
+	return h
+}
+
 // parseSources spreads connections to a server on this machine over several
 // addresses: each has some 28,000 ports, fewer when others ended just now.
 func (c *config) parseSources(text string) error {
@@ -285,7 +300,7 @@ func (c *config) parseSources(text string) error {
 		return fmt.Errorf("-connect-url: %w", err)
 	}
 	if addr.Addr().IsLoopback() && addr.Addr().Is4() {
-		for i := range min(most, (c.hold.Conns+perAddress-1)/perAddress) {
+		for i := range min(most, (c.most()+perAddress-1)/perAddress) {
 			c.hold.Sources = append(c.hold.Sources, fmt.Sprintf("127.0.0.%d", i+1))
 		}
 	}
@@ -304,17 +319,19 @@ func (c *config) completeProcs(rawFlags) error {
 	if each < 1 {
 		return fmt.Errorf("the limit of open files is %d: raise it with ulimit -n", limit.Max)
 	}
+	least := func(conns int) int { return (conns + each - 1) / each }
 	n := c.hold.Conns
-	switch least := (n + each - 1) / each; {
+	switch {
 	case c.procs < 0:
 		return fmt.Errorf("-procs %d: want at least 1", c.procs)
 	case c.procs == 0:
-		c.procs = least
-	case c.procs < least:
+		c.procs = least(n)
+	case c.procs < least(n):
 		return fmt.Errorf("%d connections in %d processes need %d open files each, and the limit is %d: raise it with ulimit -n or use -procs %d",
-			n, c.procs, (n+c.procs-1)/c.procs+others, limit.Max, least)
+			n, c.procs, (n+c.procs-1)/c.procs+others, limit.Max, least(n))
 	}
 	c.procs = min(c.procs, n)
+	c.stormProcs = least(max(0, c.storm))
 	return nil
 }
 
@@ -329,6 +346,8 @@ func (c *config) completeLoad(raw rawFlags) error {
 		return fmt.Errorf("-callers must be at least 1, -duration more than 0, -messages 0 to %d, -rate and -warmup not negative", maxSeq)
 	case l.size < minData:
 		return fmt.Errorf("-size %d: want at least %d, as much as the number and time in it need", l.size, minData)
+	case c.storm < 0 || c.storm > 0 && c.mode == "connect":
+		return errors.New("-storm: want how many connections to open while messages go on; with connect there are none")
 	case c.fan < 1:
 		return fmt.Errorf("-fan %d: want at least 1", c.fan)
 	}

@@ -41,6 +41,8 @@ func TestMistakesOnTheCommandLineAreNamed(t *testing.T) {
 		"unicast -callers 0":                            "-callers must be",
 		"unicast -duration 0s":                          "-duration",
 		"unicast -fan 0":                                "-fan 0",
+		"unicast -storm -1":                             "-storm",
+		"connect -storm 5":                              "-storm",
 		"unicast -steps 5,4":                            "-steps",
 		"unicast -steps 5000":                           "-steps",
 		"unicast -sources nowhere":                      "-sources",

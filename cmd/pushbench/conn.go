@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -223,6 +224,9 @@ func (h *holder) message(c *conn, m []byte) {
 		}
 		return
 	}
+	if c.index >= h.cfg.Conns {
+		return // what everybody gets, it gets too, but is not expected to
+	}
 	now, found := h.clock.now(), false
 	for rest := m; ; {
 		s, after, ok := nextStamp(rest)
@@ -292,8 +296,17 @@ func (h *holder) end(c *conn, err error) {
 	var no *refusal
 	if errors.As(err, &no) && no.after > 0 {
 		h.tally.Retried++
-		h.retries = append(h.retries, retry{c.index, h.clock.now() + int64(no.after)})
+		h.again(retry{c.index, h.clock.now() + int64(no.after)})
 		return
 	}
 	h.fail(err)
+}
+
+// again puts r among the retries. Most are later than all others.
+func (h *holder) again(r retry) {
+	i := len(h.retries)
+	for i > 0 && h.retries[i-1].at > r.at {
+		i--
+	}
+	h.retries = slices.Insert(h.retries, i, r)
 }

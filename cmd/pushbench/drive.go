@@ -37,6 +37,8 @@ type drive struct {
 	clock     clock
 	publisher func() (publisher, error)
 	fleet     *fleet
+	// stop, when closed, ends the run; nil: it has its time.
+	stop <-chan struct{}
 
 	// Messages that the server took, calls that failed, and deliveries to be
 	// expected so far.
@@ -92,7 +94,9 @@ func (d *drive) send(ctx context.Context) (*driven, error) {
 	}
 	callers.Wait()
 	out.end = d.clock.now()
-	out.unsent = max(0, planned-int64(out.calls))
+	if d.stop == nil {
+		out.unsent = max(0, planned-int64(out.calls))
+	}
 	err := context.Cause(ctx)
 	cancel(nil)
 	return out, errors.Join(err, <-pacing)
@@ -117,6 +121,15 @@ func (d *drive) queue(ctx context.Context, start int64) (queue tickets, planned 
 		defer cancel()
 		done <- p.pace(ctx.Done())
 	}()
+	if d.stop != nil {
+		go func() {
+			defer cancel()
+			select {
+			case <-d.stop:
+			case <-ctx.Done():
+			}
+		}()
+	}
 	return p, planned, done
 }
 

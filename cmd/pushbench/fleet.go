@@ -74,6 +74,10 @@ func (f *fleet) start(program string, cfg holdConfig) error {
 	if err := c.cmd.Start(); err != nil {
 		return err
 	}
+	if cfg.First > 0 {
+		// A storm blows from elsewhere: here it takes what CPU others leave.
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, c.cmd.Process.Pid, 19)
+	}
 	c.stdin, c.orders = stdin, gob.NewEncoder(stdin)
 	f.children = append(f.children, c)
 	go f.listen(c, gob.NewDecoder(stdout))

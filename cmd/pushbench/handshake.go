@@ -30,8 +30,8 @@ type handshakes struct {
 	request template
 	accept  string
 	names   userNames
-	users   int
-	auth    *auth.Auth // nil unless tokens are wanted
+	user    func(i int) int // of connection i
+	auth    *auth.Auth      // nil unless tokens are wanted
 }
 
 // newHandshakes prepares requests to address, a ws URL template, with headers
@@ -41,7 +41,7 @@ func newHandshakes(cfg holdConfig) (*handshakes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-user: %w", err)
 	}
-	h := &handshakes{names: names, users: cfg.Users}
+	h := &handshakes{names: names, user: cfg.user}
 	_, host, path, err := splitURL(cfg.URL, "ws")
 	if err != nil {
 		return nil, fmt.Errorf("-connect-url: %w (no TLS: measure behind what ends it)", err)
@@ -98,7 +98,7 @@ func splitURL(text string, schemes ...string) (scheme, host, path string, err er
 // append appends the request of connection i.
 func (h *handshakes) append(dst []byte, i int) ([]byte, error) {
 	var failed error
-	user := i % h.users
+	user := h.user(i)
 	dst = h.request.append(dst, func(dst []byte, v variable) []byte {
 		switch v {
 		case varIndex:

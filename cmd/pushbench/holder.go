@@ -38,7 +38,7 @@ type holder struct {
 	// given up yet.
 	goal, next, first, pending int
 	opening                    int64
-	retries                    []retry
+	retries                    []retry // the next first
 
 	tally  tally
 	told   tally // as last reported
@@ -194,7 +194,7 @@ func (h *holder) openMore() {
 			if due > now {
 				return
 			}
-			index := h.cfg.Part + h.next*h.cfg.Parts
+			index := h.cfg.First + h.cfg.Part + h.next*h.cfg.Parts
 			h.next++
 			h.dial(index, due)
 		default:

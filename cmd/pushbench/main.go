@@ -25,6 +25,7 @@
 //	plan.go       what message number n is, and who must get it
 //	stamp.go      how a message says its number and when it was due
 //	drive.go      callers; pacer.go: when they may; publish.go, grpc.go: how
+//	storm.go      the same while others connect
 //	report.go     what comes out; hist.go, proc.go: what it is made of
 package main
 

@@ -41,6 +41,11 @@ func (f *flatOut) next(ctx context.Context) (ticket, bool) {
 	if f.drive.clock.now() >= f.until || f.taken.Load() >= f.messages {
 		return ticket{}, false
 	}
+	select {
+	case <-f.drive.stop:
+		return ticket{}, false
+	default:
+	}
 	n := f.taken.Add(1)
 	if n > f.messages {
 		return ticket{}, false

@@ -25,6 +25,7 @@ type report struct {
 	Connect     connectReport  `json:"connect"`
 	Memory      memoryReport   `json:"memory"`
 	Push        *pushReport    `json:"push,omitempty"`
+	Storm       *stormReport   `json:"storm,omitempty"`
 	Errors      map[string]int `json:"errors"`
 
 	cfg *config
@@ -39,6 +40,23 @@ type connectReport struct {
 	// ServerCPU is per connection.
 	ServerCPU float64 `json:"server_cpu_us"`
 	Latency   latency `json:"latency_ms"`
+}
+
+// stormReport is what became of further connections, and of the messages to
+// those that were there, at the same time.
+type stormReport struct {
+	Connections int `json:"connections"`
+	Processes   int `json:"processes"`
+	// Connect's CPU is what there is beyond that of as many messages before.
+	Connect connectReport `json:"connect"`
+	// Push has no CPU of its own.
+	Push *pushReport `json:"push"`
+	// Slower is how many times as long as before half and 99 % of deliveries
+	// took.
+	Slower struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+	} `json:"slower"`
 }
 
 type memoryReport struct {
@@ -112,13 +130,17 @@ func newReport(cfg *config) report {
 	return r
 }
 
-// connected fills in what opening the connections took.
-func (r *report) connected(t tally, got *result, took, cpu time.Duration) {
+func newConnectReport(t tally, got *result, took, cpu time.Duration) connectReport {
 	opened := t.Open + t.Closed
-	r.Connect = connectReport{
+	return connectReport{
 		Opened: opened, Failed: t.Failed, Retried: t.Retried, Seconds: took.Seconds(),
 		PerS: ratio(float64(opened), took.Seconds()), ServerCPU: micros(cpu, int64(opened)), Latency: newLatency(&got.Connect),
 	}
+}
+
+// connected fills in what opening the connections took.
+func (r *report) connected(t tally, got *result, took, cpu time.Duration) {
+	r.Connect = newConnectReport(t, got, took, cpu)
 	maps.Copy(r.Errors, got.Errors)
 	if s := r.Memory.Steps; len(s) > 1 {
 		first, last := s[0], s[len(s)-1]
@@ -138,8 +160,8 @@ type pushed struct {
 	clientCPU time.Duration
 }
 
-// pushed fills in what a run of messages did.
-func (r *report) pushed(p pushed) {
+// pushed sums up what a run of messages did.
+func (r *report) pushed(p pushed) *pushReport {
 	d, t := p.driven, p.tally
 	sent := int64(d.calls) - int64(len(d.failed))
 	seconds := time.Duration(d.end - d.start).Seconds()
@@ -148,7 +170,6 @@ func (r *report) pushed(p pushed) {
 
 	l := r.cfg.load
 	q := &pushReport{Rate: l.rate, Callers: l.callers, Size: l.size}
-	r.Push = q
 	q.Messages, q.Failed, q.Unsent = int(sent), len(d.failed), d.unsent
 	q.Seconds, q.PerS = seconds, ratio(float64(sent), seconds)
 	q.Expected, q.Deliveries, q.Lost, q.Duplicates = p.verdict.expected, delivered, p.verdict.lost, p.verdict.duplicates
@@ -160,6 +181,15 @@ func (r *report) pushed(p pushed) {
 	q.ClientCPUDelivery = micros(p.clientCPU, delivered)
 	maps.Copy(r.Errors, p.result.Errors)
 	maps.Copy(r.Errors, d.errors)
+	return q
+}
+
+// stormed fills in what became of a storm.
+func (r *report) stormed(connect connectReport, push *pushReport) {
+	s := &stormReport{Connections: r.cfg.storm, Processes: r.cfg.stormProcs, Connect: connect, Push: push}
+	s.Slower.P50 = ratio(s.Push.Delivery.P50, r.Push.Delivery.P50)
+	s.Slower.P99 = ratio(s.Push.Delivery.P99, r.Push.Delivery.P99)
+	r.Storm = s
 }
 
 func ratio(a, b float64) float64 {
@@ -183,7 +213,13 @@ func (r *report) print(w io.Writer, asJSON bool) error {
 	r.printConnect(t)
 	r.printMemory(t)
 	if r.Push != nil {
-		r.printPush(t)
+		r.printPush(t, r.Mode, r.Push)
+	}
+	if s := r.Storm; s != nil {
+		fmt.Fprintln(t)
+		r.printOpened(t, "storm", s.Connections, s.Connect)
+		r.printPush(t, r.Mode, s.Push)
+		fmt.Fprintf(t, "storm/before\tp50 %.2f ×, p99 %.2f ×\n", s.Slower.P50, s.Slower.P99)
 	}
 	for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
 		fmt.Fprintf(t, "error\t%s×  %s\n", group(int64(r.Errors[text])), text)
@@ -192,9 +228,12 @@ func (r *report) print(w io.Writer, asJSON bool) error {
 }
 
 func (r *report) printConnect(w io.Writer) {
-	c := r.Connect
-	fmt.Fprintf(w, "connect\t%s of %s in %.2f s, %s/s; failed %s, put off %s\n",
-		group(int64(c.Opened)), group(int64(r.Connections)), c.Seconds, group(int64(c.PerS)), group(int64(c.Failed)), group(int64(c.Retried)))
+	r.printOpened(w, "connect", r.Connections, r.Connect)
+}
+
+func (r *report) printOpened(w io.Writer, name string, wanted int, c connectReport) {
+	fmt.Fprintf(w, "%s\t%s of %s in %.2f s, %s/s; failed %s, put off %s\n",
+		name, group(int64(c.Opened)), group(int64(wanted)), c.Seconds, group(int64(c.PerS)), group(int64(c.Failed)), group(int64(c.Retried)))
 	printLatency(w, "", c.Latency)
 	if r.cfg.server.pid != 0 {
 		fmt.Fprintf(w, "\tserver CPU %.1f µs each\n", c.ServerCPU)
@@ -214,23 +253,24 @@ func (r *report) printMemory(w io.Writer) {
 	}
 }
 
-func (r *report) printPush(w io.Writer) {
-	p := r.Push
+func (r *report) printPush(w io.Writer, name string, p *pushReport) {
 	how := fmt.Sprintf("flat out with %d callers", p.Callers)
 	if p.Rate > 0 {
 		how = fmt.Sprintf("%g/s asked for", p.Rate)
 	}
 	fmt.Fprintf(w, "%s\t%s in %.2f s, %s/s (%s, %s); failed %s, unsent %s\n",
-		r.Mode, group(int64(p.Messages)), p.Seconds, perSecond(p.PerS), r.Via, how, group(int64(p.Failed)), group(p.Unsent))
+		name, group(int64(p.Messages)), p.Seconds, perSecond(p.PerS), r.Via, how, group(int64(p.Failed)), group(p.Unsent))
 	fmt.Fprintf(w, "delivered\t%s of %s in %.2f s, %s/s; lost %s, twice %s; %.0f B each; connections lost %s\n",
 		group(p.Deliveries), group(p.Expected), p.DeliveryS, perSecond(p.DeliveriesPerS), group(p.Lost), group(p.Duplicates), p.Bytes, group(int64(p.Closed)))
 	printLatency(w, "due → received", p.Delivery)
 	printLatency(w, "due → answered", p.Call)
 	printLatency(w, "due → sent", p.Late)
-	if r.cfg.server.pid != 0 {
+	if p.ServerCPUMessage > 0 {
 		fmt.Fprintf(w, "server CPU\t%.2f µs a delivery, %.1f µs a message, %.2f cores busy\n", p.ServerCPUDelivery, p.ServerCPUMessage, p.ServerCores)
 	}
-	fmt.Fprintf(w, "own CPU\t%.2f µs a delivery\n", p.ClientCPUDelivery)
+	if p.ClientCPUDelivery > 0 {
+		fmt.Fprintf(w, "own CPU\t%.2f µs a delivery\n", p.ClientCPUDelivery)
+	}
 }
 
 func printLatency(w io.Writer, name string, l latency) {

@@ -45,6 +45,7 @@ type bench struct {
 	cfg       *config
 	clock     clock
 	fleet     *fleet
+	crowd     *fleet // who comes in the storm; of no processes without one
 	plan      *plan
 	publisher func() (publisher, error)
 	close     func()
@@ -73,9 +74,15 @@ func newBench(cfg *config, stderr io.Writer) (*bench, error) {
 		closePublishers()
 		return nil, err
 	}
+	if b.crowd, err = startFleet(cfg.crowd(), cfg.stormProcs); err != nil {
+		b.fleet.stop()
+		closePublishers()
+		return nil, err
+	}
 	b.progress = newProgress(stderr, cfg, b.fleet)
 	b.close = func() {
 		b.progress.stop()
+		b.crowd.stop()
 		b.fleet.stop()
 		closePublishers()
 	}
@@ -97,7 +104,10 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.push(ctx)
+	if err := b.push(ctx); err != nil || b.cfg.storm == 0 {
+		return err
+	}
+	return b.storm(ctx)
 }
 
 // connect opens all connections, step by step.
@@ -111,7 +121,7 @@ func (b *bench) connect(ctx context.Context) error {
 			return err
 		}
 		start := time.Now()
-		failed = b.open(ctx, n)
+		failed = b.open(ctx, b.fleet, n)
 		took += time.Since(start)
 		cpu1, err := b.cfg.server.cpu()
 		if err != nil {
@@ -133,12 +143,12 @@ func (b *bench) connect(ctx context.Context) error {
 	return failed
 }
 
-// open opens connections until there are n.
-func (b *bench) open(ctx context.Context, n int) error {
+// open opens connections until f holds n.
+func (b *bench) open(ctx context.Context, f *fleet, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.connect)
 	defer cancel()
-	err := b.fleet.open(ctx, n)
-	t := b.fleet.tally()
+	err := f.open(ctx, n)
+	t := f.tally()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && t.Greeting > 0 && t.Open == 0:
 		return fmt.Errorf("%d connections were upgraded, and none got the %d messages that it waits for: for this server set -hello, or -send", t.Greeting, b.cfg.hold.Hello)
@@ -214,7 +224,7 @@ func (b *bench) push(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(failed, err)
 	}
-	b.report.pushed(pushed{
+	b.report.Push = b.report.pushed(pushed{
 		driven: d, result: &got, tally: b.fleet.tally(), verdict: b.plan.judge(d.calls, d.failed, got.Counts),
 		serverCPU: cpu1 - cpu0, clientCPU: own + got.CPU - before.CPU,
 	})

@@ -13,6 +13,8 @@ type holdConfig struct {
 	// Part and Parts: of all connections, numbered from 0, this process holds
 	// Part, Part+Parts, Part+2·Parts and so on.
 	Part, Parts int
+	// First is the number of the first of them, instead of 0.
+	First int
 	// URL is a template: ws://HOST:PORT/PATH.
 	URL string
 	// Headers are added to the handshake: "Name: value" templates.
@@ -23,7 +25,8 @@ type holdConfig struct {
 	// Hello is how many messages the server sends before a connection counts
 	// as open.
 	Hello int
-	// UserNames names users; connection i belongs to user i mod Users.
+	// UserNames names users; connection i < Conns belongs to user i mod Users,
+	// the others to users that are sent nothing.
 	UserNames string
 	Users     int
 	// TokenKeyFile, Issuer and Audience are what tokens are made from, if a
@@ -42,7 +45,15 @@ type holdConfig struct {
 
 // stuck says whether connection i is one that never reads.
 func (c *holdConfig) stuck(i int) bool {
-	return c.Stuck > 0 && i*c.Stuck/c.Conns != (i+1)*c.Stuck/c.Conns
+	return c.Stuck > 0 && i < c.Conns && i*c.Stuck/c.Conns != (i+1)*c.Stuck/c.Conns
+}
+
+// user returns which user connection i belongs to.
+func (c *holdConfig) user(i int) int {
+	if i < c.Conns {
+		return i % c.Users
+	}
+	return c.Users + i - c.Conns
 }
 
 // order tells a child what to do; a zero field asks for nothing.
