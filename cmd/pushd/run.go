@@ -108,7 +108,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	}
 	return ds.serve(ctx, log, cfg.DrainTimeout, func() {
 		draining.Store(true)
-		backends.SetServing(false)
+		backends.Drain()
 	})
 }
 

@@ -40,6 +40,9 @@ func samples() []sample {
 		{"", &pushv1.BroadcastRequest{Data: hi}},
 		{"", &pushv1.HistoryRequest{User: ownUser}},
 		{"", &pushv1.AckRequest{User: ownUser, Cursor: "0"}},
+		{"a unicast", &pushv1.PublishRequest{Send: &pushv1.PublishRequest_Unicast{Unicast: &pushv1.UnicastRequest{User: ownUser, Data: hi}}}},
+		{"a multicast", &pushv1.PublishRequest{Send: &pushv1.PublishRequest_Multicast{Multicast: &pushv1.MulticastRequest{Users: []string{ownUser}, Data: hi}}}},
+		{"a broadcast", &pushv1.PublishRequest{Send: &pushv1.PublishRequest_Broadcast{Broadcast: &pushv1.BroadcastRequest{Data: hi}}}},
 		{"", &pushv1.SubscribeRequest{User: ownUser}},
 		{"", &pushv1.PresenceRequest{Users: []string{ownUser}}},
 		{"", &pushv1.ListOnlineRequest{}},
@@ -215,7 +218,12 @@ func (r *rig) verdict(t *testing.T, m method, s sample, credential string) codes
 }
 
 // codeInReply returns the error that a reply itself carries.
-func codeInReply(proto.Message) codes.Code { return codes.OK }
+func codeInReply(reply proto.Message) codes.Code {
+	if reply, ok := reply.(*pushv1.PublishResponse); ok {
+		return codes.Code(reply.GetError().GetCode())
+	}
+	return codes.OK
+}
 
 // expectInDocs requires that file has text between the marks called name.
 func expectInDocs(t *testing.T, file, name, text string) {

@@ -71,6 +71,7 @@ var meanings = []meaning{
 	{err: auth.ErrUser, code: codes.InvalidArgument},
 	{err: auth.ErrNoKeys, code: codes.Internal, say: internalError},
 
+	{err: errDraining, code: codes.Unavailable, say: "this node is shutting down; what has no reply was not carried out", retry: time.Second},
 	{err: context.DeadlineExceeded, code: codes.DeadlineExceeded, say: "the deadline passed; whether the call was carried out is unknown"},
 	{err: context.Canceled, code: codes.Canceled, say: "canceled; whether the call was carried out is unknown"},
 }

@@ -37,7 +37,19 @@ func newGuard(a Authenticator, log *slog.Logger, reg prometheus.Registerer) (*gu
 
 // run calls serve if the caller of method may make this call. req is nil for a
 // stream, whose requests come later. The error it returns is a status.
-func (g *guard) run(ctx context.Context, method string, req any, serve func(context.Context, auth.Caller) error) (err error) {
+func (g *guard) run(ctx context.Context, method string, req any, serve func(context.Context, auth.Caller) error) error {
+	return g.watch(ctx, method, func(ctx context.Context) error {
+		caller, err := g.admit(ctx, method, req)
+		if err != nil {
+			return err
+		}
+		return serve(ctx, caller)
+	})
+}
+
+// watch calls serve, counts what comes of it, recovers, and turns its error
+// into a status.
+func (g *guard) watch(ctx context.Context, method string, serve func(context.Context) error) (err error) {
 	start := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
@@ -46,11 +58,7 @@ func (g *guard) run(ctx context.Context, method string, req any, serve func(cont
 		err = g.toStatus(ctx, method, err)
 		g.metrics.done(method, status.Code(err), time.Since(start))
 	}()
-	caller, err := g.admit(ctx, method, req)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, caller)
+	return serve(ctx)
 }
 
 func (g *guard) admit(ctx context.Context, method string, req any) (caller auth.Caller, err error) {

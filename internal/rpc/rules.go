@@ -20,6 +20,8 @@ type rule struct {
 	open bool
 	// scopes are what an API key needs; 0 means that any key will do.
 	scopes auth.Scope
+	// any: one of the scopes is enough.
+	any bool
 	// own: a client token will do, for its own user.
 	own bool
 }
@@ -36,6 +38,8 @@ func newRules() map[string]rule {
 		pushv1.PushService_Broadcast_FullMethodName: {scopes: auth.Broadcast},
 		pushv1.PushService_History_FullMethodName:   {scopes: auth.Read, own: true},
 		pushv1.PushService_Ack_FullMethodName:       {scopes: auth.Send, own: true},
+		// Each request on the stream needs the scope of the send that it is.
+		pushv1.PushService_Publish_FullMethodName:   {scopes: auth.Send | auth.Broadcast, any: true},
 		pushv1.PushService_Subscribe_FullMethodName: {scopes: auth.Read, own: true},
 
 		pushv1.ConnectionService_Presence_FullMethodName:        {scopes: auth.Read},
@@ -57,10 +61,13 @@ func newRules() map[string]rule {
 // permit returns nil if caller may call the method.
 func (r rule) permit(caller auth.Caller) error {
 	if caller.User == "" {
-		if !caller.Scopes.Has(r.scopes) {
-			return denied(fmt.Sprintf("this needs an API key with scope %q", r.scopes))
+		switch {
+		case caller.Scopes.Has(r.scopes), r.any && caller.Scopes&r.scopes != 0:
+			return nil
+		case r.any:
+			return denied(fmt.Sprintf("this needs an API key with one of the scopes %q", r.scopes))
 		}
-		return nil
+		return denied(fmt.Sprintf("this needs an API key with scope %q", r.scopes))
 	}
 	if !r.own {
 		return denied("this needs an API key; a client token reads and acks its own user's history only")

@@ -88,6 +88,9 @@ type Server struct {
 	grpc   *grpc.Server
 	rest   http.Handler
 	health *health.Server
+
+	draining context.Context // ended by drain
+	drain    context.CancelFunc
 }
 
 // New returns a Server, which is not serving yet (see SetServing). It listens
@@ -107,20 +110,17 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Server{health: health.NewServer()}
+	s.draining, s.drain = context.WithCancel(context.Background())
 	all := services{
-		push:        &service{store: c.Store, subscriptions: c.Subscriptions, limits: limits},
+		push:        &service{store: c.Store, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
 		connections: &connections{directory: c.Directory},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},
 	}
-	rest, err := newREST(all, guard, limits.maxRequest())
-	if err != nil {
+	if s.rest, err = newREST(all, guard, limits.maxRequest()); err != nil {
 		return nil, err
 	}
-	s := &Server{
-		grpc:   grpc.NewServer(grpcOptions(guard, limits)...),
-		rest:   rest,
-		health: health.NewServer(),
-	}
+	s.grpc = grpc.NewServer(grpcOptions(guard, limits)...)
 	all.registerGRPC(s.grpc)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
@@ -135,6 +135,14 @@ func (s *Server) GRPC() *grpc.Server { return s.grpc }
 // REST returns the handler of all paths under /v1. Paths must reach it as they
 // came: a mux in front that cleans paths changes users such as "a//b".
 func (s *Server) REST() http.Handler { return s.rest }
+
+// Drain begins the end: it tells health checkers to send nothing more, and ends
+// Publish streams, each when all that was taken from it has its reply. Calls
+// are still answered; GracefulStop waits for them.
+func (s *Server) Drain() {
+	s.SetServing(false)
+	s.drain()
+}
 
 // SetServing tells health checkers whether to send calls here. It refuses no
 // call.

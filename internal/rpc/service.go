@@ -20,6 +20,8 @@ type service struct {
 	store         history.Store
 	subscriptions Subscriptions
 	limits        Limits
+	guard         *guard          // for Publish, whose requests are calls
+	draining      context.Context // ends when streams must
 }
 
 // Unicast implements pushv1.PushServiceServer.

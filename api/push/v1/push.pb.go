@@ -16,6 +16,7 @@ package pushv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -441,6 +442,305 @@ func (x *BroadcastResponse) GetOnline() int32 {
 	return 0
 }
 
+type PublishRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Returned in the reply. Numbers in flight at the same time should differ.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Required: what to send, as in the call of the same name.
+	//
+	// Types that are valid to be assigned to Send:
+	//
+	//	*PublishRequest_Unicast
+	//	*PublishRequest_Multicast
+	//	*PublishRequest_Broadcast
+	Send          isPublishRequest_Send `protobuf_oneof:"send"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishRequest) Reset() {
+	*x = PublishRequest{}
+	mi := &file_push_v1_push_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishRequest) ProtoMessage() {}
+
+func (x *PublishRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
+func (*PublishRequest) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PublishRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PublishRequest) GetSend() isPublishRequest_Send {
+	if x != nil {
+		return x.Send
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetUnicast() *UnicastRequest {
+	if x != nil {
+		if x, ok := x.Send.(*PublishRequest_Unicast); ok {
+			return x.Unicast
+		}
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetMulticast() *MulticastRequest {
+	if x != nil {
+		if x, ok := x.Send.(*PublishRequest_Multicast); ok {
+			return x.Multicast
+		}
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetBroadcast() *BroadcastRequest {
+	if x != nil {
+		if x, ok := x.Send.(*PublishRequest_Broadcast); ok {
+			return x.Broadcast
+		}
+	}
+	return nil
+}
+
+type isPublishRequest_Send interface {
+	isPublishRequest_Send()
+}
+
+type PublishRequest_Unicast struct {
+	Unicast *UnicastRequest `protobuf:"bytes,2,opt,name=unicast,proto3,oneof"`
+}
+
+type PublishRequest_Multicast struct {
+	Multicast *MulticastRequest `protobuf:"bytes,3,opt,name=multicast,proto3,oneof"`
+}
+
+type PublishRequest_Broadcast struct {
+	Broadcast *BroadcastRequest `protobuf:"bytes,4,opt,name=broadcast,proto3,oneof"`
+}
+
+func (*PublishRequest_Unicast) isPublishRequest_Send() {}
+
+func (*PublishRequest_Multicast) isPublishRequest_Send() {}
+
+func (*PublishRequest_Broadcast) isPublishRequest_Send() {}
+
+type PublishResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request's.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// The answer of the call of the same name, or why there is none.
+	//
+	// Types that are valid to be assigned to Reply:
+	//
+	//	*PublishResponse_Unicast
+	//	*PublishResponse_Multicast
+	//	*PublishResponse_Broadcast
+	//	*PublishResponse_Error
+	Reply         isPublishResponse_Reply `protobuf_oneof:"reply"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishResponse) Reset() {
+	*x = PublishResponse{}
+	mi := &file_push_v1_push_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishResponse) ProtoMessage() {}
+
+func (x *PublishResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
+func (*PublishResponse) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PublishResponse) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PublishResponse) GetReply() isPublishResponse_Reply {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetUnicast() *UnicastResponse {
+	if x != nil {
+		if x, ok := x.Reply.(*PublishResponse_Unicast); ok {
+			return x.Unicast
+		}
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetMulticast() *MulticastResponse {
+	if x != nil {
+		if x, ok := x.Reply.(*PublishResponse_Multicast); ok {
+			return x.Multicast
+		}
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetBroadcast() *BroadcastResponse {
+	if x != nil {
+		if x, ok := x.Reply.(*PublishResponse_Broadcast); ok {
+			return x.Broadcast
+		}
+	}
+	return nil
+}
+
+func (x *PublishResponse) GetError() *Error {
+	if x != nil {
+		if x, ok := x.Reply.(*PublishResponse_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isPublishResponse_Reply interface {
+	isPublishResponse_Reply()
+}
+
+type PublishResponse_Unicast struct {
+	Unicast *UnicastResponse `protobuf:"bytes,2,opt,name=unicast,proto3,oneof"`
+}
+
+type PublishResponse_Multicast struct {
+	Multicast *MulticastResponse `protobuf:"bytes,3,opt,name=multicast,proto3,oneof"`
+}
+
+type PublishResponse_Broadcast struct {
+	Broadcast *BroadcastResponse `protobuf:"bytes,4,opt,name=broadcast,proto3,oneof"`
+}
+
+type PublishResponse_Error struct {
+	Error *Error `protobuf:"bytes,5,opt,name=error,proto3,oneof"`
+}
+
+func (*PublishResponse_Unicast) isPublishResponse_Reply() {}
+
+func (*PublishResponse_Multicast) isPublishResponse_Reply() {}
+
+func (*PublishResponse_Broadcast) isPublishResponse_Reply() {}
+
+func (*PublishResponse_Error) isPublishResponse_Reply() {}
+
+// Error is what the call would have failed with; on the wire it is the same as
+// google.rpc.Status.
+type Error struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gRPC's number for it.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// What is wrong, for people.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// As in the status of a call: google.rpc.BadRequest, google.rpc.RetryInfo.
+	Details       []*anypb.Any `protobuf:"bytes,3,rep,name=details,proto3" json:"details,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Error) Reset() {
+	*x = Error{}
+	mi := &file_push_v1_push_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Error) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Error) ProtoMessage() {}
+
+func (x *Error) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Error.ProtoReflect.Descriptor instead.
+func (*Error) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Error) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Error) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Error) GetDetails() []*anypb.Any {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
 type HistoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose history; as in UnicastRequest.user.
@@ -470,7 +770,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_push_v1_push_proto_msgTypes[6]
+	mi := &file_push_v1_push_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +782,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[6]
+	mi := &file_push_v1_push_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +795,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{6}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HistoryRequest) GetUser() string {
@@ -570,7 +870,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_push_v1_push_proto_msgTypes[7]
+	mi := &file_push_v1_push_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +882,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[7]
+	mi := &file_push_v1_push_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +895,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{7}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HistoryResponse) GetMessages() []*Message {
@@ -660,7 +960,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_push_v1_push_proto_msgTypes[8]
+	mi := &file_push_v1_push_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +972,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[8]
+	mi := &file_push_v1_push_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +985,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{8}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Message) GetId() string {
@@ -735,7 +1035,7 @@ type AckRequest struct {
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_push_v1_push_proto_msgTypes[9]
+	mi := &file_push_v1_push_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +1047,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[9]
+	mi := &file_push_v1_push_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +1060,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{9}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AckRequest) GetUser() string {
@@ -787,7 +1087,7 @@ type AckResponse struct {
 
 func (x *AckResponse) Reset() {
 	*x = AckResponse{}
-	mi := &file_push_v1_push_proto_msgTypes[10]
+	mi := &file_push_v1_push_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +1099,7 @@ func (x *AckResponse) String() string {
 func (*AckResponse) ProtoMessage() {}
 
 func (x *AckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[10]
+	mi := &file_push_v1_push_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +1112,7 @@ func (x *AckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
 func (*AckResponse) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{10}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AckResponse) GetUnread() int32 {
@@ -835,7 +1135,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_push_v1_push_proto_msgTypes[11]
+	mi := &file_push_v1_push_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1147,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[11]
+	mi := &file_push_v1_push_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1160,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{11}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SubscribeRequest) GetUser() string {
@@ -893,7 +1193,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_push_v1_push_proto_msgTypes[12]
+	mi := &file_push_v1_push_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1205,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[12]
+	mi := &file_push_v1_push_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1218,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{12}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SubscribeResponse) GetEvent() isSubscribeResponse_Event {
@@ -986,7 +1286,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_push_v1_push_proto_msgTypes[13]
+	mi := &file_push_v1_push_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1298,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[13]
+	mi := &file_push_v1_push_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1311,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{13}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Hello) GetConnection() string {
@@ -1039,7 +1339,7 @@ var File_push_v1_push_proto protoreflect.FileDescriptor
 
 const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
-	"\x12push/v1/push.proto\x12\apush.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x01\n" +
+	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x01\n" +
 	"\x0eUnicastRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1068,7 +1368,24 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x11BroadcastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
-	"\x06online\x18\x03 \x01(\x05R\x06online\"\xe0\x01\n" +
+	"\x06online\x18\x03 \x01(\x05R\x06online\"\xdb\x01\n" +
+	"\x0ePublishRequest\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x123\n" +
+	"\aunicast\x18\x02 \x01(\v2\x17.push.v1.UnicastRequestH\x00R\aunicast\x129\n" +
+	"\tmulticast\x18\x03 \x01(\v2\x19.push.v1.MulticastRequestH\x00R\tmulticast\x129\n" +
+	"\tbroadcast\x18\x04 \x01(\v2\x19.push.v1.BroadcastRequestH\x00R\tbroadcastB\x06\n" +
+	"\x04send\"\x88\x02\n" +
+	"\x0fPublishResponse\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x124\n" +
+	"\aunicast\x18\x02 \x01(\v2\x18.push.v1.UnicastResponseH\x00R\aunicast\x12:\n" +
+	"\tmulticast\x18\x03 \x01(\v2\x1a.push.v1.MulticastResponseH\x00R\tmulticast\x12:\n" +
+	"\tbroadcast\x18\x04 \x01(\v2\x1a.push.v1.BroadcastResponseH\x00R\tbroadcast\x12&\n" +
+	"\x05error\x18\x05 \x01(\v2\x0e.push.v1.ErrorH\x00R\x05errorB\a\n" +
+	"\x05reply\"e\n" +
+	"\x05Error\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
+	"\adetails\x18\x03 \x03(\v2\x14.google.protobuf.AnyR\adetails\"\xe0\x01\n" +
 	"\x0eHistoryRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\x05H\x00R\x05limit\x88\x01\x01\x12\x14\n" +
@@ -1111,11 +1428,12 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"connection\x18\x01 \x01(\tR\n" +
 	"connection\x12\x16\n" +
 	"\x06unread\x18\x02 \x01(\x05R\x06unread\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated2\x89\x03\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated2\xcb\x03\n" +
 	"\vPushService\x12<\n" +
 	"\aUnicast\x12\x17.push.v1.UnicastRequest\x1a\x18.push.v1.UnicastResponse\x12B\n" +
 	"\tMulticast\x12\x19.push.v1.MulticastRequest\x1a\x1a.push.v1.MulticastResponse\x12B\n" +
-	"\tBroadcast\x12\x19.push.v1.BroadcastRequest\x1a\x1a.push.v1.BroadcastResponse\x12<\n" +
+	"\tBroadcast\x12\x19.push.v1.BroadcastRequest\x1a\x1a.push.v1.BroadcastResponse\x12@\n" +
+	"\aPublish\x12\x17.push.v1.PublishRequest\x1a\x18.push.v1.PublishResponse(\x010\x01\x12<\n" +
 	"\aHistory\x12\x17.push.v1.HistoryRequest\x1a\x18.push.v1.HistoryResponse\x120\n" +
 	"\x03Ack\x12\x13.push.v1.AckRequest\x1a\x14.push.v1.AckResponse\x12D\n" +
 	"\tSubscribe\x12\x19.push.v1.SubscribeRequest\x1a\x1a.push.v1.SubscribeResponse0\x01B\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
@@ -1132,7 +1450,7 @@ func file_push_v1_push_proto_rawDescGZIP() []byte {
 	return file_push_v1_push_proto_rawDescData
 }
 
-var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_push_v1_push_proto_goTypes = []any{
 	(*UnicastRequest)(nil),        // 0: push.v1.UnicastRequest
 	(*UnicastResponse)(nil),       // 1: push.v1.UnicastResponse
@@ -1140,43 +1458,57 @@ var file_push_v1_push_proto_goTypes = []any{
 	(*MulticastResponse)(nil),     // 3: push.v1.MulticastResponse
 	(*BroadcastRequest)(nil),      // 4: push.v1.BroadcastRequest
 	(*BroadcastResponse)(nil),     // 5: push.v1.BroadcastResponse
-	(*HistoryRequest)(nil),        // 6: push.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 7: push.v1.HistoryResponse
-	(*Message)(nil),               // 8: push.v1.Message
-	(*AckRequest)(nil),            // 9: push.v1.AckRequest
-	(*AckResponse)(nil),           // 10: push.v1.AckResponse
-	(*SubscribeRequest)(nil),      // 11: push.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 12: push.v1.SubscribeResponse
-	(*Hello)(nil),                 // 13: push.v1.Hello
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*PublishRequest)(nil),        // 6: push.v1.PublishRequest
+	(*PublishResponse)(nil),       // 7: push.v1.PublishResponse
+	(*Error)(nil),                 // 8: push.v1.Error
+	(*HistoryRequest)(nil),        // 9: push.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 10: push.v1.HistoryResponse
+	(*Message)(nil),               // 11: push.v1.Message
+	(*AckRequest)(nil),            // 12: push.v1.AckRequest
+	(*AckResponse)(nil),           // 13: push.v1.AckResponse
+	(*SubscribeRequest)(nil),      // 14: push.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 15: push.v1.SubscribeResponse
+	(*Hello)(nil),                 // 16: push.v1.Hello
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*anypb.Any)(nil),             // 18: google.protobuf.Any
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_push_v1_push_proto_depIdxs = []int32{
-	14, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
-	14, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
-	14, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
-	15, // 3: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
-	8,  // 4: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
-	15, // 5: push.v1.Message.time:type_name -> google.protobuf.Timestamp
-	13, // 6: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
-	8,  // 7: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
-	0,  // 8: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
-	2,  // 9: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
-	4,  // 10: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
-	6,  // 11: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
-	9,  // 12: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
-	11, // 13: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
-	1,  // 14: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
-	3,  // 15: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
-	5,  // 16: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
-	7,  // 17: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
-	10, // 18: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
-	12, // 19: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	17, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
+	17, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
+	17, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
+	0,  // 3: push.v1.PublishRequest.unicast:type_name -> push.v1.UnicastRequest
+	2,  // 4: push.v1.PublishRequest.multicast:type_name -> push.v1.MulticastRequest
+	4,  // 5: push.v1.PublishRequest.broadcast:type_name -> push.v1.BroadcastRequest
+	1,  // 6: push.v1.PublishResponse.unicast:type_name -> push.v1.UnicastResponse
+	3,  // 7: push.v1.PublishResponse.multicast:type_name -> push.v1.MulticastResponse
+	5,  // 8: push.v1.PublishResponse.broadcast:type_name -> push.v1.BroadcastResponse
+	8,  // 9: push.v1.PublishResponse.error:type_name -> push.v1.Error
+	18, // 10: push.v1.Error.details:type_name -> google.protobuf.Any
+	19, // 11: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	11, // 12: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
+	19, // 13: push.v1.Message.time:type_name -> google.protobuf.Timestamp
+	16, // 14: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
+	11, // 15: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
+	0,  // 16: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
+	2,  // 17: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
+	4,  // 18: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
+	6,  // 19: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
+	9,  // 20: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
+	12, // 21: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
+	14, // 22: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
+	1,  // 23: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
+	3,  // 24: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
+	5,  // 25: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
+	7,  // 26: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
+	10, // 27: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
+	13, // 28: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
+	15, // 29: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_push_proto_init() }
@@ -1184,8 +1516,19 @@ func file_push_v1_push_proto_init() {
 	if File_push_v1_push_proto != nil {
 		return
 	}
-	file_push_v1_push_proto_msgTypes[6].OneofWrappers = []any{}
-	file_push_v1_push_proto_msgTypes[12].OneofWrappers = []any{
+	file_push_v1_push_proto_msgTypes[6].OneofWrappers = []any{
+		(*PublishRequest_Unicast)(nil),
+		(*PublishRequest_Multicast)(nil),
+		(*PublishRequest_Broadcast)(nil),
+	}
+	file_push_v1_push_proto_msgTypes[7].OneofWrappers = []any{
+		(*PublishResponse_Unicast)(nil),
+		(*PublishResponse_Multicast)(nil),
+		(*PublishResponse_Broadcast)(nil),
+		(*PublishResponse_Error)(nil),
+	}
+	file_push_v1_push_proto_msgTypes[9].OneofWrappers = []any{}
+	file_push_v1_push_proto_msgTypes[15].OneofWrappers = []any{
 		(*SubscribeResponse_Hello)(nil),
 		(*SubscribeResponse_Message)(nil),
 	}
@@ -1195,7 +1538,7 @@ func file_push_v1_push_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_push_v1_push_proto_rawDesc), len(file_push_v1_push_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ const (
 	PushService_Unicast_FullMethodName   = "/push.v1.PushService/Unicast"
 	PushService_Multicast_FullMethodName = "/push.v1.PushService/Multicast"
 	PushService_Broadcast_FullMethodName = "/push.v1.PushService/Broadcast"
+	PushService_Publish_FullMethodName   = "/push.v1.PushService/Publish"
 	PushService_History_FullMethodName   = "/push.v1.PushService/History"
 	PushService_Ack_FullMethodName       = "/push.v1.PushService/Ack"
 	PushService_Subscribe_FullMethodName = "/push.v1.PushService/Subscribe"
@@ -52,6 +53,26 @@ type PushServiceClient interface {
 	// number of users, including users who first appear later.
 	// Needs an API key with scope "broadcast".
 	Broadcast(ctx context.Context, in *BroadcastRequest, opts ...grpc.CallOption) (*BroadcastResponse, error)
+	// Publish carries many sends over one stream: requests are numbered by the
+	// caller, and each has one reply with its number, in any order. gRPC only.
+	//
+	// A bad request fails alone, with error in its reply. A stream takes about
+	// 1,000 requests or 8 MiB ahead of their replies; then, and where the API key
+	// is over its rate, it is read no further until there is room, and gRPC's flow
+	// control holds the caller back. So replies must be read while requests are
+	// sent.
+	//
+	// Order: what one stream sends to one user, in whatever kinds, is stored and
+	// delivered in the order sent; so are its broadcasts. A request that fails
+	// leaves its place empty. Nothing is promised between streams.
+	//
+	// When the stream ends, what has a reply is done. With status OK (after the
+	// caller closed its side) that is everything; with Unavailable, "this node is
+	// shutting down", all else was not carried out; with any other status, or
+	// none, what has no reply may be stored or not: send it again, in order, with
+	// its idempotency_key.
+	// Needs an API key with scope "send" or "broadcast", as each send does.
+	Publish(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishRequest, PublishResponse], error)
 	// History returns one page of what a user was sent: the inbox and the
 	// broadcasts merged by id, oldest first within the page.
 	// Needs an API key with scope "read", or the user's own client token.
@@ -109,6 +130,19 @@ func (c *pushServiceClient) Broadcast(ctx context.Context, in *BroadcastRequest,
 	return out, nil
 }
 
+func (c *pushServiceClient) Publish(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishRequest, PublishResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PushService_ServiceDesc.Streams[0], PushService_Publish_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PublishRequest, PublishResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PushService_PublishClient = grpc.BidiStreamingClient[PublishRequest, PublishResponse]
+
 func (c *pushServiceClient) History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(HistoryResponse)
@@ -131,7 +165,7 @@ func (c *pushServiceClient) Ack(ctx context.Context, in *AckRequest, opts ...grp
 
 func (c *pushServiceClient) Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PushService_ServiceDesc.Streams[0], PushService_Subscribe_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &PushService_ServiceDesc.Streams[1], PushService_Subscribe_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +200,26 @@ type PushServiceServer interface {
 	// number of users, including users who first appear later.
 	// Needs an API key with scope "broadcast".
 	Broadcast(context.Context, *BroadcastRequest) (*BroadcastResponse, error)
+	// Publish carries many sends over one stream: requests are numbered by the
+	// caller, and each has one reply with its number, in any order. gRPC only.
+	//
+	// A bad request fails alone, with error in its reply. A stream takes about
+	// 1,000 requests or 8 MiB ahead of their replies; then, and where the API key
+	// is over its rate, it is read no further until there is room, and gRPC's flow
+	// control holds the caller back. So replies must be read while requests are
+	// sent.
+	//
+	// Order: what one stream sends to one user, in whatever kinds, is stored and
+	// delivered in the order sent; so are its broadcasts. A request that fails
+	// leaves its place empty. Nothing is promised between streams.
+	//
+	// When the stream ends, what has a reply is done. With status OK (after the
+	// caller closed its side) that is everything; with Unavailable, "this node is
+	// shutting down", all else was not carried out; with any other status, or
+	// none, what has no reply may be stored or not: send it again, in order, with
+	// its idempotency_key.
+	// Needs an API key with scope "send" or "broadcast", as each send does.
+	Publish(grpc.BidiStreamingServer[PublishRequest, PublishResponse]) error
 	// History returns one page of what a user was sent: the inbox and the
 	// broadcasts merged by id, oldest first within the page.
 	// Needs an API key with scope "read", or the user's own client token.
@@ -201,6 +255,9 @@ func (UnimplementedPushServiceServer) Multicast(context.Context, *MulticastReque
 }
 func (UnimplementedPushServiceServer) Broadcast(context.Context, *BroadcastRequest) (*BroadcastResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Broadcast not implemented")
+}
+func (UnimplementedPushServiceServer) Publish(grpc.BidiStreamingServer[PublishRequest, PublishResponse]) error {
+	return status.Error(codes.Unimplemented, "method Publish not implemented")
 }
 func (UnimplementedPushServiceServer) History(context.Context, *HistoryRequest) (*HistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method History not implemented")
@@ -286,6 +343,13 @@ func _PushService_Broadcast_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PushService_Publish_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(PushServiceServer).Publish(&grpc.GenericServerStream[PublishRequest, PublishResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PushService_PublishServer = grpc.BidiStreamingServer[PublishRequest, PublishResponse]
+
 func _PushService_History_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(HistoryRequest)
 	if err := dec(in); err != nil {
@@ -362,6 +426,12 @@ var PushService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Publish",
+			Handler:       _PushService_Publish_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
 		{
 			StreamName:    "Subscribe",
 			Handler:       _PushService_Subscribe_Handler,
