@@ -15,7 +15,7 @@ import (
 const MasterName = "pushd"
 
 // Sentinel is a master with a replica, watched by three Sentinels that take the
-// master for dead after half a second.
+// master for dead after a second.
 type Sentinel struct {
 	// Nodes are the two data servers, the first master first. Both keep what
 	// they answered over Kill.
@@ -80,7 +80,7 @@ func newSentinel(dir string, master int, password string) (*Server, error) {
 	lines := []string{
 		fmt.Sprintf("port %d", s.port.number), "bind 127.0.0.1", "dir " + dir, "daemonize no", "logfile \"\"",
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master),
-		"sentinel down-after-milliseconds " + MasterName + " 500",
+		"sentinel down-after-milliseconds " + MasterName + " 1000",
 		"sentinel failover-timeout " + MasterName + " 3000",
 	}
 	if password != "" {
@@ -91,10 +91,12 @@ func newSentinel(dir string, master int, password string) (*Server, error) {
 }
 
 // hurry makes a Sentinel look around ten times as often as it does by itself:
-// every 10 s for who is a replica, every 2 s for other Sentinels.
+// every 10 s for who is a replica, every 2 s for other Sentinels. PING-PERIOD
+// stays: a fifth of the age at which a replica is too unknown to be promoted,
+// while Sentinel asks it once a second at best.
 func (s *Server) hurry() error {
 	_, err := s.Do(context.Background(), "SENTINEL", "DEBUG", "INFO-PERIOD", 500, "PUBLISH-PERIOD", 200,
-		"PING-PERIOD", 100, "ASK-PERIOD", 100, "ELECTION-TIMEOUT", 1000, "MIN-LINK-RECONNECT-PERIOD", 500)
+		"ASK-PERIOD", 100, "ELECTION-TIMEOUT", 1000, "MIN-LINK-RECONNECT-PERIOD", 500)
 	if err != nil {
 		return fmt.Errorf("hurrying a Sentinel: %w", err)
 	}
@@ -128,29 +130,55 @@ func join(servers []*Server) string {
 	return strings.Join(addrs, ",")
 }
 
-// Master returns the server that a Sentinel calls the master, Replica the
-// other one.
+// Master returns the server that a Sentinel calls the master.
 func (c *Sentinel) Master(ctx context.Context) (*Server, error) {
-	var errs error
+	errs := errors.New("no Sentinel answers")
+	for _, s := range c.Sentinels {
+		m, err := c.masterOf(ctx, s)
+		if err == nil {
+			return m, nil
+		}
+		errs = errors.Join(errs, err)
+	}
+	return nil, errs
+}
+
+// masterOf returns the server that the Sentinel s calls the master.
+func (c *Sentinel) masterOf(ctx context.Context, s *Server) (*Server, error) {
+	got, err := s.Do(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName)
+	if err != nil {
+		return nil, err
+	}
+	pair := got.([]any)
+	addr := net.JoinHostPort(pair[0].(string), pair[1].(string))
+	for _, n := range c.Nodes {
+		if n.Addr() == addr {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("the master is said to be at %s, where nobody is", addr)
+}
+
+// agreed returns the server that all Sentinels that run call the master.
+func (c *Sentinel) agreed(ctx context.Context) (*Server, error) {
+	var master *Server
 	for _, s := range c.Sentinels {
 		if s.PID() == 0 {
 			continue
 		}
-		got, err := s.Do(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName)
+		m, err := c.masterOf(ctx, s)
 		if err != nil {
-			errs = errors.Join(errs, err)
-			continue
+			return nil, err
 		}
-		pair := got.([]any)
-		addr := net.JoinHostPort(pair[0].(string), pair[1].(string))
-		for _, n := range c.Nodes {
-			if n.Addr() == addr {
-				return n, nil
-			}
+		if master != nil && m != master {
+			return nil, fmt.Errorf("%s and %s are both said to be it", m.Addr(), master.Addr())
 		}
-		return nil, fmt.Errorf("the master is said to be at %s, where nobody is", addr)
+		master = m
 	}
-	return nil, errors.Join(errors.New("no Sentinel answers"), errs)
+	if master == nil {
+		return nil, errors.New("no Sentinel runs")
+	}
+	return master, nil
 }
 
 // Replica returns the data server that is not the master.
@@ -185,7 +213,7 @@ func (c *Sentinel) AwaitMasterOtherThan(ctx context.Context, old *Server) error 
 		if err := ctx.Err(); err != nil {
 			return permanent{err}
 		}
-		m, err := c.Master(ctx)
+		m, err := c.agreed(ctx)
 		if err != nil {
 			return err
 		}
@@ -204,6 +232,9 @@ func (c *Sentinel) AwaitMasterOtherThan(ctx context.Context, old *Server) error 
 // it could promote.
 func (c *Sentinel) AwaitReady() error {
 	return await("three Sentinels that know each other", func() error {
+		if _, err := c.agreed(context.Background()); err != nil {
+			return err
+		}
 		for _, s := range c.Sentinels {
 			info, err := s.Do(context.Background(), "INFO", "sentinel")
 			if err != nil {

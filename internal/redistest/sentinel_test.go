@@ -42,7 +42,16 @@ func TestSentinel(t *testing.T) {
 	if err := c.AwaitReady(); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := c.Replica(t.Context()); err != nil || r != next {
-		t.Errorf("the replica is %v, %v; want the one that was killed", r, err)
+	for _, n := range c.Nodes {
+		if got := do(t, n, "GET", "k"); got != "v" {
+			t.Errorf("in the end k is %v at %s", got, n.Addr())
+		}
+	}
+	replica, err := c.Replica(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if role, err := replica.Info(t.Context(), "role"); role != "slave" {
+		t.Errorf("the replica is a %s, %v", role, err)
 	}
 }
