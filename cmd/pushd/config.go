@@ -44,6 +44,7 @@ type config struct {
 
 	MaxData               int
 	MaxUsers              int
+	MaxRecipients         int
 	MaxTokenTTL           time.Duration
 	MaxConnections        int
 	MaxConnectionsPerIP   int

@@ -43,13 +43,20 @@ func (c config) store(log *slog.Logger, metrics prometheus.Registerer) embedded.
 	}
 }
 
-func (c config) rpc(store history.Store, directory rpc.Directory, clients *conn.Server, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {
+// engine is what keeps the history.
+type engine interface {
+	history.Store
+	history.Groups
+}
+
+func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {
 	return rpc.Config{
 		Store:         store,
+		Groups:        store,
 		Directory:     directory,
 		Subscriptions: clients,
 		Auth:          credentials,
-		Limits:        rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers, MaxTokenTTL: c.MaxTokenTTL},
+		Limits:        rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers, MaxRecipients: c.MaxRecipients, MaxTokenTTL: c.MaxTokenTTL},
 		Log:           log,
 		Metrics:       metrics,
 	}

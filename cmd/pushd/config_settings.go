@@ -50,7 +50,8 @@ func settings(c *config) []setting {
 		{hist, "keys-age", "1d", "", "how long an idempotency key is remembered", duration(&c.KeysAge, "1s", "365d")},
 
 		{limits, "max-data", "64KiB", "", "size of a message's data", size(&c.MaxData, 1, 16<<20)},
-		{limits, "max-users", "10000", "", "users in one multicast", number(&c.MaxUsers, 1, 1_000_000)},
+		{limits, "max-users", "10000", "", "users named in one request", number(&c.MaxUsers, 1, 1_000_000)},
+		{limits, "max-recipients", "100000", "", "recipients of one multicast to groups", number(&c.MaxRecipients, 1, 1_000_000)},
 		{limits, "max-token-ttl", "1d", "", "how long a client token that pushd issues may be good for", duration(&c.MaxTokenTTL, "1s", "365d")},
 		{limits, "max-connections", "0", "", "clients connected at once; 0 is as many as the limit of open files allows", number(&c.MaxConnections, 0, 4<<20)},
 		{limits, "max-connections-per-ip", "0", "", "clients connected at once from one address; 0 is no limit, the only choice behind a proxy", number(&c.MaxConnectionsPerIP, 0, 4<<20)},

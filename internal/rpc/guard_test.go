@@ -182,6 +182,6 @@ func TestReflection(t *testing.T) {
 // TestTooLarge: gRPC refuses by itself what is over every limit at once.
 func TestTooLarge(t *testing.T) {
 	r := newRig(t, options{limits: Limits{MaxData: 1000, MaxUsers: 10}})
-	err := r.call(&pushv1.UnicastRequest{User: "42", Data: make([]byte, 20_000)})
+	err := r.call(&pushv1.UnicastRequest{User: "42", Data: make([]byte, 1<<20)})
 	equal(t, "code", status.Code(err), codes.ResourceExhausted)
 }

@@ -104,7 +104,7 @@ func badInputs() []badInput {
 
 func TestBadInput(t *testing.T) {
 	r := newRig(t, options{})
-	for _, c := range badInputs() {
+	for _, c := range append(badInputs(), groupInputs()...) {
 		t.Run(c.name, func(t *testing.T) {
 			r := r.with(t)
 			field, _, _ := strings.Cut(c.message, ":")
@@ -217,8 +217,8 @@ func TestLimitsOfConfig(t *testing.T) {
 	equal(t, "data", p.Message, "data: at most 10 bytes, got 11")
 	p = grpcProblem(t, r.call(&pushv1.MulticastRequest{Users: users(3), Data: []byte(`1`)}))
 	equal(t, "users", p.Message, "users: between 1 and 2 users, got 3")
-	for _, bad := range []Limits{{MaxData: -1}, {MaxData: 16<<20 + 1}, {MaxUsers: -1}, {MaxUsers: 1_000_001}, {MaxTokenTTL: time.Millisecond}, {MaxTokenTTL: 366 * 24 * time.Hour}} {
-		if _, err := New(Config{Store: r.store, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: bad}); err == nil {
+	for _, bad := range []Limits{{MaxData: -1}, {MaxData: 16<<20 + 1}, {MaxUsers: -1}, {MaxUsers: 1_000_001}, {MaxRecipients: -1}, {MaxRecipients: 1_000_001}, {MaxTokenTTL: time.Millisecond}, {MaxTokenTTL: 366 * 24 * time.Hour}} {
+		if _, err := New(Config{Store: r.store, Groups: r.groups, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: bad}); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
 	}

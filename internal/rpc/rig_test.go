@@ -57,6 +57,7 @@ type rig struct {
 	t       testing.TB
 	server  *Server
 	store   history.Store
+	groups  history.Groups
 	door    *conn.Server
 	auth    *auth.Auth
 	metrics *prometheus.Registry
@@ -85,14 +86,14 @@ func newRig(t testing.TB, o options) *rig {
 	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
 	mem, err := memory.New(memory.Config{Now: o.now})
 	must(t, err)
-	r.store = mem
+	r.store, r.groups = mem, mem
 	t.Cleanup(func() { must(t, mem.Close()) })
 	if o.store != nil {
 		r.store = o.store(mem)
 	}
 	r.clients(o.auth)
 	r.server, err = New(Config{
-		Store: r.store, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Groups: r.groups, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	})
 	must(t, err)

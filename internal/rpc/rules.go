@@ -47,6 +47,12 @@ func newRules() map[string]rule {
 		pushv1.ConnectionService_ListConnections_FullMethodName: {scopes: auth.Read},
 		pushv1.ConnectionService_Disconnect_FullMethodName:      {scopes: auth.Manage},
 
+		pushv1.GroupService_AddMembers_FullMethodName:    {scopes: auth.Manage},
+		pushv1.GroupService_RemoveMembers_FullMethodName: {scopes: auth.Manage},
+		pushv1.GroupService_ListMembers_FullMethodName:   {scopes: auth.Read},
+		pushv1.GroupService_ListGroups_FullMethodName:    {scopes: auth.Read},
+		pushv1.GroupService_DeleteGroup_FullMethodName:   {scopes: auth.Manage},
+
 		pushv1.TokenService_Issue_FullMethodName: {scopes: auth.Manage},
 
 		grpc_health_v1.Health_Check_FullMethodName: {open: true},

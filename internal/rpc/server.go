@@ -34,6 +34,8 @@ type Authenticator interface {
 type Config struct {
 	// Store keeps the histories. Required.
 	Store history.Store
+	// Groups keeps who is in which group. Required.
+	Groups history.Groups
 	// Directory knows who is connected. Required.
 	Directory Directory
 	// Subscriptions lets this node's gRPC subscribers in. Required.
@@ -53,9 +55,12 @@ type Limits struct {
 	// MaxData is the most bytes in a message's data. Default 65,536, at most
 	// 16 MiB.
 	MaxData int
-	// MaxUsers is the most recipients of a multicast. Default 10,000, at most
+	// MaxUsers is the most users named in one request. Default 10,000, at most
 	// 1,000,000.
 	MaxUsers int
+	// MaxRecipients is the most recipients of a multicast to groups. Default
+	// 100,000, at most 1,000,000.
+	MaxRecipients int
 	// MaxTokenTTL is how long an issued client token may be good for. Default
 	// 24 hours, at least a second, at most 365 days.
 	MaxTokenTTL time.Duration
@@ -64,12 +69,14 @@ type Limits struct {
 // services are all that the doors offer.
 type services struct {
 	push        pushv1.PushServiceServer
+	groups      pushv1.GroupServiceServer
 	connections pushv1.ConnectionServiceServer
 	tokens      pushv1.TokenServiceServer
 }
 
 func (a services) registerGRPC(s *grpc.Server) {
 	pushv1.RegisterPushServiceServer(s, a.push)
+	pushv1.RegisterGroupServiceServer(s, a.groups)
 	pushv1.RegisterConnectionServiceServer(s, a.connections)
 	pushv1.RegisterTokenServiceServer(s, a.tokens)
 }
@@ -78,6 +85,7 @@ func (a services) registerREST(mux *runtime.ServeMux, l *local) error {
 	ctx := context.Background() // not used: nothing is dialed
 	return errors.Join(
 		pushv1.RegisterPushServiceHandlerServer(ctx, mux, &localPush{local: l, svc: a.push}),
+		pushv1.RegisterGroupServiceHandlerServer(ctx, mux, &localGroups{local: l, svc: a.groups}),
 		pushv1.RegisterConnectionServiceHandlerServer(ctx, mux, &localConnections{local: l, svc: a.connections}),
 		pushv1.RegisterTokenServiceHandlerServer(ctx, mux, &localTokens{local: l, svc: a.tokens}),
 	)
@@ -96,8 +104,8 @@ type Server struct {
 // New returns a Server, which is not serving yet (see SetServing). It listens
 // nowhere: whoever calls New serves GRPC and REST.
 func New(c Config) (*Server, error) {
-	if c.Store == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
-		return nil, errors.New("rpc: Config.Store, Config.Directory, Config.Subscriptions and Config.Auth are required")
+	if c.Store == nil || c.Groups == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
+		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Directory, Config.Subscriptions and Config.Auth are required")
 	}
 	limits, err := c.Limits.withDefaults()
 	if err != nil {
@@ -113,7 +121,8 @@ func New(c Config) (*Server, error) {
 	s := &Server{health: health.NewServer()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	all := services{
-		push:        &service{store: c.Store, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
+		push:        &service{store: c.Store, groups: c.Groups, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
+		groups:      &groups{store: c.Groups, maxUsers: limits.MaxUsers},
 		connections: &connections{directory: c.Directory},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},
 	}
@@ -181,6 +190,9 @@ func (l Limits) withDefaults() (Limits, error) {
 	if l.MaxUsers == 0 {
 		l.MaxUsers = 10_000
 	}
+	if l.MaxRecipients == 0 {
+		l.MaxRecipients = 100_000
+	}
 	if l.MaxTokenTTL == 0 {
 		l.MaxTokenTTL = 24 * time.Hour
 	}
@@ -193,6 +205,9 @@ func (l Limits) withDefaults() (Limits, error) {
 	if l.MaxUsers < 0 || l.MaxUsers > 1_000_000 {
 		return l, fmt.Errorf("rpc: Limits.MaxUsers: between 1 and 1000000, got %d", l.MaxUsers)
 	}
+	if l.MaxRecipients < 0 || l.MaxRecipients > 1_000_000 {
+		return l, fmt.Errorf("rpc: Limits.MaxRecipients: between 1 and 1000000, got %d", l.MaxRecipients)
+	}
 	return l, nil
 }
 
@@ -202,5 +217,5 @@ func (l Limits) withDefaults() (Limits, error) {
 // exceed its limit twice before the request as a whole is refused.
 func (l Limits) maxRequest() int {
 	const perUser = 3*history.MaxUser + 4
-	return 2*l.MaxData + l.MaxUsers*perUser + 4<<10
+	return 2*l.MaxData + (l.MaxUsers+maxGroups+maxExcept)*perUser + 4<<10
 }

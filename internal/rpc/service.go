@@ -18,6 +18,7 @@ type service struct {
 	pushv1.UnimplementedPushServiceServer
 
 	store         history.Store
+	groups        history.Groups
 	subscriptions Subscriptions
 	limits        Limits
 	guard         *guard          // for Publish, whose requests are calls
@@ -29,7 +30,12 @@ func (s *service) Unicast(ctx context.Context, req *pushv1.UnicastRequest) (*pus
 	if err := checkUser("user", req.GetUser()); err != nil {
 		return nil, err
 	}
-	r, err := s.append(ctx, history.Unicast, []string{req.GetUser()}, req)
+	p, err := s.push(history.Unicast, req)
+	if err != nil {
+		return nil, err
+	}
+	p.Users = []string{req.GetUser()}
+	r, err := s.append(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -38,10 +44,21 @@ func (s *service) Unicast(ctx context.Context, req *pushv1.UnicastRequest) (*pus
 
 // Multicast implements pushv1.PushServiceServer.
 func (s *service) Multicast(ctx context.Context, req *pushv1.MulticastRequest) (*pushv1.MulticastResponse, error) {
-	if err := checkUsers(req.GetUsers(), s.limits.MaxUsers); err != nil {
+	if err := s.checkRecipients(req); err != nil {
 		return nil, err
 	}
-	r, err := s.append(ctx, history.Multicast, req.GetUsers(), req)
+	p, err := s.push(history.Multicast, req)
+	if err != nil {
+		return nil, err
+	}
+	p.Users, err = s.recipients(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Users) == 0 {
+		return &pushv1.MulticastResponse{}, nil
+	}
+	r, err := s.append(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +70,11 @@ func (s *service) Multicast(ctx context.Context, req *pushv1.MulticastRequest) (
 
 // Broadcast implements pushv1.PushServiceServer.
 func (s *service) Broadcast(ctx context.Context, req *pushv1.BroadcastRequest) (*pushv1.BroadcastResponse, error) {
-	r, err := s.append(ctx, history.Broadcast, nil, req)
+	p, err := s.push(history.Broadcast, req)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.append(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -67,22 +88,23 @@ type sendRequest interface {
 	GetTtl() *durationpb.Duration
 }
 
-func (s *service) append(ctx context.Context, kind history.Kind, users []string, req sendRequest) (history.Receipt, error) {
+// push checks what the three sends have in common, and leaves the recipients
+// to the caller.
+func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error) {
 	if err := checkData(req.GetData(), s.limits.MaxData); err != nil {
-		return history.Receipt{}, err
+		return history.Push{}, err
 	}
 	if err := checkKey(req.GetIdempotencyKey()); err != nil {
-		return history.Receipt{}, err
+		return history.Push{}, err
 	}
 	ttl, err := checkTTL(req.GetTtl())
+	return history.Push{Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey()}, err
+}
+
+func (s *service) append(ctx context.Context, p history.Push) (history.Receipt, error) {
+	r, err := s.store.Append(ctx, p)
 	if err != nil {
-		return history.Receipt{}, err
-	}
-	r, err := s.store.Append(ctx, history.Push{
-		Kind: kind, Users: users, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(),
-	})
-	if err != nil {
-		return r, fmt.Errorf("appending a %s: %w", kind, err)
+		return r, fmt.Errorf("appending a %s: %w", p.Kind, err)
 	}
 	return r, nil
 }

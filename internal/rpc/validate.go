@@ -35,6 +35,7 @@ const (
 )
 
 // checkUser holds user to what [history.CheckUser] asks, and names the field.
+// [history.CheckGroup] asks the same of groups.
 func checkUser(field, user string) error {
 	switch {
 	case user == "":
@@ -51,9 +52,15 @@ func checkUsers(users []string, most int) error {
 	if len(users) < 1 || len(users) > most {
 		return &FieldError{"users", fmt.Sprintf("between 1 and %d users, got %d", most, len(users))}
 	}
-	for i, user := range users {
-		if checkUser("", user) != nil {
-			return checkUser(fmt.Sprintf("users[%d]", i), user)
+	return checkNames("users", users)
+}
+
+// checkNames holds each of a list of users, or of groups, to what checkUser
+// asks: the rules for both are the same.
+func checkNames(field string, names []string) error {
+	for i, name := range names {
+		if checkUser("", name) != nil {
+			return checkUser(fmt.Sprintf("%s[%d]", field, i), name)
 		}
 	}
 	return nil

@@ -172,15 +172,23 @@ func (x *UnicastResponse) GetOnline() int32 {
 
 type MulticastRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The recipients: 1 to 10,000 users (limit configurable), each as in
-	// UnicastRequest.user. A user named twice gets the message once.
+	// Recipients by name: 1 to 10,000 users (limit configurable), each as in
+	// UnicastRequest.user. A user named twice gets the message once. None are
+	// needed where groups are given.
 	Users []string `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
 	// As in UnicastRequest.data.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// As in UnicastRequest.idempotency_key.
 	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// As in UnicastRequest.ttl.
-	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Groups whose members are recipients too: at most 100, each as in
+	// AddMembersRequest.group. A group that is not there has no members. All
+	// recipients together are at most 100,000 (limit configurable).
+	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Users who get nothing although they are named or are members: at most
+	// 1,000, each as in UnicastRequest.user.
+	Except        []string `protobuf:"bytes,6,rep,name=except,proto3" json:"except,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -243,9 +251,24 @@ func (x *MulticastRequest) GetTtl() *durationpb.Duration {
 	return nil
 }
 
+func (x *MulticastRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *MulticastRequest) GetExcept() []string {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
 type MulticastResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As in UnicastResponse.id; the same for all recipients.
+	// As in UnicastResponse.id; the same for all recipients. Empty where there is
+	// no recipient: then nothing was stored, and idempotency_key was not used.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// As in UnicastResponse.duplicate.
 	Duplicate bool `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
@@ -1348,12 +1371,14 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x0fUnicastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
-	"\x06online\x18\x03 \x01(\x05R\x06online\"\x92\x01\n" +
+	"\x06online\x18\x03 \x01(\x05R\x06online\"\xc2\x01\n" +
 	"\x10MulticastRequest\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12+\n" +
-	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"y\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x16\n" +
+	"\x06groups\x18\x05 \x03(\tR\x06groups\x12\x16\n" +
+	"\x06except\x18\x06 \x03(\tR\x06except\"y\n" +
 	"\x11MulticastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +

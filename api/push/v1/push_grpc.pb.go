@@ -45,8 +45,10 @@ type PushServiceClient interface {
 	// stored in the user's inbox and on its way to the user's connections.
 	// Needs an API key with scope "send".
 	Unicast(ctx context.Context, in *UnicastRequest, opts ...grpc.CallOption) (*UnicastResponse, error)
-	// Multicast sends one message to a list of users: the body is stored once,
-	// each inbox holds a reference to it. All recipients or none.
+	// Multicast sends one message to a list of users and to the members of
+	// groups: the body is stored once, each inbox holds a reference to it. All
+	// recipients or none, each of them once. Members are those who are in a group
+	// when the message is sent.
 	// Needs an API key with scope "send".
 	Multicast(ctx context.Context, in *MulticastRequest, opts ...grpc.CallOption) (*MulticastResponse, error)
 	// Broadcast sends one message to everybody, in one write, whatever the
@@ -192,8 +194,10 @@ type PushServiceServer interface {
 	// stored in the user's inbox and on its way to the user's connections.
 	// Needs an API key with scope "send".
 	Unicast(context.Context, *UnicastRequest) (*UnicastResponse, error)
-	// Multicast sends one message to a list of users: the body is stored once,
-	// each inbox holds a reference to it. All recipients or none.
+	// Multicast sends one message to a list of users and to the members of
+	// groups: the body is stored once, each inbox holds a reference to it. All
+	// recipients or none, each of them once. Members are those who are in a group
+	// when the message is sent.
 	// Needs an API key with scope "send".
 	Multicast(context.Context, *MulticastRequest) (*MulticastResponse, error)
 	// Broadcast sends one message to everybody, in one write, whatever the
