@@ -9,7 +9,6 @@ import (
 	"log/slog"
 
 	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/netpoll"
 	"pushd/internal/conn/reactor"
 )
 
@@ -42,9 +41,6 @@ func config(listen, path string, most int) reactor.Config {
 			MessageRate:         -1,
 			ClientBacklogBytes:  4 * most,
 			ClientBacklogFrames: 1 << 16,
-			// The system's buffers: with small ones a long message takes 40 ms
-			// per 26 KB on the loopback, where it waits for delayed ACKs.
-			Socket: &netpoll.Options{},
 		},
 		CompressionMin: 1,
 		Log:            slog.Default(),
