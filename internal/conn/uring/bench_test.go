@@ -46,7 +46,7 @@ func BenchmarkSendto(b *testing.B) {
 // BenchmarkRing is the ring as New makes it.
 func BenchmarkRing(b *testing.B) {
 	fds, round := fanOut(b)
-	for _, entries := range []int{1, 2, 4, 16, 64, 128, 512, 2048} {
+	for _, entries := range []int{1, 2, 3, 4, 16, 64, 128, 512, 2048} {
 		b.Run(fmt.Sprint("entries=", entries), func(b *testing.B) {
 			r, err := New(entries, failBench(b))
 			must(b, err)

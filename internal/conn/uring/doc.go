@@ -46,6 +46,7 @@
 //	C, send(2)                            8.1    (same machine and hour, taken apart)
 //	Ring, 1 entry                         9.7    1.04 (1.01-1.12)
 //	Ring, 2 entries                       7.4    0.84 (0.82-0.86)
+//	Ring, 3 entries                       5.2    0.72 (0.71-0.75)
 //	Ring, 4 entries                       5.7    0.66 (0.65-0.72)
 //	Ring, 16 entries                      5.3    0.58 (0.57-0.65)
 //	Ring, 64 entries                      4.2    0.49 (0.43-0.62)
