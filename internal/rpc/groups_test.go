@@ -222,3 +222,29 @@ func TestGroupsOfABrokenStore(t *testing.T) {
 		equal(t, name+" by REST", r.restOf(req, "").status, 503)
 	}
 }
+
+// TestPublishToGroupsInOrder: who is in a group is known only when a send runs,
+// and still sends on one stream come to each user in their order.
+func TestPublishToGroupsInOrder(t *testing.T) {
+	r := newRig(t, options{})
+	r.must(&pushv1.AddMembersRequest{Group: "g", Users: []string{"42", "43"}})
+	stream := r.publish(keyAll)
+	const sends = 300
+	for n := range sends {
+		req := unicast(n, "42", fmt.Sprint(n))
+		if n%3 == 0 {
+			req = multicast(n, nil, fmt.Sprint(n))
+			req.GetMulticast().Groups = []string{"g"}
+		}
+		must(t, stream.Send(req))
+	}
+	must(t, stream.CloseSend())
+	answers, _ := replies(t, stream)
+	equal(t, "replies", len(answers), sends)
+	page, err := r.store.Page(t.Context(), "42", history.Query{Direction: history.Forward, Limit: 2 * sends})
+	must(t, err)
+	equal(t, "messages", len(page.Messages), sends)
+	for n, m := range page.Messages {
+		equal(t, "message in its place", string(m.Data), fmt.Sprint(n))
+	}
+}

@@ -197,6 +197,10 @@ func (f *flight) route(t *task) {
 	case *pushv1.PublishRequest_Unicast:
 		t.lanes = append(t.lanes, f.lanes.of(send.Unicast.GetUser()))
 	case *pushv1.PublishRequest_Multicast:
+		if len(send.Multicast.GetGroups()) > 0 { // of whom is known when it runs
+			t.lanes = f.lanes.all(t.lanes)
+			return
+		}
 		t.lanes = f.lanes.lanesOf(t.lanes, send.Multicast.GetUsers())
 	case *pushv1.PublishRequest_Broadcast:
 		t.lanes = f.lanes.all(t.lanes)
