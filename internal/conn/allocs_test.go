@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,13 +23,14 @@ type believer struct{}
 
 func (believer) Client(_, user string) (auth.Caller, error) { return auth.Caller{User: user}, nil }
 
-// crowd runs a server with so many clients, user0, user1 and so on.
-func crowd(tb testing.TB, clients int) (*Server, []net.Conn) {
+// crowd runs a server with so many clients, user0, user1 and so on, who offer
+// extensions in further lines of their requests.
+func crowd(tb testing.TB, clients int, lines string) (*Server, []net.Conn) {
 	store, err := memory.New(memory.Config{})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := New(Config{Listen: "127.0.0.1:0", Store: store, Auth: believer{}})
+	s, err := New(Config{Listen: "127.0.0.1:0", Store: store, Auth: believer{}, Compression: true})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -51,7 +54,7 @@ func crowd(tb testing.TB, clients int) (*Server, []net.Conn) {
 		}
 		tb.Cleanup(func() { c.Close() })
 		fmt.Fprintf(c, "GET /push?user=user%d HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", i)
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", i, lines)
 		conns[i] = c
 	}
 	await(tb, func() bool { return s.stats().Sessions == clients && s.reactor.Stats().Open == clients })
@@ -67,19 +70,37 @@ func await(tb testing.TB, cond func() bool) {
 }
 
 // broadcast returns a broadcast with nothing before it.
-func broadcast(id history.ID) []history.Delivery {
+func broadcast(id history.ID, data []byte) []history.Delivery {
 	return []history.Delivery{{
-		Message: history.Message{ID: id, Kind: history.Broadcast, Data: []byte(`{"title":"Hi"}`)},
+		Message: history.Message{ID: id, Kind: history.Broadcast, Data: data},
 	}}
 }
 
+// offering is the line of a client that takes compressed messages.
+const offering = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+
 // Neither a broadcast nor a unicast allocates anything, from the store's call
-// to the kernel's.
+// to the kernel's, compressed or not.
 func TestDeliveriesDoNotAllocate(t *testing.T) {
+	data := []byte(`{"title":"` + strings.Repeat("Hi ", 300) + `"}`)
+	for name, lines := range map[string]string{"plain": "", "compressed": offering} {
+		t.Run(name, func(t *testing.T) { deliveriesDoNotAllocate(t, lines, data) })
+	}
+}
+
+func deliveriesDoNotAllocate(t *testing.T, lines string, data []byte) {
 	const clients = 50
-	s, _ := crowd(t, clients)
+	s, conns := crowd(t, clients, lines)
+	for _, c := range conns {
+		var reading sync.WaitGroup
+		reading.Go(func() { io.Copy(io.Discard, c) })
+		t.Cleanup(func() {
+			c.Close()
+			reading.Wait()
+		})
+	}
 	id := history.FirstIDAt(time.Now().Add(time.Hour))
-	batch := broadcast(id)
+	batch := broadcast(id, data)
 	send := func() {
 		before := s.stats().Broadcast
 		s.post.deliver(batch)
@@ -93,7 +114,7 @@ func TestDeliveriesDoNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations a broadcast to %d clients", n, clients)
 	}
 	unicast := []history.Delivery{{
-		Message:    history.Message{ID: id, Kind: history.Unicast, Data: []byte(`{"title":"Hi"}`)},
+		Message:    history.Message{ID: id, Kind: history.Unicast, Data: data},
 		Recipients: []history.Recipient{{User: "user7"}},
 	}}
 	if n := testing.AllocsPerRun(200, func() {
@@ -105,11 +126,20 @@ func TestDeliveriesDoNotAllocate(t *testing.T) {
 	}); n > 0 {
 		t.Errorf("%v allocations a unicast", n)
 	}
+	const messages = 1 + 200 // of either kind
+	made, sent := uint64(2*messages), uint64(messages*clients+messages)
+	if lines == "" {
+		made, sent = 0, 0
+	}
+	await(t, func() bool {
+		n := s.reactor.Stats()
+		return n.Deflations == made && n.Deflated == sent
+	})
 }
 
 // A client's ping, message or frame, and the loops' ticks allocate nothing.
 func TestPingsDoNotAllocate(t *testing.T) {
-	s, conns := crowd(t, 1)
+	s, conns := crowd(t, 1, "")
 	c := conns[0]
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	skip := make([]byte, 4096)

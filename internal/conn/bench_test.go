@@ -15,11 +15,11 @@ import (
 // the time for each delivery includes theirs.
 func BenchmarkBroadcast(b *testing.B) {
 	const clients = 500
-	s, conns := crowd(b, clients)
+	s, conns := crowd(b, clients, "")
 	for _, c := range conns {
 		go io.Copy(io.Discard, c)
 	}
-	batch := broadcast(history.FirstIDAt(time.Now().Add(time.Hour)))
+	batch := broadcast(history.FirstIDAt(time.Now().Add(time.Hour)), []byte(`{"title":"Hi"}`))
 	b.ReportAllocs()
 	for b.Loop() {
 		before := s.stats().Broadcast
@@ -46,7 +46,7 @@ func unicasts(users, n int, first history.ID) []history.Delivery {
 // BenchmarkUnicast delivers to one user after the other, a thousand at a time.
 func BenchmarkUnicast(b *testing.B) {
 	const clients, burst = 100, 1000
-	s, conns := crowd(b, clients)
+	s, conns := crowd(b, clients, "")
 	for _, c := range conns {
 		go io.Copy(io.Discard, c)
 	}

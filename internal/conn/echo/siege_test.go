@@ -45,7 +45,7 @@ func besiege(t *testing.T, limits reactor.Limits) *siege {
 		limits.MaxBacklogBytes = 2 << 20
 	}
 	s.limits = limits
-	s.Reactor = serve(t, reactor.Config{Limits: limits, Handler: func(l *reactor.Loop) reactor.Handler {
+	s.Reactor = serve(t, reactor.Config{Limits: limits, Compression: true, Handler: func(l *reactor.Loop) reactor.Handler {
 		return &counting{handler.New(l), s}
 	}})
 	s.good = dial(t, s.Addr())

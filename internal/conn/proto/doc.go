@@ -6,10 +6,11 @@
 //
 //	bytes ─▶ HeadEnd ─▶ Request.Parse ─▶ AppendUpgrade        the handshake,
 //	                          └────────▶ AppendHTTPError      or its refusal
-//	bytes ─▶ State.Next ─▶ Event ─▶ ParseClient               client to server
-//	AppendHello, AppendMessage, AppendPong, AppendError …     server to client
+//	bytes ─▶ State.Next ─▶ Event (─▶ Inflater) ─▶ ParseClient client to server
+//	AppendHello, AppendMessage, AppendPong … (─▶ Deflater)    server to client
 //
-// The caller owns every buffer. What Parse and Next return are views into the
+// The caller owns every buffer but those of a Deflater and an Inflater, of
+// which it needs one each for all its connections. What Parse and Next return are views into the
 // caller's bytes; what Append… returns is dst, grown only if it was too small.
 //
 // # What is ours and what is gobwas/ws

@@ -33,6 +33,14 @@
 // node of the connection's queue in the backlog; so frames are never copied,
 // and a client that keeps up never touches the backlog.
 //
+// # Compression
+//
+// A frame that is marked as a message has a compressed form, which is made by
+// the loop that first meets a client who takes it, with the loop's own
+// Deflater, and shared from then on like the frame itself, whose last
+// reference gives it back. Clients' messages are inflated by the loop's own
+// Inflater. A connection has one byte of all this.
+//
 // # What an idle connection costs
 //
 // A slot of 56 bytes, outside the heap, and 4 bytes in the loop's list. A
