@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pushd/internal/conn/proto"
 	"pushd/internal/conn/reactor"
 )
 
@@ -14,12 +15,12 @@ import (
 type collector struct {
 	server *Server
 
-	connections, handshakes, refused, closes      *prometheus.Desc
-	deliveries, replayed, holes, acks             *prometheus.Desc
-	frames, bytes, deferred, received, panics     *prometheus.Desc
-	backlogged, backlogBytes, inputBytes, waiting *prometheus.Desc
-	turns, flusher                                *prometheus.Desc
-	deflations, deflated, deflateBytes, inflated  *prometheus.Desc
+	connections, handshakes, refused, closes, errors *prometheus.Desc
+	deliveries, replayed, holes, acks                *prometheus.Desc
+	frames, bytes, deferred, received, panics        *prometheus.Desc
+	backlogged, backlogBytes, inputBytes, waiting    *prometheus.Desc
+	turns, flusher                                   *prometheus.Desc
+	deflations, deflated, deflateBytes, inflated     *prometheus.Desc
 }
 
 func newCollector(s *Server) *collector {
@@ -32,6 +33,7 @@ func newCollector(s *Server) *collector {
 		handshakes:   d("handshakes_total", "Requests answered, by HTTP status; 0 for clients that went away before.", "status"),
 		refused:      d("refused_total", "Connections answered 503 before their request was complete, by reason.", "reason"),
 		closes:       d("closes_total", "Open connections that ended, by reason.", "reason"),
+		errors:       d("client_errors_total", "What clients did wrong in their frames, which ended their connections, by error.", "error"),
 		deliveries:   d("deliveries_total", "Messages sent live, one for each connection, by log.", "log"),
 		replayed:     d("replayed_total", "Messages sent out of history, one for each connection."),
 		holes:        d("holes_total", "Live messages that found one missing before them, and were fetched with it."),
@@ -77,6 +79,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i, n := range r.Closes {
 		counter(c.closes, n, reactor.Reason(i).String())
+	}
+	for i, n := range r.Errors {
+		counter(c.errors, n, proto.CloseErrorMetrics[i])
 	}
 	counter(c.frames, r.Frames)
 	counter(c.bytes, r.Bytes)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pushd/internal/conn/netpoll"
+	"pushd/internal/conn/proto"
 	"pushd/internal/conn/reactor"
 )
 
@@ -23,6 +24,7 @@ type attack struct {
 	limits reactor.Limits
 	code   uint16
 	why    reactor.Reason
+	error  string // the word that counts it, if it is a mistake
 }
 
 func attacks() []attack {
@@ -37,13 +39,13 @@ func attacks() []attack {
 		{name: "pings", flood: all(ping(strings.Repeat("x", 125))), code: 4101, why: reactor.TooMany},
 		{name: "pings within a message", begin: begun, flood: all(ping("")), code: 4101, why: reactor.TooMany},
 		{name: "pongs", flood: all(pong("")), code: 4101, why: reactor.TooMany},
-		{name: "fragments", begin: begun, flood: all(more("x")), code: 1009, why: reactor.TooBig, limits: unlimited},
-		{name: "empty fragments", begin: begun, flood: all(more("")), code: 1009, why: reactor.TooBig, limits: unlimited},
-		{name: "a length without end", begin: text("").appendHeader(nil, 1<<62), flood: []byte(strings.Repeat("x", 4096)), code: 1009, why: reactor.TooBig},
-		{name: "a fragment without end", begin: frame{op: opMore}.appendHeader(begun, 1<<40), flood: []byte(strings.Repeat("x", 4096)), code: 1009, why: reactor.TooBig},
-		{name: "requests", flood: []byte(request("/", newKey())), code: 1002, why: reactor.Protocol},
-		{name: "garbage", flood: bytes.Repeat([]byte{0xff}, 4096), code: 1002, why: reactor.Protocol},
-		{name: "text that is none", flood: all(text(strings.Repeat("\xff", 4096))), code: 1007, why: reactor.Protocol},
+		{name: "fragments", begin: begun, flood: all(more("x")), code: 1009, error: "fragments", why: reactor.TooBig, limits: unlimited},
+		{name: "empty fragments", begin: begun, flood: all(more("")), code: 1009, error: "fragments", why: reactor.TooBig, limits: unlimited},
+		{name: "a length without end", begin: text("").appendHeader(nil, 1<<62), flood: []byte(strings.Repeat("x", 4096)), code: 1009, error: "too_big", why: reactor.TooBig},
+		{name: "a fragment without end", begin: frame{op: opMore}.appendHeader(begun, 1<<40), flood: []byte(strings.Repeat("x", 4096)), code: 1009, error: "too_big", why: reactor.TooBig},
+		{name: "requests", flood: []byte(request("/", newKey())), code: 1002, error: "opcode", why: reactor.Protocol},
+		{name: "garbage", flood: bytes.Repeat([]byte{0xff}, 4096), code: 1002, error: "length", why: reactor.Protocol},
+		{name: "text that is none", flood: all(text(strings.Repeat("\xff", 4096))), code: 1007, error: "utf8", why: reactor.Protocol},
 		{name: "data after Close", begin: encode(bye(1000, "")), flood: all(text(strings.Repeat("x", 4096))), code: 1000, why: reactor.ByClient},
 		{name: "Close after Close", flood: all(bye(3000, "")), code: 3000, why: reactor.ByClient},
 	}
@@ -78,6 +80,15 @@ func TestFloods(t *testing.T) {
 				}
 			}
 			s.closed(a.why, 1)
+			for i, n := range s.Stats().Errors {
+				want := uint64(0)
+				if proto.CloseErrorMetrics[i] == a.error {
+					want = 1
+				}
+				if n != want {
+					t.Errorf("%d errors of the kind %q are counted, want %d", n, proto.CloseErrorMetrics[i], want)
+				}
+			}
 		})
 	}
 }

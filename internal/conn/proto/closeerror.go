@@ -8,9 +8,13 @@ type CloseError struct {
 	// Code and Reason go into the Close frame; Reason is at most 123 bytes.
 	Code   uint16
 	Reason string
-	// Metric is one short word for counters.
+	// Metric is one short word for counters, of CloseErrorMetrics.
 	Metric string
 }
+
+// CloseErrorMetrics are the words of all CloseErrors.
+var CloseErrorMetrics = [...]string{"unmasked", "rsv", "opcode", "control", "continuation", "length",
+	"close_code", "utf8", "deflate", "too_big", "fragments"}
 
 // Error returns the reason.
 func (e *CloseError) Error() string { return e.Reason }

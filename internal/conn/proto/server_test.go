@@ -3,6 +3,7 @@ package proto
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,14 +144,19 @@ func TestAppendCloseFrame(t *testing.T) {
 // TestCloseErrorsFit: what a client is told when it is cut off is itself a
 // frame that a client may receive.
 func TestCloseErrorsFit(t *testing.T) {
+	words := map[string]bool{}
 	for _, e := range []*CloseError{
 		errUnmasked, errRSV, errOpcode, errControlSize, errControlSplit, errContinuation, errInterleaved,
-		errLength, errCloseSize, errCloseCode, errText, errCloseText, errTooBig, errFragments,
+		errLength, errCloseSize, errCloseCode, errText, errDeflate, errCloseText, errTooBig, errFragments,
 	} {
+		words[e.Metric] = true
 		f := readFrame(t, AppendCloseFrame(nil, e.Code, e.Reason))
-		if _, reason := ws.ParseCloseFrameData(f.Payload); reason != e.Reason || !validCloseCode(e.Code) || e.Metric == "" {
+		if _, reason := ws.ParseCloseFrameData(f.Payload); reason != e.Reason || !validCloseCode(e.Code) || !slices.Contains(CloseErrorMetrics[:], e.Metric) {
 			t.Errorf("%+v arrives as %q", e, reason)
 		}
+	}
+	if len(words) != len(CloseErrorMetrics) {
+		t.Errorf("errors use the words %v of %v", words, CloseErrorMetrics)
 	}
 }
 

@@ -1,6 +1,8 @@
 package reactor
 
 import (
+	"slices"
+
 	"pushd/internal/conn/netpoll"
 	"pushd/internal/conn/proto"
 )
@@ -248,6 +250,9 @@ func (l *Loop) fail(h Handle, err *proto.CloseError) {
 	why := Protocol
 	if err.Code == proto.CloseTooBig {
 		why = TooBig
+	}
+	if i := slices.Index(proto.CloseErrorMetrics[:], err.Metric); i >= 0 {
+		l.count.Errors[i]++
 	}
 	l.abandon(h, why, err.Code, err.Reason)
 }

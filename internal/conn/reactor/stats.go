@@ -3,6 +3,8 @@ package reactor
 import (
 	"sync"
 	"time"
+
+	"pushd/internal/conn/proto"
 )
 
 // Reason is why a connection that was open ended.
@@ -78,6 +80,7 @@ func (o Outcome) Status() int { return outcomeStatus[o] }
 type Stats struct {
 	Handshakes [len(outcomeStatus)]uint64 // by Outcome
 	Closes     [reasons]uint64            // by Reason
+	Errors     [len(proto.CloseErrorMetrics)]uint64
 	Frames     uint64                     // handed to the kernel, whole
 	Bytes      uint64                     // handed to the kernel
 	Messages   uint64                     // received: messages, pings and pongs
@@ -127,6 +130,9 @@ func (s *Stats) Add(o *Stats) {
 	}
 	for i, n := range o.Closes {
 		s.Closes[i] += n
+	}
+	for i, n := range o.Errors {
+		s.Errors[i] += n
 	}
 	for i, n := range o.Turns.Buckets {
 		s.Turns.Buckets[i] += n
