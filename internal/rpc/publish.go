@@ -183,8 +183,11 @@ func methodOfSend(req *pushv1.PublishRequest) string {
 func size(req *pushv1.PublishRequest) int {
 	const overhead = 256
 	n := overhead + len(req.GetUnicast().GetData()) + len(req.GetMulticast().GetData()) + len(req.GetBroadcast().GetData())
-	for _, user := range req.GetMulticast().GetUsers() {
-		n += len(user) + 16
+	m := req.GetMulticast()
+	for _, names := range [][]string{m.GetUsers(), m.GetGroups(), m.GetExcept()} {
+		for _, name := range names {
+			n += len(name) + 16
+		}
 	}
 	return n
 }

@@ -159,6 +159,7 @@ func TestPublishOrder(t *testing.T) {
 	}})
 	stream := r.publish(keyAll)
 	users := users(40)
+	must(t, r.call(&pushv1.AddMembersRequest{Group: "all", Users: users}))
 	random := rand.New(rand.NewPCG(3, 4))
 	want := map[string][]string{}
 	const n = 800
@@ -170,7 +171,11 @@ func TestPublishOrder(t *testing.T) {
 			switch k := random.IntN(20); {
 			case k == 0:
 				to = users
-			case k < 4:
+			case k == 1:
+				to = users
+				req = multicast(i, nil, data)
+				req.GetMulticast().Groups = []string{"all"}
+			case k < 5:
 				for range 1 + random.IntN(5) {
 					to = append(to, users[random.IntN(len(users))])
 				}

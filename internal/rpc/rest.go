@@ -42,6 +42,9 @@ func newREST(all services, g *guard, maxBytes int) (*rest, error) {
 	if err := all.registerREST(h.mux, &local{guard: g, codec: h.codec}); err != nil {
 		return nil, fmt.Errorf("rpc: registering REST routes: %w", err)
 	}
+	if err := registerReference(h.mux); err != nil {
+		return nil, fmt.Errorf("rpc: registering the reference: %w", err)
+	}
 	return h, nil
 }
 

@@ -141,7 +141,8 @@ func New(c Config) (*Server, error) {
 // grpc.health.v1 (needs no credential) and reflection (needs any API key).
 func (s *Server) GRPC() *grpc.Server { return s.grpc }
 
-// REST returns the handler of all paths under /v1. Paths must reach it as they
+// REST returns the handler of all paths under /v1, and of /openapi.json and
+// /docs, which describe them. Paths must reach it as they
 // came: a mux in front that cleans paths changes users such as "a//b".
 func (s *Server) REST() http.Handler { return s.rest }
 
