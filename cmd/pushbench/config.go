@@ -3,6 +3,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -90,8 +92,8 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (*con
 
 // rawFlags are flags that need further work.
 type rawFlags struct {
-	steps, sources, mix, keyFile string
-	set                          []string // the names of those given
+	steps, sources, mix, keyFile, dataFile string
+	set                                    []string // the names of those given
 }
 
 // list is a flag that may be given several times.
@@ -107,6 +109,7 @@ func (c *config) holdFlags(fs *flag.FlagSet, raw *rawFlags) {
 	fs.StringVar(&h.UserNames, "user", "u{n}", "names of users; {n} is their number")
 	fs.StringVar(&h.URL, "connect-url", "ws://127.0.0.1:8080/push?user={user}", "where to connect; {user}, {i} (the connection's number) and {token} are filled in")
 	fs.Var(list{&h.Headers}, "connect-header", "`line` to add to handshakes, filled in likewise; may be repeated")
+	fs.BoolVar(&h.Compression, "compression", false, "offer permessage-deflate, as browsers do: messages may come compressed")
 	fs.StringVar(&h.TokenKeyFile, "token-key-file", "", "pushd's token key `file`: connect with client tokens")
 	fs.StringVar(&h.Issuer, "token-issuer", "", "iss of these tokens")
 	fs.StringVar(&h.Audience, "token-audience", "", "aud of these tokens")
@@ -136,6 +139,7 @@ func (c *config) loadFlags(fs *flag.FlagSet, raw *rawFlags) {
 	fs.DurationVar(&c.warmup, "warmup", time.Second, "how long to publish before that without measuring")
 	fs.IntVar(&l.size, "size", 64, fmt.Sprintf("bytes of a message's data (at least %d)", minData))
 	fs.IntVar(&c.storm, "storm", 0, "afterwards publish on in the same way while so many more connections are opened, and compare")
+	fs.StringVar(&raw.dataFile, "data", "", "`file` with a JSON value to send, in an array behind a number, in place of -size letters")
 	fs.IntVar(&c.fan, "fan", 100, "users of a multicast")
 	fs.StringVar(&raw.mix, "mix", "unicast=80,multicast=15,broadcast=5", "what mixed sends, by weight")
 	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long a call may take")
@@ -350,6 +354,16 @@ func (c *config) completeLoad(raw rawFlags) error {
 		return errors.New("-storm: want how many connections to open while messages go on; with connect there are none")
 	case c.fan < 1:
 		return fmt.Errorf("-fan %d: want at least 1", c.fan)
+	}
+	if raw.dataFile != "" {
+		text, err := os.ReadFile(raw.dataFile)
+		if err != nil {
+			return fmt.Errorf("-data: %w", err)
+		}
+		if l.data = bytes.TrimSpace(text); !json.Valid(l.data) {
+			return fmt.Errorf("-data: %s is not one JSON value", raw.dataFile)
+		}
+		l.size = len(newData(l.size, l.data))
 	}
 	if l.messages > 0 && !slices.Contains(raw.set, "duration") {
 		l.duration = 24 * time.Hour

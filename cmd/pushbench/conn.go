@@ -202,7 +202,7 @@ func (h *holder) feed(c *conn, b []byte) error {
 		}
 	}
 	return c.in.feed(b,
-		func(m []byte) { h.message(c, m) },
+		func(m []byte, deflated bool) error { return h.message(c, m, deflated) },
 		func(op byte, payload []byte) { h.control(c, op, payload) })
 }
 
@@ -217,15 +217,24 @@ func (h *holder) opened(c *conn) {
 
 // message counts the deliveries in m: usually one, but a server may pack
 // several into a frame, and none in what it says for itself.
-func (h *holder) message(c *conn, m []byte) {
+func (h *holder) message(c *conn, m []byte, deflated bool) (err error) {
+	wire := len(m)
+	if deflated {
+		if !h.cfg.Compression {
+			return errReserved
+		}
+		if m, err = h.inflater.inflate(m); err != nil {
+			return err
+		}
+	}
 	if c.state == greeting {
 		if c.hello--; c.hello <= 0 {
 			h.opened(c)
 		}
-		return
+		return nil
 	}
 	if c.index >= h.cfg.Conns {
-		return // what everybody gets, it gets too, but is not expected to
+		return nil // what everybody gets, it gets too, but is not expected to
 	}
 	now, found := h.clock.now(), false
 	for rest := m; ; {
@@ -240,8 +249,9 @@ func (h *holder) message(c *conn, m []byte) {
 	}
 	if found {
 		h.tally.Last = now
-		h.tally.Bytes += uint64(len(m))
+		h.tally.Bytes += uint64(wire)
 	}
+	return nil
 }
 
 func (h *holder) count(s stamp, now int64) {

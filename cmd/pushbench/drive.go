@@ -24,6 +24,7 @@ type load struct {
 	duration time.Duration // at most
 	wait     time.Duration // how long to wait for what is late, after the duration
 	size     int           // bytes of data
+	data     []byte        // a JSON value to send; nil: letters
 	// outstanding is how many deliveries may be under way before further
 	// messages wait, without a rate; 0: no limit.
 	outstanding int
@@ -142,7 +143,7 @@ func (d *drive) caller(ctx context.Context, queue tickets) (*driven, error) {
 		return out, err
 	}
 	defer p.close()
-	data := newData(d.load.size)
+	data := newData(d.load.size, d.load.data)
 	for row := 0; ctx.Err() == nil; {
 		t, ok := queue.next(ctx)
 		if !ok {

@@ -29,9 +29,10 @@ var (
 // frame is one WebSocket frame; payload lies in the bytes that it was decoded
 // from.
 type frame struct {
-	fin     bool
-	op      byte
-	payload []byte
+	fin      bool
+	deflated bool // begins a compressed message
+	op       byte
+	payload  []byte
 }
 
 // decodeFrame reads the frame that b begins with and says how many bytes it
@@ -40,7 +41,7 @@ func decodeFrame(b []byte) (f frame, size int, err error) {
 	if len(b) < 2 {
 		return frame{}, 0, nil
 	}
-	if b[0]&0x70 != 0 {
+	if b[0]&0x30 != 0 {
 		return frame{}, 0, errReserved
 	}
 	if b[1]&0x80 != 0 {
@@ -69,7 +70,7 @@ func decodeFrame(b []byte) (f frame, size int, err error) {
 	if len(b) < size {
 		return frame{}, 0, nil
 	}
-	return frame{fin: b[0]&0x80 != 0, op: b[0] & 0x0f, payload: b[head:size]}, size, nil
+	return frame{fin: b[0]&0x80 != 0, deflated: b[0]&0x40 != 0, op: b[0] & 0x0f, payload: b[head:size]}, size, nil
 }
 
 // appendClientFrame appends a whole masked frame. The mask is zero: masking
@@ -91,15 +92,16 @@ func appendClientFrame(dst []byte, op byte, payload []byte) []byte {
 // assembler puts a connection's bytes together again: frames that reads cut
 // anywhere, and messages that the server cut into fragments.
 type assembler struct {
-	rest    []byte // the beginning of a frame
-	message []byte // the fragments so far of a message
-	open    bool   // within a fragmented message
+	rest     []byte // the beginning of a frame
+	message  []byte // the fragments so far of a message
+	open     bool   // within a fragmented message
+	deflated bool   // which is compressed
 }
 
 // feed takes what was read and calls message for every complete text or binary
-// message and control for every control frame. What they get is valid during
-// the call only.
-func (a *assembler) feed(b []byte, message func([]byte), control func(op byte, payload []byte)) error {
+// message, which may be compressed, and control for every control frame. What
+// they get is valid during the call only.
+func (a *assembler) feed(b []byte, message func(m []byte, deflated bool) error, control func(op byte, payload []byte)) error {
 	if len(a.rest) > 0 {
 		a.rest = append(a.rest, b...)
 		b = a.rest
@@ -125,23 +127,28 @@ func (a *assembler) feed(b []byte, message func([]byte), control func(op byte, p
 	return nil
 }
 
-func (a *assembler) frame(f frame, message func([]byte), control func(byte, []byte)) error {
+func (a *assembler) frame(f frame, message func([]byte, bool) error, control func(byte, []byte)) error {
 	switch {
+	case f.deflated && (f.op >= opClose || f.op == opContinuation):
+		return errReserved
 	case f.op >= opClose:
 		control(f.op, f.payload)
 		return nil
 	case (f.op == opContinuation) != a.open:
 		return errors.New("protocol error: a message begins inside of another, or goes on without one")
 	case f.fin && !a.open:
-		message(f.payload)
-		return nil
+		return message(f.payload, f.deflated)
 	case len(a.message)+len(f.payload) > maxFrame:
 		return fmt.Errorf("a message of more than %d bytes: pushbench takes no larger ones", maxFrame)
 	}
-	a.message, a.open = append(a.message, f.payload...), !f.fin
-	if f.fin {
-		message(a.message)
-		a.message = nil
+	if !a.open {
+		a.deflated = f.deflated
 	}
-	return nil
+	a.message, a.open = append(a.message, f.payload...), !f.fin
+	if !f.fin {
+		return nil
+	}
+	whole := a.message
+	a.message = nil
+	return message(whole, a.deflated)
 }

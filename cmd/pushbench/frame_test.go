@@ -36,7 +36,13 @@ func events(parts ...[]byte) (seen []string, err error) {
 		// buffer.
 		buf := bytes.Clone(p)
 		err = a.feed(buf,
-			func(m []byte) { seen = append(seen, "message "+string(m)) },
+			func(m []byte, deflated bool) error {
+				if deflated {
+					seen = append(seen, "deflated")
+				}
+				seen = append(seen, "message "+string(m))
+				return nil
+			},
 			func(op byte, m []byte) { seen = append(seen, fmt.Sprintf("control %x %s", op, m)) })
 		clear(buf)
 		if err != nil {
@@ -57,9 +63,13 @@ func session() (stream []byte, want []string) {
 	stream = append(stream, serverFrame(false, opContinuation, "s")...)
 	stream = append(stream, serverFrame(true, opContinuation, "t")...)
 	stream = append(stream, serverFrame(true, opBinary, long)...)
+	stream = append(stream, serverFrame(true, opText|0x40, "one")...)
+	stream = append(stream, serverFrame(false, opText|0x40, "t")...)
+	stream = append(stream, serverFrame(true, opContinuation, "wo")...)
 	stream = append(stream, serverFrame(true, opText, huge)...)
 	stream = append(stream, serverFrame(true, opClose, "\x0f\xa0bye")...)
-	return stream, []string{"message one", "control 9 p", "message ", "control a ", "message first", "message " + long, "message " + huge, "control 8 \x0f\xa0bye"}
+	return stream, []string{"message one", "control 9 p", "message ", "control a ", "message first", "message " + long,
+		"deflated", "message one", "deflated", "message two", "message " + huge, "control 8 \x0f\xa0bye"}
 }
 
 func TestFramesSplitAnywhereGiveTheSameEvents(t *testing.T) {
@@ -103,7 +113,7 @@ func TestFramesSplitAnywhereGiveTheSameEvents(t *testing.T) {
 func TestIdleConnectionHoldsNoBytes(t *testing.T) {
 	var a assembler
 	f := serverFrame(true, opText, "hello")
-	ignore := func([]byte) {}
+	ignore := func([]byte, bool) error { return nil }
 	if err := a.feed(f[:3], ignore, nil); err != nil || a.rest == nil {
 		t.Fatalf("half a frame is not kept: %v", err)
 	}
@@ -118,7 +128,9 @@ func TestServersMistakesAreErrors(t *testing.T) {
 		says   string
 	}{
 		"masked":                  {[]byte{0x81, 0x80, 0, 0, 0, 0}, "masks"},
-		"reserved bit":            {[]byte{0xC1, 0}, "reserved"},
+		"reserved bit":            {[]byte{0xA1, 0}, "reserved"},
+		"compressed ping":         {[]byte{0xC9, 0}, "reserved"},
+		"compressed continuation": {[]byte{0x41, 0, 0xC0, 0}, "reserved"},
 		"too long":                {[]byte{0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0}, "4294967296 bytes"},
 		"negative":                {[]byte{0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255}, "at most"},
 		"continuation of nothing": {serverFrame(true, opContinuation, "x"), "goes on"},
@@ -130,10 +142,10 @@ func TestServersMistakesAreErrors(t *testing.T) {
 	}
 	var a assembler
 	big := serverFrame(false, opText, strings.Repeat("x", maxFrame))
-	if err := a.feed(big, func([]byte) {}, nil); err != nil {
+	if err := a.feed(big, func([]byte, bool) error { return nil }, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.feed(serverFrame(true, opContinuation, "x"), func([]byte) {}, nil); err == nil {
+	if err := a.feed(serverFrame(true, opContinuation, "x"), func([]byte, bool) error { return nil }, nil); err == nil {
 		t.Error("a message grows without bound by fragments")
 	}
 }

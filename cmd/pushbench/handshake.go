@@ -32,6 +32,8 @@ type handshakes struct {
 	names   userNames
 	user    func(i int) int // of connection i
 	auth    *auth.Auth      // nil unless tokens are wanted
+
+	compression bool // is offered
 }
 
 // newHandshakes prepares requests to address, a ws URL template, with headers
@@ -41,7 +43,7 @@ func newHandshakes(cfg holdConfig) (*handshakes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-user: %w", err)
 	}
-	h := &handshakes{names: names, user: cfg.user}
+	h := &handshakes{names: names, user: cfg.user, compression: cfg.Compression}
 	_, host, path, err := splitURL(cfg.URL, "ws")
 	if err != nil {
 		return nil, fmt.Errorf("-connect-url: %w (no TLS: measure behind what ends it)", err)
@@ -58,6 +60,9 @@ func newHandshakes(cfg holdConfig) (*handshakes, error) {
 	h.accept = base64.StdEncoding.EncodeToString(sum[:])
 	text := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + encoded + "\r\n"
+	if cfg.Compression {
+		text += "Sec-WebSocket-Extensions: " + deflateOffer + "\r\n"
+	}
 	for _, line := range cfg.Headers {
 		text += line + "\r\n"
 	}
@@ -135,6 +140,9 @@ func (h *handshakes) check(head, body []byte) error {
 	if strings.HasPrefix(status, "101") {
 		if got := header.Get("Sec-WebSocket-Accept"); got != h.accept {
 			return fmt.Errorf("handshake: wrong Sec-WebSocket-Accept %q", got)
+		}
+		if got := header.Get("Sec-WebSocket-Extensions"); got != "" && !(h.compression && strings.Contains(got, "server_no_context_takeover")) {
+			return errDeflateAnswer
 		}
 		return nil
 	}

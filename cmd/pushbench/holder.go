@@ -26,6 +26,7 @@ type holder struct {
 	server     unix.Sockaddr
 	sources    []unix.Sockaddr
 	hello      []byte // the frame to send once upgraded
+	inflater   inflater
 
 	ep     int
 	conns  []*conn // by file descriptor

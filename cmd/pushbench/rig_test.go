@@ -46,6 +46,8 @@ type fake struct {
 
 	// refuse, if set, answers a handshake and returns true.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
+	// compression is what the server does about -compression.
+	compression websocket.CompressionMode
 	// silent leaves out the hello.
 	silent bool
 	// beforeCall, if set, runs before each call.
@@ -107,7 +109,7 @@ func (f *fake) connect(w http.ResponseWriter, r *http.Request) {
 	if f.refuse != nil && f.refuse(w, r) {
 		return
 	}
-	ws, err := websocket.Accept(w, r, nil)
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: f.compression, CompressionThreshold: 1})
 	if err != nil {
 		return
 	}

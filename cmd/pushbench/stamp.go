@@ -75,8 +75,14 @@ func (s stamp) append(dst []byte) []byte {
 }
 
 // newData returns a message's data: a JSON string of size bytes (at least
-// minData), with room for a stamp behind the quote. See [stamp.put].
-func newData(size int) []byte {
+// minData), or an array of a string and value, if that is not nil; with room
+// for a stamp behind the first quote. See [stamp.put].
+func newData(size int, value []byte) []byte {
+	if value != nil {
+		data := append([]byte(`["`), make([]byte, stampSize)...)
+		data = append(append(data, `",`...), value...)
+		return append(data, ']')
+	}
 	data := append(make([]byte, 0, size), '"')
 	for i := range size - 2 {
 		// Letters that do not repeat quickly: a server that compresses should
@@ -87,7 +93,7 @@ func newData(size int) []byte {
 }
 
 // put writes s to where newData left room for it.
-func (s stamp) put(data []byte) { s.append(data[:1]) }
+func (s stamp) put(data []byte) { s.append(data[:bytes.IndexByte(data, '"')+1]) }
 
 // nextStamp finds the first stamp in b and returns what follows it; ok is false
 // if there is none.

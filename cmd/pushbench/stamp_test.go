@@ -19,7 +19,7 @@ func TestStampComesBackFromAnyWrapping(t *testing.T) {
 	}
 	for _, want := range stamps {
 		for _, size := range []int{minData, minData + 1, 100, 5000} {
-			data := newData(size)
+			data := newData(size, nil)
 			want.put(data)
 			if len(data) != size {
 				t.Fatalf("data has %d bytes, want %d", len(data), size)
@@ -42,7 +42,7 @@ func TestStampComesBackFromAnyWrapping(t *testing.T) {
 func TestStampsOfSeveralMessagesInOneFrame(t *testing.T) {
 	var frame []byte
 	for seq := range uint32(5) {
-		data := newData(64)
+		data := newData(64, nil)
 		stamp{run: 9, seq: seq, due: 5000}.put(data)
 		frame = append(append(frame, data...), '\n')
 	}
@@ -105,7 +105,7 @@ func TestClockIsTheKernelsMonotonicClock(t *testing.T) {
 }
 
 func BenchmarkNextStamp(b *testing.B) {
-	data := newData(26)
+	data := newData(26, nil)
 	stamp{run: 1, seq: 2, due: 3000}.put(data)
 	frame := []byte(`{"type":"message","id":"4503599627370496","log":"broadcast","kind":"broadcast","time":"2026-05-04T08:30:00.123Z","data":` + string(data) + `}`)
 	b.ReportAllocs()

@@ -19,6 +19,8 @@ type holdConfig struct {
 	URL string
 	// Headers are added to the handshake: "Name: value" templates.
 	Headers []string
+	// Compression offers permessage-deflate.
+	Compression bool
 	// Send is the text of a message that a connection sends once upgraded;
 	// empty for none.
 	Send string
