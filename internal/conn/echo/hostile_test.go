@@ -93,6 +93,42 @@ func TestFloods(t *testing.T) {
 	}
 }
 
+// Who is told to go and floods the server even so is not read on and on: what it
+// says stays in its own system, until the time for closing is over.
+func TestFloodAfterTheEnd(t *testing.T) {
+	const much = 64 << 20 // more than all systems' buffers hold
+	for _, row := range []struct {
+		name  string
+		begin []byte // makes the server close
+	}{
+		{"after too many messages", bytes.Repeat(encode(text("x")), 4)},
+		{"after a mistake", encode(with(1, text("x")))},
+		{"after a Close frame", encode(bye(1000, ""))},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := besiege(t, reactor.Limits{MessageBurst: 3, CloseTimeout: patience})
+			c := dial(t, s.Addr())
+			c.write(row.begin)
+			s.until("the connection to be closing", func() bool { return s.Stats().Closing == 1 })
+			frames := bytes.Repeat(encode(text("x")), 10<<10)
+			c.conn.SetWriteDeadline(time.Now().Add(time.Second))
+			var err error
+			for said := 0; err == nil; said += len(frames) {
+				if said > much {
+					t.Fatal("the server takes whatever comes")
+				}
+				_, err = c.conn.Write(frames)
+			}
+			if !timedOut(err) {
+				t.Errorf("want to be held up, got %v", err)
+			}
+			s.calm()
+			c.reset()
+		})
+	}
+}
+
 // heapStaysSmall checks in the end that the heap, tests and clients included,
 // never grew by more than what all servers' limits allow together.
 func heapStaysSmall(t *testing.T) {

@@ -20,6 +20,7 @@ func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 	l.count.Closes[why]++
 	l.become(s, closing)
 	s.flags &^= notify
+	s.spent = 0
 	if s.queue != 0 && (why == Slow || why == Shed) {
 		l.backlog.cut(s.queue)
 	}

@@ -197,6 +197,7 @@ func (l *Loop) Refuse(h Handle, e *proto.HTTPError) {
 	l.dropInput(s)
 	l.become(s, closing)
 	s.flags |= deaf
+	s.spent = 0
 	l.send(h, s, f)
 	l.Drop(f)
 	l.lingers.add(h, l.clock)

@@ -53,6 +53,7 @@ type Loop struct {
 	// The loop's own.
 	conns     []uint32  // sockets of all connections that are not dead
 	dead      []uint32  // sockets to close at the turn's end
+	paused    []Handle  // closing, with input that is left for the next tick
 	again     []Handle  // with input left unread
 	arrivals  []arrival // taken from sockets, from greeted on not dealt with
 	greeted   int

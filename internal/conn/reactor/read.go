@@ -18,6 +18,10 @@ func (l *Loop) read(h Handle, s *slot, hup bool) {
 		return
 	}
 	for range readBudget {
+		if s.state == closing && s.spent >= closingBytes {
+			l.pause(h, s)
+			return
+		}
 		n, err := l.net.Recv(int(h.Socket()), l.buf)
 		switch {
 		case err == netpoll.EAGAIN:
@@ -28,6 +32,9 @@ func (l *Loop) read(h Handle, s *slot, hup bool) {
 		}
 		s.seen = l.clock
 		s.flags &^= pinged
+		if s.state == closing {
+			s.spent += int64(n)
+		}
 		l.received(h, s, l.buf[:n])
 		if l.lookup(h) == nil || s.state == pending {
 			return
@@ -38,6 +45,32 @@ func (l *Loop) read(h Handle, s *slot, hup bool) {
 	}
 	s.flags |= unread
 	l.again = append(l.again, h)
+}
+
+// closingBytes is how much is read in a tick of a client that is told to go, on
+// the way to its own Close frame or to the end. Reading whatever came took a
+// core from one client that flooded the server, until the time for closing was
+// over.
+const closingBytes = 256 << 10
+
+// pause leaves what a closing client still says to its own system until the
+// next tick.
+func (l *Loop) pause(h Handle, s *slot) {
+	if !s.has(unread) {
+		s.flags |= unread
+		l.paused = append(l.paused, h)
+	}
+}
+
+// unpause goes on with those who were paused.
+func (l *Loop) unpause() {
+	for _, h := range l.paused {
+		if s := l.lookup(h); s != nil {
+			s.spent = 0
+			l.again = append(l.again, h)
+		}
+	}
+	l.paused = l.paused[:0]
 }
 
 // readAgain goes on with connections whose turn was over before their input.

@@ -75,7 +75,9 @@ type slot struct {
 	queue      uint32 // in the loop's backlog; 0 is none
 	input      uint32 // in the loop's inputs; 0 is none
 	seen       uint32 // the loop's clock at the last input
-	spent      int64  // the rate limit: the time up to which messages are paid for
+	// The rate limit: the time up to which messages are paid for. When closing,
+	// how many bytes were read in this tick.
+	spent int64
 }
 
 // fresh makes the slot a new connection's.

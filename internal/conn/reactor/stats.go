@@ -81,10 +81,10 @@ type Stats struct {
 	Handshakes [len(outcomeStatus)]uint64 // by Outcome
 	Closes     [reasons]uint64            // by Reason
 	Errors     [len(proto.CloseErrorMetrics)]uint64
-	Frames     uint64                     // handed to the kernel, whole
-	Bytes      uint64                     // handed to the kernel
-	Messages   uint64                     // received: messages, pings and pongs
-	Deferred   uint64                     // frames that had to wait in a backlog
+	Frames     uint64 // handed to the kernel, whole
+	Bytes      uint64 // handed to the kernel
+	Messages   uint64 // received: messages, pings and pongs
+	Deferred   uint64 // frames that had to wait in a backlog
 	Panics     uint64
 
 	Deflations               uint64 // messages compressed, once whoever gets them

@@ -24,6 +24,7 @@ func (l *Loop) onTick() {
 			l.drop(h, s, Lost)
 		}
 	}
+	l.unpause()
 	l.expireInputs()
 	l.sweep(since)
 }
