@@ -39,6 +39,18 @@ func (k Kind) Log() string {
 	return "inbox"
 }
 
+// Durability is what must have happened to a push before Append returns nil.
+type Durability uint8
+
+const (
+	// AsConfigured: what the engine was opened with.
+	AsConfigured Durability = iota
+	// Memory: the server that keeps the history has it in memory.
+	Memory
+	// Replicated: one of its replicas has it as well.
+	Replicated
+)
+
 // Push is a message on its way in.
 type Push struct {
 	Kind Kind
@@ -53,8 +65,12 @@ type Push struct {
 	TTL time.Duration
 	// Key makes retries harmless: while it is remembered ([Retention.Keys]) an
 	// Append with the same Key stores nothing, whatever else it asks for. Empty
-	// means none. Keys are one name space for all users and kinds.
+	// means none. Keys are one name space for all users and kinds; where data lie
+	// in partitions, that holds for a retry of the same push, and one key for two
+	// pushes may store both.
 	Key string
+	// Durability; an engine of one machine has only one, its sync policy's.
+	Durability Durability
 }
 
 // Receipt is what became of a Push.
@@ -182,6 +198,9 @@ type Delivery struct {
 	// Prev of a broadcast: the id of the broadcast before it, whether or not it
 	// is still kept; 0 if there never was one.
 	Prev ID
+	// Resync: what came before may have holes, in all logs. Every connection
+	// reads the page after its cursor. Nothing else is set.
+	Resync bool
 }
 
 // Store keeps histories. All methods may be called from any goroutine, and
@@ -201,8 +220,15 @@ type Store interface {
 	// Durable: when it returns nil, as the engine's sync policy says.
 	// Visible: at once and everywhere (Page, Attach, followers) when it is
 	// durable, never before. Ordered: ids rise in the order of visibility, over
-	// all users and both logs of an engine that is one process. Idempotent: by
-	// p.Key. Errors: ErrUser, ErrReadOnly.
+	// all users and both logs of an engine that is one process, and always
+	// within each log. Idempotent: by p.Key. Errors: ErrUser, ErrReadOnly,
+	// ErrUnavailable, ErrUnknown.
+	//
+	// Where several processes share the data, followers get it soon after.
+	// There a multicast to many is not one step: some inboxes have it before
+	// others, and after ErrUnknown perhaps for good, until a retry with the
+	// same Key completes it. Its id is Receipt.ID, but in an inbox that was
+	// given a later id meanwhile, where it has an id of its own.
 	Append(ctx context.Context, p Push) (Receipt, error)
 
 	// Attach registers one connection of user and reads the first page after
@@ -232,6 +258,13 @@ type Store interface {
 	// returns when deliver will not be called any more; then another may
 	// follow. Broadcasts concern every connection; while none is attached
 	// nothing is handed over.
+	//
+	// Where several processes share the data, a delivery comes soon after its
+	// Append returned, wherever that was called, in id order within each log; no
+	// append waits for deliver, but when it is too slow deliveries are left out.
+	// That, and whatever else may have left some out, is followed by a Delivery
+	// with Resync. Also what an Attach has covered may be handed over, and
+	// broadcasts while nobody is attached.
 	Follow(deliver func([]Delivery)) (stop func())
 
 	// Ready returns nil while appends are possible, else why not.

@@ -17,6 +17,9 @@ func concurrencyPromises() []promise {
 		{name: "APageIsOfOneMoment", check: pageIsOfOneMoment},
 		{name: "BackwardPagesSeeNoHole", check: backwardSeesNoHole},
 		{name: "AcksEndAtTheLatest", check: concurrentAcks},
+		{name: "LargeMulticastsAmongOtherAppends", retention: history.Retention{InboxCount: 150}, check: largeMulticasts},
+		{name: "ALargeMulticastIsRetried", check: largeRetry},
+		{name: "WhatGathersWhileAFollowerIsSlow", check: gathered},
 	}
 }
 
@@ -94,8 +97,27 @@ func everyAppendIsInHistory(r *rig) {
 	t := startTraffic(r, 4, 150)
 	await(r, "end of traffic", t.done)
 	for _, user := range crowd {
-		r.wantHistory(user, byID(append(t.sent[""], t.sent[user]...)...)...)
+		sent := byID(append(t.sent[""], t.sent[user]...)...)
+		if r.engine.Partitioned {
+			sent = withOwnIDs(sent, r.forward(user, history.Cursor{}).Messages)
+		}
+		r.wantHistory(user, sent...)
 	}
+}
+
+// withOwnIDs returns sent with the ids that multicasts have in got, where a
+// later id may have come before them.
+func withOwnIDs(sent, got []history.Message) []history.Message {
+	ids := map[string]history.ID{}
+	for _, m := range got {
+		ids[string(m.Data)] = m.ID
+	}
+	for i := range sent {
+		if id := ids[string(sent[i].Data)]; sent[i].Kind == history.Multicast && id > sent[i].ID {
+			sent[i].ID = id
+		}
+	}
+	return byID(sent...)
 }
 
 // noIDBehindAReader polls forward while messages arrive. What becomes visible

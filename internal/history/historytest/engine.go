@@ -27,6 +27,20 @@ type Engine struct {
 	// Partitioned: ids rise in the order of visibility within each log, but not
 	// over all logs. For engines of several processes; one process has no excuse.
 	Partitioned bool
+	// Align returns the first id from the given one on that a push may have.
+	// For engines whose partitions share out the ids; nil where any will do.
+	Align func(history.Push, history.ID) history.ID
+	// Settle waits until all that was appended before has been handed to the
+	// follower. For engines of several processes, where deliveries come soon
+	// after Append returned; nil where they come before.
+	Settle func()
+}
+
+// settle waits for deliveries where they come later than the append.
+func (e *Engine) settle() {
+	if e.Settle != nil {
+		e.Settle()
+	}
 }
 
 // Opener opens a new, empty engine that uses nothing beyond the life of t.

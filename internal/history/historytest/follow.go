@@ -26,9 +26,9 @@ func followPromises() []promise {
 		{name: "OnlyWhatIsAppendedLater", check: onlyLater},
 		{name: "DeliveriesMayBeKept", check: deliveriesMayBeKept},
 		{name: "VisibleBeforeDeliveredAndReadsGoOn", check: readsGoOn},
-		{name: "AppendsWaitWhileDeliverBlocks", check: appendsWait},
-		{name: "EndedContextDoesNotWaitForDeliver", check: endedContextDoesNotWait},
-		{name: "EndedContextLeavesItsOwnDelivery", check: endedContextLeaves},
+		{name: "AppendsWaitWhileDeliverBlocks", of: oneProcess, check: appendsWait},
+		{name: "EndedContextDoesNotWaitForDeliver", of: oneProcess, check: endedContextDoesNotWait},
+		{name: "EndedContextLeavesItsOwnDelivery", of: oneProcess, check: endedContextLeaves},
 		{name: "StopWaitsForDeliver", check: stopWaits},
 		{name: "AfterStopNothingIsDelivered", check: afterStop},
 		{name: "SecondFollowerPanics", check: secondFollower},
@@ -41,6 +41,14 @@ func deliveryText(d history.Delivery) string {
 		return cmp.Compare(a.User, b.User)
 	})
 	return fmt.Sprintf("%s prev %d to %+v", list([]history.Message{d.Message}), d.Prev, to)
+}
+
+func deliveryTexts(all []history.Delivery) []string {
+	texts := make([]string, len(all))
+	for i, d := range all {
+		texts[i] = deliveryText(d)
+	}
+	return texts
 }
 
 func (r *rig) wantDeliveries(got []history.Delivery, want ...history.Delivery) {
@@ -86,7 +94,7 @@ func onlyTheAttached(r *rig) {
 	r.unicast("ann")
 	m1 := r.multicast("ann", "bob")
 	b1 := r.broadcast()
-	r.wantDeliveries(f.take())
+	r.wantDeliveries(f.takeUnattached())
 
 	r.attach("bob", history.Start{})
 	r.unicast("ann")
@@ -99,7 +107,7 @@ func onlyTheAttached(r *rig) {
 	r.store.Detach("bob")
 	r.unicast("bob")
 	r.broadcast()
-	r.wantDeliveries(f.take())
+	r.wantDeliveries(f.takeUnattached())
 }
 
 func oneDelivery(r *rig) {

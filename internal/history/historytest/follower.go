@@ -12,10 +12,10 @@ import (
 // follower records what a store hands over, and holds it to what is promised
 // of every call.
 type follower struct {
-	t           testing.TB
-	partitioned bool
-	busy        atomic.Bool // a call is running
-	stop        func()
+	t      testing.TB
+	engine *Engine
+	busy   atomic.Bool // a call is running
+	stop   func()
 
 	mu     sync.Mutex
 	got    []history.Delivery
@@ -26,7 +26,7 @@ type follower struct {
 // follow begins to follow the store until the test ends.
 func (r *rig) follow() *follower {
 	r.Helper()
-	f := &follower{t: r.T, partitioned: r.engine.Partitioned, last: map[string]history.ID{}}
+	f := &follower{t: r.T, engine: &r.engine, last: map[string]history.ID{}}
 	f.stop = r.store.Follow(f.deliver)
 	r.Cleanup(f.stop)
 	return f
@@ -74,7 +74,7 @@ func (f *follower) record(d history.Delivery) {
 
 // logs returns the names of the logs in which d has its order.
 func (f *follower) logs(d history.Delivery) []string {
-	if !f.partitioned {
+	if f.engine.Settle == nil {
 		return []string{""}
 	}
 	if d.Message.Kind == history.Broadcast {
@@ -87,11 +87,15 @@ func (f *follower) logs(d history.Delivery) []string {
 	return logs
 }
 
+// takeUnattached is take where nobody was attached.
+func (f *follower) takeUnattached() []history.Delivery { return f.engine.forNobody(f.take()) }
+
 // take returns what was delivered since the last take.
 func (f *follower) take() []history.Delivery {
+	f.engine.settle()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	got := slices.Clone(f.got)
 	f.got = nil
-	return got
+	return f.engine.inOrder(got)
 }

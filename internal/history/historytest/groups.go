@@ -23,7 +23,7 @@ func groupPromises() []promise {
 		{name: "BadInputChangesNothing", check: badGroupInput},
 		{name: "EndedContextChangesNothing", check: endedContextOfGroups},
 		{name: "TenThousandInABatch", check: bigBatches},
-		{name: "NobodySeesHalfOfABatch", check: batchesAreWhole},
+		{name: "NobodySeesHalfOfABatch", of: onePartition, check: batchesAreWhole},
 		{name: "ConcurrentChangesCountOnce", check: concurrentChanges},
 		{name: "AfterCloseEverythingIsErrClosed", check: closedGroups},
 	}

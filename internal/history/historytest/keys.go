@@ -11,7 +11,7 @@ func keyPromises() []promise {
 	hour := history.Retention{Keys: time.Hour}
 	return []promise{
 		{name: "RetryStoresNothingAndNamesTheFirst", check: retryIsHarmless},
-		{name: "OneNameSpaceForAllUsersAndKinds", check: keysAreGlobal},
+		{name: "OneNameSpaceForAllUsersAndKinds", of: onePartition, check: keysAreGlobal},
 		{name: "NoKeyIsNoRetry", check: noKey},
 		{name: "IsForgottenAfterItsTime", retention: hour, check: keyIsForgotten},
 		{name: "OutlivesItsMessage", retention: history.Retention{InboxCount: 1}, check: keyOutlivesMessage},

@@ -18,6 +18,14 @@ func (m *machine) append(rt *rapid.T, p history.Push) {
 	p.Data = m.body(drawSize(rt))
 	p.TTL = drawTTL(rt)
 	p.Key = rapid.SampledFrom([]string{"", "", "", "k1", "k2"}).Draw(rt, "key")
+	if m.engine.Partitioned {
+		// Ids are the oracle's if they all come from the clock; and a key is for
+		// one push.
+		m.clock.Advance(time.Millisecond)
+		if p.Key != "" {
+			p.Key = fmt.Sprint(p.Key, p.Kind, p.Users)
+		}
+	}
 	want, err := m.oracle.Append(context.Background(), p)
 	if err != nil {
 		rt.Fatalf("oracle: %v", err)

@@ -63,6 +63,7 @@ func (r *rig) push(p history.Push) history.Receipt {
 	if err != nil {
 		r.Fatalf("appending %v to %v: %v", p.Kind, p.Users, err)
 	}
+	r.engine.settle()
 	return receipt
 }
 

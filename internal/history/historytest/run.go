@@ -10,16 +10,33 @@ import (
 type promise struct {
 	name      string
 	retention history.Retention // that the store is opened with
+	of        engines
 	check     func(*rig)
+}
+
+// engines are those of which something is promised.
+type engines uint8
+
+const (
+	every engines = iota
+	oneProcess
+	onePartition
+)
+
+func (e engines) has(engine Engine) bool {
+	switch e {
+	case oneProcess:
+		return engine.Settle == nil
+	case onePartition:
+		return !engine.Partitioned
+	}
+	return true
 }
 
 // Run checks that the engines that open returns keep the contract of
 // history.Store and history.Groups.
 func Run(t *testing.T, open Opener) {
-	groups := []struct {
-		name     string
-		promises []promise
-	}{
+	groups := []group{
 		{"Append", appendPromises()},
 		{"Key", keyPromises()},
 		{"Page", pagePromises()},
@@ -33,26 +50,34 @@ func Run(t *testing.T, open Opener) {
 		{"Close", closePromises()},
 		{"Concurrency", concurrencyPromises()},
 	}
+	engine := look(t, open)
+	if engine.Reopen != nil {
+		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()})
+	}
 	for _, g := range groups {
-		t.Run(g.name, func(t *testing.T) { runPromises(t, open, g.promises) })
-	}
-	if persistent(t, open) {
-		t.Run("Reopen", func(t *testing.T) { runPromises(t, open, reopenPromises()) })
-		t.Run("ReopenGroups", func(t *testing.T) { runPromises(t, open, reopenGroupPromises()) })
+		t.Run(g.name, func(t *testing.T) { g.run(t, open, engine) })
 	}
 }
 
-func runPromises(t *testing.T, open Opener, promises []promise) {
-	for _, p := range promises {
-		t.Run(p.name, func(t *testing.T) { p.check(newRig(t, open, p.retention)) })
+// group is promises about one thing.
+type group struct {
+	name     string
+	promises []promise
+}
+
+func (g group) run(t *testing.T, open Opener, engine Engine) {
+	for _, p := range g.promises {
+		if p.of.has(engine) {
+			t.Run(p.name, func(t *testing.T) { p.check(newRig(t, open, p.retention)) })
+		}
 	}
 }
 
-// persistent opens one engine to see whether it can be reopened.
-func persistent(t *testing.T, open Opener) bool {
+// look opens one engine to see what it is.
+func look(t *testing.T, open Opener) Engine {
 	e := open(t, Options{Now: NewClock().Now})
 	if err := e.Store.Close(); err != nil {
 		t.Fatalf("closing an unused store: %v", err)
 	}
-	return e.Reopen != nil
+	return e
 }

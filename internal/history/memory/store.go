@@ -17,6 +17,9 @@ type Config struct {
 	Retention history.Retention
 	// Now is the clock of ids, TTLs and ages; nil means time.Now.
 	Now func() time.Time
+	// Align, if set, returns the first id from the given one on that a push may
+	// have: engines whose partitions share out the ids are compared with it.
+	Align func(history.Push, history.ID) history.ID
 }
 
 // Store is a history.Store that keeps everything in memory and forgets it when
@@ -25,6 +28,7 @@ type Store struct {
 	// Set once.
 	retention history.Retention
 	now       func() time.Time
+	align     func(history.Push, history.ID) history.ID
 
 	// turn has room for one token. Who has put it there stores and delivers
 	// alone: this puts deliveries in id order, while readers, who need only mu,
@@ -58,9 +62,13 @@ func New(c Config) (*Store, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Align == nil {
+		c.Align = func(_ history.Push, id history.ID) history.ID { return id }
+	}
 	return &Store{
 		retention: c.Retention.WithDefaults(),
 		now:       c.Now,
+		align:     c.Align,
 		turn:      make(chan struct{}, 1),
 		inboxes:   map[string]log{},
 		keys:      map[string]history.ID{},
@@ -116,7 +124,7 @@ func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
 	if id, ok := s.keys[p.Key]; ok && now.Before(id.Time().Add(s.retention.Keys)) {
 		return history.Receipt{ID: id, Duplicate: true}, nil, nil
 	}
-	s.last = history.NextID(s.last, now)
+	s.last = s.align(p, history.NextID(s.last, now))
 	if p.Key != "" {
 		s.keys[p.Key] = s.last
 	}

@@ -1,0 +1,325 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"pushd/internal/history"
+)
+
+const (
+	// maxChunk is how many users one script writes to: Redis does nothing else
+	// meanwhile.
+	maxChunk = 200
+	// maxInline is the most bytes that a multicast's data may have to be copied
+	// into each inbox.
+	maxInline = 32
+	// ownKeyLife is how long a key is remembered that no caller gave: only this
+	// node's own retries need it.
+	ownKeyLife = 15 * time.Second
+	// maxRefresh is how often an append is tried again because a node has just
+	// come.
+	maxRefresh = 5
+)
+
+// Outcomes of the scripts that append.
+const (
+	stored = iota
+	duplicate
+	newNode
+	gap
+)
+
+// Append implements history.Store. A multicast goes to each partition in
+// chunks. The partition of its first user gives the id; in an inbox that has a
+// later one by then, it gets an id of its own.
+func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+	if err := s.enter(ctx); err != nil {
+		return history.Receipt{}, err
+	}
+	defer s.life.RUnlock()
+	if err := p.Check(); err != nil {
+		return history.Receipt{}, err
+	}
+	receipt, err := s.append(ctx, &p)
+	s.metrics.appended(p.Kind, receipt, err)
+	return receipt, err
+}
+
+func (s *Store) append(ctx context.Context, p *history.Push) (history.Receipt, error) {
+	j := job{store: s, ctx: ctx, push: p, key: p.Key, remember: s.conf.Retention.Keys}
+	if p.Key == "" {
+		j.key, j.remember = "\xff"+rand.Text(), ownKeyLife
+	}
+	j.replicate = p.Durability == history.Replicated || p.Durability == history.AsConfigured && s.conf.Durability == history.Replicated
+	if p.Kind == history.Broadcast {
+		return j.broadcast()
+	}
+	return j.inboxes()
+}
+
+// job is one push on its way.
+type job struct {
+	store     *Store
+	ctx       context.Context
+	floor     uint64 // that an id of the first partition must lie above
+	push      *history.Push
+	key       string
+	remember  time.Duration
+	replicate bool
+}
+
+// part is the share of one partition.
+type part struct {
+	*partition
+	users []string
+}
+
+// inboxes appends a unicast or multicast.
+func (j *job) inboxes() (history.Receipt, error) {
+	parts := j.parts()
+	for _, p := range parts {
+		j.floor = max(j.floor, p.floor())
+	}
+	first, err := j.toPartition(parts[0], 0)
+	if err != nil || len(parts) == 1 {
+		return first, err
+	}
+	type result struct {
+		history.Receipt
+		error
+	}
+	results := make(chan result, len(parts))
+	for _, p := range parts[1:] {
+		go func() {
+			r, err := j.toPartition(p, first.ID)
+			results <- result{r, err}
+		}()
+	}
+	for range parts[1:] {
+		r := <-results
+		err = errors.Join(err, r.error)
+		if !first.Duplicate {
+			first.Recipients += r.Recipients
+			first.Online += r.Online
+		}
+	}
+	if err != nil {
+		// Some have it.
+		return history.Receipt{}, fmt.Errorf("%w: storing a multicast for all its users: %w", history.ErrUnknown, err)
+	}
+	return first, nil
+}
+
+// parts sorts the users by partition, that of the first user first, each user
+// once. A retry with the same users gets the same parts.
+func (j *job) parts() []part {
+	users := j.push.Users
+	if len(users) == 1 {
+		return []part{{j.store.partitionOf(users[0]), users}}
+	}
+	seen := make(map[string]bool, len(users))
+	index := make([]int, len(j.store.partitions)) // of parts, plus 1
+	var parts []part
+	for _, user := range users {
+		if seen[user] {
+			continue
+		}
+		seen[user] = true
+		p := j.store.partitionOf(user)
+		if index[p.number] == 0 {
+			parts = append(parts, part{partition: p})
+			index[p.number] = len(parts)
+		}
+		share := &parts[index[p.number]-1]
+		share.users = append(share.users, user)
+	}
+	return parts
+}
+
+// toPartition appends to the inboxes of one partition, under the given id, or
+// with 0 under one that the partition gives.
+func (j *job) toPartition(p part, id history.ID) (sum history.Receipt, err error) {
+	chunks := (len(p.users) + maxChunk - 1) / maxChunk
+	for done, tries := 0, 0; done < chunks; tries++ {
+		n, outcome, err := j.send(p, id, done, chunks, &sum)
+		if err != nil {
+			return history.Receipt{}, err
+		}
+		if done += n; outcome == stored {
+			break
+		}
+		if outcome != newNode || tries == maxRefresh {
+			return history.Receipt{}, fmt.Errorf("%w: chunk %d of %d was not taken", history.ErrUnknown, done+1, chunks)
+		}
+		if err := p.refreshNodes(j.ctx); err != nil {
+			return history.Receipt{}, err
+		}
+	}
+	p.saw(sum.ID)
+	if sum.Duplicate {
+		return history.Receipt{ID: sum.ID, Duplicate: true}, nil
+	}
+	return sum, nil
+}
+
+// send sends the chunks from the given one on, all at once, and adds up what
+// became of them. It returns how many were done, and the outcome of the next.
+func (j *job) send(p part, id history.ID, from, chunks int, sum *history.Receipt) (done, outcome int, err error) {
+	ops := make([]*op, 0, 1)
+	for i := from; i < chunks; i++ {
+		users := p.users[i*maxChunk : min((i+1)*maxChunk, len(p.users))]
+		o := &op{ctx: j.ctx, cmd: j.command(p, users, id, i+1, chunks), replicate: j.replicate && i == chunks-1}
+		if i > 0 {
+			o.ctx = nil // what was begun is done to the end
+		}
+		if err = p.writes.put(o); err != nil {
+			break
+		}
+		ops = append(ops, o)
+	}
+	if len(ops) == 0 {
+		return 0, gap, err
+	}
+	for i, o := range ops {
+		reply, failed := ints(o.wait(j.ctx))
+		if failed != nil {
+			return done, gap, j.halfway(from+i, failed)
+		}
+		switch reply[0] {
+		case stored:
+			sum.ID = history.ID(reply[1])
+			sum.Recipients += int(reply[2])
+			sum.Online += int(reply[3])
+		case duplicate:
+			sum.ID = history.ID(reply[1])
+			sum.Duplicate = sum.Duplicate || from+i == 0
+		default:
+			return done, int(reply[0]), nil
+		}
+		done++
+	}
+	return done, stored, j.halfway(from+done, err)
+}
+
+// halfway makes an error of a later chunk say that earlier ones were stored.
+func (j *job) halfway(chunk int, err error) error {
+	if err == nil || chunk == 0 || errors.Is(err, history.ErrUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w: after %d chunks: %w", history.ErrUnknown, chunk, err)
+}
+
+// command returns the call of the script for one chunk.
+func (j *job) command(p part, users []string, id history.ID, chunk, chunks int) []any {
+	s, push := j.store, j.push
+	var flags byte
+	inline := true
+	if push.Kind == history.Multicast {
+		flags = flagMulticast
+		inline = len(p.users) == 1 || len(push.Data) <= maxInline
+	}
+	return s.appendCommand(p.partition, users, appendArgs{
+		id: id, floor: j.floor, flags: flags, data: push.Data, ttl: millis(push.TTL), inline: inline,
+		chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
+	})
+}
+
+// appendArgs is what append.lua is told, beside what the partition knows.
+type appendArgs struct {
+	id            history.ID
+	floor         uint64
+	flags         byte
+	data          []byte
+	ttl           int64
+	inline        bool
+	chunk, chunks int
+	key           string
+	remember      time.Duration
+	keep          int
+}
+
+func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any {
+	nodes := p.nodesNow()
+	keys := make([]string, 0, 5+2*len(users)+len(nodes))
+	keys = append(keys, p.last, p.record(a.key), p.bodies, p.presence, p.leases)
+	for _, user := range users {
+		keys = append(keys, p.inbox(user))
+	}
+	if a.ttl > 0 {
+		for _, user := range users {
+			keys = append(keys, p.meta(user))
+		}
+	}
+	for _, node := range nodes {
+		keys = append(keys, p.stream(node))
+	}
+	args := make([]any, 0, 17+len(users)+len(nodes))
+	args = append(args, s.clock(), a.floor, uint64(a.id), int(a.flags), a.data, a.ttl, bit(a.inline),
+		a.chunk, a.chunks, millis(a.remember), s.forget(a.remember), a.keep, millis(s.conf.Retention.InboxAge),
+		s.conf.Backlog, p.share, len(users), len(nodes))
+	for _, user := range users {
+		args = append(args, user)
+	}
+	for _, node := range nodes {
+		args = append(args, node)
+	}
+	return appendScript.call(keys, args...)
+}
+
+// clock returns what the scripts take for the time: "" for Redis's own, or the
+// milliseconds of the test's.
+func (s *Store) clock() any {
+	if s.conf.Now == nil {
+		return ""
+	}
+	return s.conf.Now().Sub(history.Epoch).Milliseconds()
+}
+
+// forget returns after how many milliseconds Redis itself may drop what was to
+// be remembered; 0 never, since a test's clock is not Redis's.
+func (s *Store) forget(after time.Duration) int64 {
+	if s.conf.Now != nil {
+		return 0
+	}
+	return millis(after)
+}
+
+// millis returns d in whole milliseconds, rounded up.
+func millis(d time.Duration) int64 {
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// ints reads a reply that is numbers, perhaps with more behind them.
+func ints(reply any, err error) ([]int64, error) {
+	if err != nil {
+		return nil, err
+	}
+	list, ok := reply.([]any)
+	if !ok {
+		return nil, fmt.Errorf("asking Redis: reply %T, want a list", reply)
+	}
+	out := make([]int64, 0, len(list))
+	for _, v := range list {
+		n, ok := v.(int64)
+		if !ok {
+			break
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}

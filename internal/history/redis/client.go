@@ -1,0 +1,82 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// newClient returns a client for the target. Retries are this package's own
+// business (see lane): go-redis would repeat what timed out on every
+// connection of the pool, while callers wait. In a Cluster it follows
+// redirections, which it can only do as attempts; everything that is sent may
+// be sent twice.
+func (c *Config) newClient(t Target) goredis.UniversalClient {
+	if t.kind != cluster {
+		return c.newSingle(t)
+	}
+	return goredis.NewClusterClient(&goredis.ClusterOptions{
+		Addrs: t.addresses, Username: t.user, Password: t.password, TLSConfig: t.tlsConfig(),
+		Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: quiet(),
+		MaxRedirects: 3, MinRetryBackoff: redirectPause, MaxRetryBackoff: redirectPause,
+		DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, DialerRetries: 1,
+		PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: loadScripts,
+	})
+}
+
+// newSingle returns a client for what is one server at a time.
+func (c *Config) newSingle(t Target) *goredis.Client {
+	if t.kind == sentinel {
+		return goredis.NewFailoverClient(&goredis.FailoverOptions{
+			MasterName: t.master, SentinelAddrs: t.addresses, SentinelUsername: t.user, SentinelPassword: t.password,
+			Username: t.user, Password: t.password, DB: t.db, TLSConfig: t.tlsConfig(),
+			Protocol: 2, DisableIdentity: true, MaxRetries: -1,
+			DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, DialerRetries: 1,
+			PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: loadScripts,
+		})
+	}
+	return c.newServer(t, t.addresses[0])
+}
+
+// newServer returns a client for one server.
+func (c *Config) newServer(t Target, address string) *goredis.Client {
+	return goredis.NewClient(&goredis.Options{
+		Addr: address, Username: t.user, Password: t.password, DB: t.db, TLSConfig: t.tlsConfig(),
+		Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: quiet(), MaxRetries: -1,
+		DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, DialerRetries: 1,
+		PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: loadScripts,
+	})
+}
+
+// poolSize is more than lanes and keepers use at once.
+const poolSize = 256
+
+func quiet() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+func (t Target) tlsConfig() *tls.Config {
+	if !t.tls {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(t.addresses[0])
+	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+}
+
+// reader returns a client for a partition's blocking reads. It has a connection
+// of its own, so that closing it ends a read.
+func (p *partition) newReader(ctx context.Context) (*goredis.Client, error) {
+	s := p.store
+	if s.target.kind != cluster {
+		return s.conf.newSingle(s.target), nil
+	}
+	owner, err := s.client.(*goredis.ClusterClient).MasterForKey(ctx, p.log)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the master of partition %d: %w", p.number, err)
+	}
+	return s.conf.newServer(s.target, owner.Options().Addr), nil
+}

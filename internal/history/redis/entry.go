@@ -1,0 +1,131 @@
+package redis
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"pushd/internal/history"
+)
+
+// Flags of an entry; common.lua has the layout.
+const (
+	flagRef byte = 1 << iota
+	flagMulticast
+	flagTTL
+	flagFar
+	flagBroadcast
+)
+
+const (
+	headSize = 8
+	ttlSize  = 6
+)
+
+var errEntry = errors.New("what Redis keeps is damaged")
+
+// parseRow reads one message of a page.
+func parseRow(row string) (history.Message, error) {
+	if len(row) < headSize {
+		return history.Message{}, fmt.Errorf("%w: a row of %d bytes", errEntry, len(row))
+	}
+	flags, id := parseHead(row)
+	m := history.Message{ID: id, Kind: history.Unicast}
+	switch {
+	case flags&flagBroadcast != 0:
+		m.Kind = history.Broadcast
+	case flags&flagMulticast != 0:
+		m.Kind = history.Multicast
+	}
+	data := row[headSize:]
+	if flags&flagTTL != 0 {
+		data = data[min(ttlSize, len(data)):]
+	}
+	m.Data = []byte(data)
+	return m, nil
+}
+
+func parseHead(s string) (flags byte, id history.ID) {
+	return s[0], parseID(s[1:])
+}
+
+// parseID reads 7 bytes.
+func parseID(s string) history.ID {
+	var b [8]byte
+	copy(b[1:], s[:7])
+	return history.ID(binary.BigEndian.Uint64(b[:]))
+}
+
+// expiry reads when a broadcast's TTL ends, 0 for never.
+func expiry(head string) int64 {
+	if len(head) < headSize+ttlSize || head[0]&flagTTL == 0 {
+		return 0
+	}
+	var b [8]byte
+	copy(b[2:], head[headSize:headSize+ttlSize])
+	return int64(binary.BigEndian.Uint64(b[:]))
+}
+
+// streamEntry is one entry of a stream.
+type streamEntry struct {
+	id     string
+	fields map[string]string
+}
+
+// streamEntries reads what XRANGE returns, or one stream of XREAD.
+func streamEntries(reply any) ([]streamEntry, error) {
+	list, ok := reply.([]any)
+	if !ok && reply != nil {
+		return nil, fmt.Errorf("%w: a stream came as %T", errEntry, reply)
+	}
+	out := make([]streamEntry, 0, len(list))
+	for _, item := range list {
+		pair, ok := item.([]any)
+		if !ok || len(pair) != 2 {
+			return nil, fmt.Errorf("%w: a stream's entry came as %T", errEntry, item)
+		}
+		id, _ := pair[0].(string)
+		values, _ := pair[1].([]any)
+		e := streamEntry{id: id, fields: make(map[string]string, 2)}
+		for i := 0; i+1 < len(values); i += 2 {
+			name, _ := values[i].(string)
+			e.fields[name], _ = values[i+1].(string)
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// parseBroadcast reads an entry of a broadcast log.
+func parseBroadcast(e streamEntry) (history.Delivery, error) {
+	id, err := idOf(e.id)
+	head := e.fields["m"]
+	if err != nil || len(head) < headSize {
+		return history.Delivery{}, fmt.Errorf("%w: broadcast %q", errEntry, e.id)
+	}
+	_, prev := parseHead(head)
+	m := history.Message{ID: id, Kind: history.Broadcast, Data: []byte(e.fields["d"])}
+	return history.Delivery{Message: m, Prev: prev}, nil
+}
+
+// parseNode reads an entry of a node's stream.
+func parseNode(e streamEntry) (history.Delivery, error) {
+	lines := e.fields["e"]
+	if len(lines) < headSize {
+		return history.Delivery{}, fmt.Errorf("%w: entry %q of a node's stream", errEntry, e.id)
+	}
+	flags, id := parseHead(lines)
+	d := history.Delivery{Message: history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"])}}
+	if flags&flagMulticast != 0 {
+		d.Message.Kind = history.Multicast
+	}
+	for lines = lines[headSize:]; len(lines) >= headSize; {
+		prev, size := parseID(lines), int(lines[7])
+		if lines = lines[headSize:]; size > len(lines) {
+			return history.Delivery{}, fmt.Errorf("%w: entry %q of a node's stream", errEntry, e.id)
+		}
+		d.Recipients = append(d.Recipients, history.Recipient{User: lines[:size], Prev: prev})
+		lines = lines[size:]
+	}
+	return d, nil
+}

@@ -1,0 +1,169 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pushd/internal/history"
+)
+
+// maxMembers is how many users one script puts into a group or takes out.
+const maxMembers = 1000
+
+// AddMembers implements history.Groups.
+func (s *Store) AddMembers(ctx context.Context, group string, users []string) (int, error) {
+	return s.changeMembers(ctx, group, users, addScript)
+}
+
+// RemoveMembers implements history.Groups.
+func (s *Store) RemoveMembers(ctx context.Context, group string, users []string) (int, error) {
+	return s.changeMembers(ctx, group, users, removeScript)
+}
+
+func (s *Store) changeMembers(ctx context.Context, group string, users []string, change script) (int, error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer s.life.RUnlock()
+	if err := history.CheckMembers(group, users); err != nil {
+		return 0, err
+	}
+	return s.change(ctx, group, users, change)
+}
+
+// change runs a script over users, those of each partition in batches, all at
+// once.
+func (s *Store) change(ctx context.Context, group string, users []string, change script) (int, error) {
+	shares := make([][]string, len(s.partitions))
+	for _, user := range users {
+		n := s.partitionOf(user).number
+		shares[n] = append(shares[n], user)
+	}
+	var ops []*op
+	var errs error
+	for i, share := range shares {
+		p := s.partitions[i]
+		for batch := range slices.Chunk(share, maxMembers) {
+			o := &op{ctx: ctx, cmd: p.membersCommand(change, group, batch), replicate: s.conf.Durability == history.Replicated}
+			if err := p.writes.put(o); err != nil {
+				errs = errors.Join(errs, err)
+				break
+			}
+			ops = append(ops, o)
+		}
+	}
+	changed := 0
+	for _, o := range ops {
+		reply, err := o.wait(ctx)
+		if n, ok := reply.(int64); ok {
+			changed += int(n)
+		}
+		errs = errors.Join(errs, err)
+	}
+	if errs != nil && changed > 0 && !errors.Is(errs, history.ErrUnknown) {
+		errs = fmt.Errorf("%w: %w", history.ErrUnknown, errs)
+	}
+	return changed, errs
+}
+
+func (p *partition) membersCommand(change script, group string, users []string) []any {
+	keys := make([]string, 1, 1+len(users))
+	args := make([]any, 1, 1+len(users))
+	keys[0], args[0] = p.members(group), group
+	for _, user := range users {
+		keys, args = append(keys, p.groups(user)), append(args, user)
+	}
+	return change.call(keys, args...)
+}
+
+// Members implements history.Groups: the first of all partitions, merged.
+func (s *Store) Members(ctx context.Context, group, after string, limit int) ([]string, bool, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, false, err
+	}
+	defer s.life.RUnlock()
+	if err := errors.Join(history.CheckGroup(group), history.CheckList(limit)); err != nil {
+		return nil, false, err
+	}
+	users, err := s.members(ctx, group, after, limit)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(users) > limit {
+		return users[:limit], true, nil
+	}
+	return users, false, nil
+}
+
+// members returns the first limit+1 members, or more.
+func (s *Store) members(ctx context.Context, group, after string, limit int) (users []string, err error) {
+	ops := make([]*op, 0, len(s.partitions))
+	for _, p := range s.partitions {
+		o := &op{ctx: ctx, cmd: rangeCommand(p.members(group), after, limit)}
+		if err := p.reads.put(o); err != nil {
+			return nil, err
+		}
+		ops = append(ops, o)
+	}
+	for _, o := range ops {
+		reply, failed := o.wait(ctx)
+		users, err = append(users, names(reply)...), errors.Join(err, failed)
+	}
+	slices.Sort(users)
+	return users, harmless(err)
+}
+
+// rangeCommand reads limit+1 names after the given one, so that one sees
+// whether there are more.
+func rangeCommand(key, after string, limit int) []any {
+	from := "-"
+	if after != "" {
+		from = "(" + after
+	}
+	return []any{"zrange", key, from, "+", "bylex", "limit", 0, limit + 1}
+}
+
+// GroupsOf implements history.Groups.
+func (s *Store) GroupsOf(ctx context.Context, user, after string, limit int) ([]string, bool, error) {
+	if err := s.enterFor(ctx, user); err != nil {
+		return nil, false, err
+	}
+	defer s.life.RUnlock()
+	if err := history.CheckList(limit); err != nil {
+		return nil, false, err
+	}
+	p := s.partitionOf(user)
+	reply, err := p.reads.do(ctx, rangeCommand(p.groups(user), after, limit), false)
+	if err != nil {
+		return nil, false, harmless(err)
+	}
+	groups := names(reply)
+	if len(groups) > limit {
+		return groups[:limit], true, nil
+	}
+	return groups, false, nil
+}
+
+// DeleteGroup implements history.Groups. It takes out whom it finds until it
+// finds nobody, since the scripts must be told which users they touch.
+func (s *Store) DeleteGroup(ctx context.Context, group string) (int, error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer s.life.RUnlock()
+	if err := history.CheckGroup(group); err != nil {
+		return 0, err
+	}
+	for removed := 0; ; {
+		users, err := s.members(ctx, group, "", maxMembers)
+		if err != nil || len(users) == 0 {
+			return removed, err
+		}
+		n, err := s.change(ctx, group, users, removeScript)
+		if removed += n; err != nil {
+			return removed, err
+		}
+	}
+}

@@ -1,0 +1,342 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"pushd/internal/history"
+)
+
+// lane brings commands to a partition in the order in which they were put in.
+// What waits while a pipeline is under way makes the next one: the more there
+// is to do, the less each costs. Commands must bear to be sent twice, since a
+// pipeline whose connection broke is sent again.
+//
+// When Redis cannot be reached, or does not answer in time, the lane is down:
+// what waits fails, and so does at once whatever comes, until somebody says up.
+type lane struct {
+	part  *partition
+	limit int // commands that may wait
+
+	mu      sync.Mutex // guards what follows
+	some    sync.Cond  // waiting, down or closed changed
+	waiting []*op
+	down    error // why nothing is sent, nil while all is well
+	closed  bool
+}
+
+// op is one command on its way, and its answer.
+type op struct {
+	ctx       context.Context // nil: it is sent whatever its caller does
+	cmd       []any
+	replicate bool // answered when a replica has it
+	must      bool // takes a place even where there is none
+
+	// The worker's until done is closed.
+	reply *goredis.Cmd
+	err   error
+	done  chan struct{}
+}
+
+const (
+	// A pipeline ends with the op that takes it past one of these.
+	maxOps   = 256
+	maxBytes = 512 << 10
+
+	maxWaiting = 16 << 10
+)
+
+// Pauses before a pipeline is sent again.
+const (
+	redirectPause = 20 * time.Millisecond
+	brokenPause   = 5 * time.Millisecond
+
+	maxBroken = 3  // times that the connection may break
+	maxMoving = 50 // times that the slot may be elsewhere
+)
+
+func newLane(p *partition, workers int) *lane {
+	l := &lane{part: p, limit: maxWaiting, down: errors.New("not connected yet")}
+	l.some.L = &l.mu
+	for range workers {
+		p.store.helpers.Go(l.work)
+	}
+	return l
+}
+
+// put queues an op, or says why not.
+func (l *lane) put(o *op) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return history.ErrClosed
+	case l.down != nil:
+		return unavailable(l.down)
+	case len(l.waiting) >= l.limit && !o.must:
+		return unavailable(errors.New("too many calls wait for Redis"))
+	}
+	o.done = make(chan struct{})
+	l.waiting = append(l.waiting, o)
+	l.some.Signal()
+	return nil
+}
+
+// do queues a command and waits for its answer.
+func (l *lane) do(ctx context.Context, cmd []any, replicate bool) (any, error) {
+	o := &op{ctx: ctx, cmd: cmd, replicate: replicate}
+	if err := l.put(o); err != nil {
+		return nil, err
+	}
+	return o.wait(ctx)
+}
+
+// wait waits for the answer, or until ctx ends.
+func (o *op) wait(ctx context.Context) (any, error) {
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if o.err != nil {
+		return nil, o.err
+	}
+	return o.reply.Val(), nil
+}
+
+// take waits for ops and returns as many as make a pipeline; nil ends a worker.
+func (l *lane) take() []*op {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.waiting) == 0 {
+		if l.closed {
+			return nil
+		}
+		l.some.Wait()
+	}
+	n, size := 0, 0
+	for n < len(l.waiting) && n < maxOps && size < maxBytes {
+		size += l.waiting[n].size()
+		n++
+	}
+	batch := l.waiting[:n:n]
+	if l.waiting = l.waiting[n:]; len(l.waiting) == 0 {
+		l.waiting = nil
+	}
+	return batch
+}
+
+func (o *op) size() (n int) {
+	for _, arg := range o.cmd {
+		switch arg := arg.(type) {
+		case string:
+			n += len(arg)
+		case []byte:
+			n += len(arg)
+		}
+	}
+	return n
+}
+
+// up lets ops in again.
+func (l *lane) up() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = nil
+}
+
+// fail puts the lane down and fails what waits.
+func (l *lane) fail(err error) {
+	l.mu.Lock()
+	waiting := l.waiting
+	l.waiting = nil
+	if l.down == nil {
+		l.down = err
+	}
+	l.mu.Unlock()
+	for _, o := range waiting {
+		o.finish(unavailable(err))
+	}
+}
+
+// state returns why the lane is down, nil if it is not.
+func (l *lane) state() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down
+}
+
+// depth returns how many ops wait.
+func (l *lane) depth() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
+}
+
+// close lets the workers end when nothing waits any more.
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.some.Broadcast()
+}
+
+func (o *op) finish(err error) {
+	o.err = err
+	close(o.done)
+}
+
+// work is a worker's goroutine.
+func (l *lane) work() {
+	for batch := l.take(); batch != nil; batch = l.take() {
+		l.send(batch)
+	}
+}
+
+// send sends a pipeline until each of its ops is answered or given up.
+func (l *lane) send(ops []*op) {
+	ops = forget(ops)
+	for t := (tries{}); len(ops) > 0; {
+		l.part.pipeline(ops)
+		ops = l.answer(ops, &t)
+	}
+}
+
+// tries counts why a pipeline was sent again.
+type tries struct{ broken, moving int }
+
+// answer finishes the ops whose fate is sealed, and returns those to be sent
+// again.
+func (l *lane) answer(ops []*op, t *tries) (again []*op) {
+	var gone error
+	var isBroken, isMoving bool
+	for _, o := range ops {
+		f := fateOf(o.reply.Err())
+		switch {
+		case f == unknown && t.broken < maxBroken:
+			isBroken = true
+			again = append(again, o)
+			continue
+		case f == moving && t.moving < maxMoving:
+			isMoving = true
+			again = append(again, o)
+			continue
+		case f == away || f == silent || f == unknown:
+			gone = o.reply.Err()
+		}
+		o.finish(failure(o.reply.Err(), f))
+	}
+	switch {
+	case gone != nil:
+		l.part.lost(gone)
+		for _, o := range again {
+			o.finish(failure(gone, fateOf(o.reply.Err())))
+		}
+		return nil
+	case isBroken:
+		t.broken++
+		time.Sleep(brokenPause)
+	case isMoving:
+		t.moving++
+		l.part.relocate()
+		time.Sleep(redirectPause)
+	}
+	return again
+}
+
+// forget answers ops whose callers have gone, and returns the others.
+func forget(ops []*op) []*op {
+	rest := ops[:0]
+	for _, o := range ops {
+		if o.ctx != nil && o.ctx.Err() != nil {
+			o.finish(o.ctx.Err())
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	return rest
+}
+
+// pipeline sends ops once, and sets their replies.
+func (p *partition) pipeline(ops []*op) {
+	ctx := context.Background()
+	client, replicate, err := p.route(ctx, ops)
+	if err != nil {
+		for _, o := range ops {
+			o.reply = goredis.NewCmd(ctx, o.cmd...)
+			o.reply.SetErr(err)
+		}
+		return
+	}
+	pipe := client.Pipeline()
+	for _, o := range ops {
+		o.reply = goredis.NewCmd(ctx, o.cmd...)
+		_ = pipe.Process(ctx, o.reply)
+	}
+	var replicas *goredis.Cmd
+	if replicate {
+		replicas = pipe.Do(ctx, "wait", 1, (p.store.conf.Timeout / 2).Milliseconds())
+	}
+	start := time.Now()
+	_, _ = pipe.Exec(ctx) // each op has its own error
+	p.store.metrics.exchanged(len(ops), time.Since(start).Seconds())
+	if replicas == nil {
+		return
+	}
+	for _, o := range ops {
+		if !o.replicate || o.reply.Err() != nil {
+			continue
+		}
+		if n, err := replicas.Int(); err != nil {
+			o.reply.SetErr(err)
+		} else if n < 1 {
+			o.reply.SetErr(errNoReplica{p.store.conf.Timeout / 2})
+		}
+	}
+}
+
+// errNoReplica: stored, but no replica has said so.
+type errNoReplica struct{ after time.Duration }
+
+func (e errNoReplica) Error() string {
+	return fmt.Sprintf("it is stored, but no replica confirmed it in %v", e.after)
+}
+
+// route returns the client to send ops through, and whether to wait for a
+// replica. A wait must go over the connection that wrote, so that in a Cluster
+// it needs the client of the one node.
+func (p *partition) route(ctx context.Context, ops []*op) (goredis.UniversalClient, bool, error) {
+	replicate := false
+	for _, o := range ops {
+		replicate = replicate || o.replicate
+	}
+	c, ok := p.store.client.(*goredis.ClusterClient)
+	if !ok || !replicate {
+		return p.store.client, replicate, nil
+	}
+	owner, err := c.MasterForKey(ctx, p.log)
+	return owner, replicate, err
+}
+
+// relocate makes the client look again where the slots are, and the server know
+// the scripts, whichever it was that it lacked.
+func (p *partition) relocate() {
+	ctx := context.Background()
+	client := p.store.client
+	if c, ok := client.(*goredis.ClusterClient); ok {
+		c.ReloadState(ctx)
+		owner, err := c.MasterForKey(ctx, p.log)
+		if err != nil {
+			return
+		}
+		client = owner
+	}
+	for _, s := range scripts {
+		client.ScriptLoad(ctx, s.text)
+	}
+}

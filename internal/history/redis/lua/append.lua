@@ -1,0 +1,170 @@
+#!lua
+-- Appends one message to the inboxes of some users of a partition, and to the
+-- streams of the nodes where they are connected.
+--
+-- A push to many users comes as several chunks, in order, over one connection.
+-- The push's record says how far it came: "id chunks-done chunks-in-all body".
+-- So a retry goes on where the first try broke off, and stores nothing twice.
+--
+-- KEYS: last id, record, bodies, presence, leases, n inboxes, n metas if there
+-- is a TTL, s streams. ARGV: see args in append.go.
+-- Returns {outcome, id, users, online}; outcome 0: stored, 1: was stored
+-- before, 2: a node is connected whose stream is not among KEYS, nothing done,
+-- 3: the chunk before this one is missing, nothing done.
+local clock, floor, id, flags = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local data, ttl, inline = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
+local chunk, chunks = tonumber(ARGV[8]), tonumber(ARGV[9])
+local remember, forget = tonumber(ARGV[10]), tonumber(ARGV[11])
+local keep, age, maxlen = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
+local share, n, s = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
+local USERS, NODES, INBOX, META = 17, 17 + n, 5, 5 + n
+local STREAM = ttl > 0 and 5 + 2 * n or 5 + n
+local time = now(clock)
+
+-- What became of this push before.
+local body = 0
+local record = redis.call('GET', KEYS[2])
+if record then
+  local was, done, all, at = string.match(record, '^(%d+) (%d+) (%d+) (%d+)$')
+  was, done = tonumber(was), tonumber(done)
+  if time < math.floor(was / PER_MS) + remember then
+    if done == tonumber(all) or done >= chunk then
+      -- A write, so that a WAIT after it waits for what was written before.
+      redis.call('SET', KEYS[2], record, 'KEEPTTL')
+      return {1, was, 0, 0}
+    end
+    id, body = was, tonumber(at)
+    if done < chunk - 1 then return {3, 0, 0, 0} end
+  elseif chunk > 1 then
+    return {3, 0, 0, 0}
+  end
+elseif chunk > 1 then
+  return {3, 0, 0, 0}
+end
+
+-- Who is connected where: presence is "node=connections,…". Nodes whose lease
+-- has ended are struck out.
+local streams, alive, online, struck = {}, {}, 0, {}
+for j = 1, s do streams[ARGV[NODES + j]] = KEYS[STREAM + j] end
+local real
+local function lives(node)
+  if alive[node] == nil then
+    real = real or now('')
+    alive[node] = tonumber(redis.call('ZSCORE', KEYS[5], node) or 0) > real
+  end
+  return alive[node]
+end
+local where = redis.call('HMGET', KEYS[4], unpack(ARGV, USERS + 1, USERS + n))
+local nodes = {} -- of the j-th user, where it has any
+for j = 1, n do
+  if where[j] then
+    local here, dead = {}, false
+    for node, count in string.gmatch(where[j], '(%w+)=(%d+)') do
+      if not lives(node) then
+        dead = true
+      elseif not streams[node] then
+        return {2, 0, 0, 0}
+      else
+        here[#here + 1], online = node, online + count
+        here[node] = count
+      end
+    end
+    if dead then struck[j] = here end
+    if #here > 0 then nodes[j] = here end
+  end
+end
+
+-- The id. An id that was chosen in another partition or by an earlier chunk may
+-- have been overtaken; then each inbox is looked at.
+local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+if id == 0 then id = own(math.max(first(time), last + 1, math.min(floor, first(time + 60000)) + 1), share) end
+local overtaken = id <= last
+if not overtaken then last = id end
+local expires = ttl > 0 and math.floor(id / PER_MS) + ttl or 0
+
+if not inline and body == 0 then
+  -- The stream of bodies takes only rising ids.
+  body = id
+  local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
+  if newest[1] then body = math.max(id, tonumber(string.match(newest[1][1], '^%d+')) + 1) end
+  redis.call('XADD', KEYS[3], 'MINID', '~', str(first(time - age)), str(body) .. '-0', 'd', data)
+end
+
+-- entry returns what is put into an inbox at a position.
+local function entry(at)
+  if inline then return head(flags, at, expires) .. data end
+  if body == at then return head(flags + REF, at, expires) end
+  return head(flags + REF + FAR, at, expires) .. struct.pack('>I7', body)
+end
+
+-- out[at][node] is what goes to a node's stream of the message at a position:
+-- mostly there is one position.
+local out = {}
+local function tell(j, at, prev)
+  local user = ARGV[USERS + j]
+  local line = struct.pack('>I7B', prev, #user) .. user
+  out[at] = out[at] or {}
+  for _, node in ipairs(nodes[j]) do
+    local lines = out[at][node]
+    if not lines then
+      lines = {head(flags, at, 0)}
+      out[at][node] = lines
+    end
+    lines[#lines + 1] = line
+  end
+end
+
+local common = entry(id)
+for j = 1, n do
+  local inbox, at, line, prev = KEYS[INBOX + j], id, common, 0
+  if overtaken or nodes[j] then
+    local e = redis.call('LINDEX', inbox, -1)
+    if e then prev = struct.unpack('>I7', e, 2) end
+    if prev >= id then
+      last = own(math.max(last, prev) + 1, share)
+      at = last
+      line = entry(at)
+    end
+  end
+  local len = redis.call('RPUSH', inbox, line)
+  -- One more than is shown stays: it tells that something was dropped, and
+  -- where the log ended when all of it is too old.
+  if len > keep + 1 then
+    redis.call('LTRIM', inbox, -keep - 1, -1)
+  elseif len % 16 == 0 then
+    for _ = 1, 32 do
+      local second = redis.call('LINDEX', inbox, 1)
+      if not second or struct.unpack('>I7', second, 2) >= first(time - age) then break end
+      redis.call('LPOP', inbox)
+    end
+  end
+  if ttl > 0 then redis.call('HSET', KEYS[META + j], 't', at) end
+  if nodes[j] then tell(j, at, prev) end
+  if struck[j] then
+    local rest = {}
+    for k, node in ipairs(struck[j]) do rest[k] = node .. '=' .. struck[j][node] end
+    if rest[1] then
+      redis.call('HSET', KEYS[4], ARGV[USERS + j], table.concat(rest, ','))
+    else
+      redis.call('HDEL', KEYS[4], ARGV[USERS + j])
+    end
+  end
+end
+redis.call('SET', KEYS[1], last)
+
+local positions = {}
+for at in pairs(out) do positions[#positions + 1] = at end
+table.sort(positions)
+for _, at in ipairs(positions) do
+  for node, lines in pairs(out[at]) do
+    redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', 'e', table.concat(lines), 'd', data)
+  end
+end
+
+record = string.format('%.0f %d %d %.0f', id, chunk, chunks, body)
+if forget > 0 then
+  redis.call('SET', KEYS[2], record, 'PX', forget)
+else
+  redis.call('SET', KEYS[2], record)
+end
+return {0, id, n, online}

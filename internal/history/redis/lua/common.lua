@@ -1,0 +1,70 @@
+#!lua
+-- What all scripts share. The loader puts it before each of them.
+--
+-- Numbers: ids have up to 53 bits and are doubles here, exactly. Given to
+-- redis.call or returned they keep all digits; in a concatenation they would
+-- not, so strings are made of them with %.0f only.
+--
+-- An entry of an inbox, and a row of a reply:
+--   1 byte flags, 7 bytes id, [TTL: 6 bytes end in ms], [FAR: 7 bytes id of
+--   the body], data unless it is a REF
+local REF, MULTICAST, TTL, FAR, BROADCAST = 1, 2, 4, 8, 16
+
+local EPOCH = 1704067200000 -- 2024-01-01, in ms: the time of id 0
+local PER_MS = 4096         -- ids in a millisecond
+
+-- now returns the milliseconds since EPOCH: of a test's clock if one is given,
+-- else of this server. Leases always go by the server.
+local function now(given)
+  if given ~= '' then return tonumber(given) end
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000) - EPOCH
+end
+
+-- first returns the smallest id of a time, 0 before EPOCH.
+local function first(ms) return math.max(0, ms) * PER_MS end
+
+local function str(n) return string.format('%.0f', n) end
+
+-- own returns the first id from the given one on that is of a share, "n of m":
+-- so no two partitions give the same, and no id is in both logs of a user.
+local function own(id, share)
+  local n, m = string.match(share, '^(%d+) of (%d+)$')
+  return id + (n - id) % m
+end
+
+-- has: whether flags holds the one bit f.
+local function has(flags, f) return flags % (2 * f) >= f end
+
+local function head(flags, id, expires)
+  if expires > 0 then return struct.pack('>BI7I6', flags + TTL, id, expires) end
+  return struct.pack('>BI7', flags, id)
+end
+
+-- probed is the user that a node's probes go to: no backend can name it, since
+-- it is not UTF-8.
+local function probed(node) return '\255' .. node end
+
+-- place reads the id of a broadcast log's entry, "id-bn": bn numbers
+-- broadcasts without gaps.
+local function place(entry)
+  local id, bn = string.match(entry[1], '^(%d+)-(%d+)$')
+  return tonumber(id), tonumber(bn)
+end
+
+-- top returns id and bn of the last entry of a broadcast log, 0 if there is
+-- none.
+local function top(log)
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  if last[1] then return place(last[1]) end
+  return 0, 0
+end
+
+-- online adds up the connections that living nodes hold in this partition.
+local function online(leases, counts)
+  local live, sum = redis.call('ZRANGEBYSCORE', leases, now(''), '+inf'), 0
+  if live[1] then
+    for _, n in ipairs(redis.call('HMGET', counts, unpack(live))) do sum = sum + (n or 0) end
+  end
+  return sum
+end

@@ -1,0 +1,9 @@
+#!lua flags=allow-oom
+-- Undoes join.lua.
+--
+-- KEYS: leases, stream, counts, presence. ARGV: number.
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[4], probed(ARGV[1]))
+redis.call('DEL', KEYS[2])
+return 1

@@ -1,0 +1,116 @@
+#!lua
+-- Pages: the two logs of a view merged by id, for page.lua and attach.lua.
+
+-- Each side of the merge has the id of the entry that is next, nil if there is
+-- none; load returns its row, step goes on to the next that has not expired.
+local BATCH = 16
+
+local function inbox_side(at, stop, dir)
+  local side = {id = nil}
+  local batch, k, size = {}, 0, 0
+  local e, flags, ends, from
+  local function read()
+    if (stop - at) * dir < 0 then return nil end
+    if k == size then
+      local to = at + (BATCH - 1) * dir
+      if (to - stop) * dir > 0 then to = stop end
+      batch = redis.call('LRANGE', INBOX, math.min(at, to), math.max(at, to))
+      k, size = 0, #batch
+    end
+    k, at = k + 1, at + dir
+    return batch[dir > 0 and k or size - k + 1]
+  end
+  function side.step()
+    while true do
+      e = read()
+      if not e then side.id = nil return end
+      flags, side.id, from = struct.unpack('>BI7', e)
+      if has(flags, TTL) then ends, from = struct.unpack('>I6', e, from) end
+      if not has(flags, TTL) or ends > time then return end
+    end
+  end
+  -- load returns the row and the size of its data, nil if the body is gone:
+  -- retention was shorter once.
+  function side.load()
+    if not has(flags, REF) then return e, #e - from + 1 end
+    local body = side.id
+    if has(flags, FAR) then body = struct.unpack('>I7', e, from) end
+    local found = redis.call('XRANGE', BODIES, str(body), str(body), 'COUNT', 1)[1]
+    if not found then return nil end
+    return struct.pack('>BI7', MULTICAST, side.id) .. found[2][2], #found[2][2]
+  end
+  side.step()
+  return side
+end
+
+local function log_side(at, stop, dir)
+  local side = {id = nil}
+  local batch, k = {}, 0
+  local fields
+  local function read()
+    if (stop - at) * dir < 0 then return nil end
+    if k == #batch then
+      if k > 0 and k < BATCH then return nil end -- that was all
+      batch = dir > 0 and redis.call('XRANGE', LOG, str(at), str(stop), 'COUNT', BATCH)
+        or redis.call('XREVRANGE', LOG, str(at), str(stop), 'COUNT', BATCH)
+      k = 0
+      if not batch[1] then return nil end
+    end
+    k = k + 1
+    return batch[k]
+  end
+  function side.step()
+    while true do
+      local e = read()
+      if not e then side.id = nil return end
+      side.id = place(e)
+      at, fields = side.id + dir, e[2]
+      if #fields[2] < 14 or not expired(fields[2]) then return end
+    end
+  end
+  function side.load()
+    return struct.pack('>BI7', BROADCAST, side.id) .. fields[4], #fields[4]
+  end
+  side.step()
+  return side
+end
+
+-- merge returns rows in the given direction, and the id of the first that does
+-- not fit, nil if all do.
+local function merge(a, b, dir, limit, most)
+  local rows, sum = {}, 0
+  while true do
+    local side = a
+    if not a.id or b.id and (b.id - a.id) * dir < 0 then side = b end
+    if not side.id or #rows == limit then return rows, side.id end
+    local row, size = side.load()
+    if row then
+      sum = sum + size
+      if rows[1] and most > 0 and sum > most then return rows, side.id end
+      rows[#rows + 1] = row
+    end
+    side.step()
+  end
+end
+
+-- forward returns the page after a cursor that lies at or before the heads:
+-- {cursor's inbox id, broadcast id, more, truncated, rows}.
+local function forward(inbox, log, limit, most)
+  local from = math.max(shown, inbox < inbox_head and search(shown, inbox + 1) or len)
+  local rows, rest = merge(inbox_side(from, len - 1, 1),
+    log_side(math.max(log, log_hidden) + 1, log_head, 1), 1, limit, most)
+  local truncated = (hidden > inbox or log_hidden > log) and 1 or 0
+  if not rest then return {inbox_head, log_head, 0, truncated, rows} end
+  -- Not behind where it began: the logs advance apart.
+  return {math.max(inbox, math.min(inbox_head, rest - 1)), math.max(log, math.min(log_head, rest - 1)), 1, truncated, rows}
+end
+
+-- backward returns the page below an id that ends above a cursor, newest first.
+local function backward(before, inbox, log, limit, most)
+  local stop = math.max(shown, inbox > 0 and search(shown, inbox + 1) or 0)
+  local at = before > inbox_head and len - 1 or search(shown, before) - 1
+  local rows, rest = merge(inbox_side(at, stop, -1),
+    log_side(math.min(before - 1, log_head), math.max(log, log_hidden) + 1, -1), -1, limit, most)
+  local below = math.max(0, before - 1)
+  return {math.min(inbox_head, below), math.min(log_head, below), rest and 1 or 0, 0, rows}
+end

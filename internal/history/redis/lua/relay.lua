@@ -1,0 +1,18 @@
+#!lua
+-- Appends to a partition's copy of the broadcast log what the home partition
+-- has given an id. It must follow on what the copy ends with, so that relays of
+-- several nodes may overtake and repeat each other. Numbers are the copy's own:
+-- after a failover its log need not be the home's to the last entry.
+--
+-- KEYS: log, leases, counts, ends of TTLs.
+-- ARGV: clock, id, prev, expires, data, keep, age, and 1 if the home partition
+-- has nothing between the end of the copy and this.
+-- Returns {outcome, last id, online}; outcome 0: appended, 1: was there, 2: one
+-- before it is missing.
+local id = tonumber(ARGV[2])
+local at, bn = top(KEYS[1])
+if at >= id then return {1, at, online(KEYS[2], KEYS[3])} end
+if at ~= tonumber(ARGV[3]) and ARGV[8] ~= '1' then return {2, at, 0} end
+append_broadcast(KEYS[1], KEYS[4], id, bn + 1, at, tonumber(ARGV[4]), ARGV[5],
+  tonumber(ARGV[6]), first(now(ARGV[1]) - tonumber(ARGV[7])))
+return {0, id, online(KEYS[2], KEYS[3])}

@@ -1,0 +1,114 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// partition is one part of the data, and what the node is in it.
+type partition struct {
+	keys
+
+	// Set once.
+	store  *Store
+	number int
+	share  string // of the ids, as common.lua reads it
+	writes *lane  // one worker: what is put in later is done later
+	reads  *lane
+	wake   chan struct{} // has room for one: the keeper looks what is the matter
+
+	highest atomic.Uint64            // id that was seen
+	nodes   atomic.Pointer[[]string] // that live
+	logTop  atomic.Uint64            // id of the last broadcast, as of the last beat
+
+	mu          sync.Mutex       // guards what follows, and that puts follow changes
+	node        string           // what the node is called here now
+	connections map[string]int32 // of the node, by user
+
+	probes probes
+}
+
+// readWorkers is how many pipelines of pages may be under way: while Redis
+// answers one, the next is read from the wire.
+const readWorkers = 2
+
+func newPartition(s *Store, number int, tag string) *partition {
+	p := &partition{
+		keys: newKeys(s.conf.Prefix, tag), store: s, number: number, share: fmt.Sprintf("%d of %d", number, s.conf.Partitions),
+		wake: make(chan struct{}, 1), connections: map[string]int32{},
+	}
+	p.nodes.Store(&[]string{})
+	p.probes.init()
+	p.writes, p.reads = newLane(p, 1), newLane(p, readWorkers)
+	return p
+}
+
+// saw keeps the highest id, so that a master that lost its tail and has a slow
+// clock gives none again.
+func (p *partition) saw(id history.ID) {
+	for {
+		old := p.highest.Load()
+		if uint64(id) <= old || p.highest.CompareAndSwap(old, uint64(id)) {
+			return
+		}
+	}
+}
+
+// floor is the id that new ones must lie above.
+func (p *partition) floor() uint64 { return p.highest.Load() }
+
+// nodesNow returns the nodes that an append may have to tell.
+func (p *partition) nodesNow() []string { return *p.nodes.Load() }
+
+func (p *partition) setNodes(names []string) { p.nodes.Store(&names) }
+
+// refreshNodes asks which nodes there are.
+func (p *partition) refreshNodes(ctx context.Context) error {
+	reply, err := p.reads.do(ctx, []any{"zrange", p.leases, 0, -1}, false)
+	if err != nil {
+		return harmless(err)
+	}
+	p.setNodes(names(reply))
+	return nil
+}
+
+func names(reply any) (out []string) {
+	list, _ := reply.([]any)
+	for _, v := range list {
+		if name, ok := v.(string); ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// lost puts the partition down: Redis is away, or does not answer.
+func (p *partition) lost(err error) {
+	p.writes.fail(err)
+	p.reads.fail(err)
+	p.nudge()
+}
+
+// nudge makes the keeper look at once.
+func (p *partition) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ready returns nil if pushes go through and come back.
+func (p *partition) ready() error {
+	if err := p.writes.state(); err != nil {
+		return unavailable(fmt.Errorf("partition %d: %w", p.number, err))
+	}
+	if silence := p.probes.silence(); silence > maxSilence {
+		return unavailable(fmt.Errorf("partition %d: no push to this node itself came back for %v", p.number, silence.Round(time.Second)))
+	}
+	return nil
+}
