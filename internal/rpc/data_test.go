@@ -33,6 +33,13 @@ func TestDataRoundTrip(t *testing.T) {
 		_, err := r.push.Unicast(r.as(keyAll), &pushv1.UnicastRequest{User: "42", Data: []byte(value)})
 		must(t, err)
 		r.expectLast(t, value)
+
+		stream := r.publish(keyAll)
+		must(t, stream.Send(unicast(1, "42", value)))
+		reply, err := stream.Recv()
+		must(t, err)
+		equal(t, value, reply.GetError() == nil, true)
+		r.expectLast(t, value)
 	}
 }
 
