@@ -19,6 +19,7 @@ type call struct {
 	visit *visit // of an attach
 
 	cursor history.Cursor // of a page or ack
+	resync bool           // a page that a resync asked for
 
 	attachment history.Attachment
 	page       history.Page

@@ -45,7 +45,11 @@ func (p *postman) init(s *Server) {
 func (p *postman) deliver(batch []history.Delivery) {
 	p.server.subscribers.wake(batch)
 	for i := range batch {
-		p.address(&batch[i])
+		if batch[i].Resync {
+			p.resync()
+		} else {
+			p.address(&batch[i])
+		}
 	}
 	for i, out := range p.out {
 		if len(out) == 0 {
@@ -60,6 +64,15 @@ func (p *postman) deliver(batch []history.Delivery) {
 		sh.loop.Wake()
 		clear(out)
 		p.out[i], p.weight[i] = out[:0], 0
+	}
+}
+
+// resync makes all sessions read on from where they are. It need not wait for
+// the deliveries before it, nor do they for it.
+func (p *postman) resync() {
+	for _, sh := range p.server.shards {
+		sh.resyncs.Add(1)
+		sh.loop.Wake()
 	}
 }
 
@@ -145,7 +158,7 @@ func (s *shard) toUser(d *delivery) int {
 
 func (s *shard) toSession(ses *session, d *delivery) {
 	switch {
-	case ses.state != live:
+	case ses.state < live:
 		ses.behind = true
 	case d.id <= ses.inbox: // came with a page already
 	case d.prev > ses.inbox:

@@ -19,7 +19,9 @@
 // the page, or delivered to a session that is there to see it. A delivery to a
 // session that is not live yet only notes that there is more to fetch. A live
 // one checks the delivery's prev, the id before it in the log, against the
-// last that it was sent: a hole sends it back to replaying.
+// last that it was sent: a hole sends it back to replaying. When the store says
+// that it may have left deliveries out (Delivery.Resync), all sessions go there,
+// a few at a time.
 //
 // # Who owns what
 //

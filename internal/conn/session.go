@@ -32,7 +32,9 @@ type session struct {
 
 // sessionState says what a session does with a live delivery.
 //
-//	attaching ─▶ replaying ◀─▶ live
+//	attaching ─▶ replaying ◀─▶ live ◀─▶ stale
+//	                 ▲                    │
+//	                 └────────────────────┘
 //
 // The connection's own states (reactor) go beside: it is pending while
 // attaching and open after that. When it begins to close the session is gone.
@@ -48,6 +50,9 @@ const (
 	replaying
 	// live: deliveries are sent as they come.
 	live
+	// stale: live, but some may have been missed; the page that would have them
+	// is still to be asked for (see resync).
+	stale
 )
 
 const (
@@ -129,8 +134,10 @@ func (s *shard) goOn(h reactor.Handle, sent bool) {
 // Drained implements [reactor.Handler].
 func (s *shard) Drained(h reactor.Handle) { s.goOn(h, false) }
 
-// askPage asks the store for what lies after the session's cursor.
-func (s *shard) askPage(ses *session) {
+// askPage asks the store for what lies after the session's cursor, at once or,
+// if too many calls wait, later; then it returns nil.
+func (s *shard) askPage(ses *session) *call {
+	s.fresh(ses)
 	ses.state = replaying
 	ses.behind = false // the page holds whatever was appended until now
 	k := &call{
@@ -139,14 +146,16 @@ func (s *shard) askPage(ses *session) {
 	}
 	if !s.server.calls.submit(k) {
 		s.waiting = append(s.waiting, retry{ses.handle, s.loop.Now()})
+		return nil
 	}
+	return k
 }
 
 // paged sends a page that was asked for.
 func (s *shard) paged(ses *session, k *call) {
 	switch {
 	case k.err != nil:
-		s.server.cfg.Log.Warn("reading a page", "error", k.err)
+		s.server.cfg.Log.Debug("reading a page", "error", k.err)
 		s.waiting = append(s.waiting, retry{k.h, s.loop.Now().Add(retryAfter)})
 		return
 	case k.page.Truncated:
@@ -246,6 +255,7 @@ func (s *shard) Closed(h reactor.Handle) {
 	if ses == nil {
 		return
 	}
+	s.fresh(ses)
 	if ses.state != attaching {
 		s.server.calls.submit(&call{what: detach, user: string(s.name(ses))})
 	}

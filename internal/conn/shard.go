@@ -2,6 +2,7 @@ package conn
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pushd/internal/conn/reactor"
@@ -18,6 +19,7 @@ type shard struct {
 	results    reactor.Mailbox[*call]
 	deliveries reactor.Mailbox[delivery]
 	questions  reactor.Mailbox[question]
+	resyncs    atomic.Uint64 // times that sessions may have missed something
 	published  struct {
 		mu    sync.Mutex // guards stats
 		stats stats
@@ -29,12 +31,14 @@ type shard struct {
 	refused refused
 	list    []uint32 // sockets of all sessions; walk goes over it
 	walk    walk
+	resync  resync
 	queue   []delivery // taken from deliveries, from at on not dealt with
 	at      int
 	done    []*call // the last results, to be swapped
 	waiting []retry // pages that could not be asked for
 	found   []reactor.Handle
 	count   stats
+	synced  uint64 // of resyncs, how many were begun
 	scratch []byte
 }
 
@@ -76,7 +80,9 @@ func (s *shard) result(k *call) bool {
 }
 
 // Idle implements [reactor.Handler].
-func (s *shard) Idle() bool { return s.results.Empty() && s.deliveries.Empty() && s.questions.Empty() }
+func (s *shard) Idle() bool {
+	return s.results.Empty() && s.deliveries.Empty() && s.questions.Empty() && s.synced == s.resyncs.Load()
+}
 
 // Work implements [reactor.Handler]: first results, which may bring sessions
 // to life, then deliveries.
@@ -86,10 +92,15 @@ func (s *shard) Work() (more bool) {
 		s.done[i] = nil
 		s.finish(k)
 	}
+	if n := s.resyncs.Load(); n != s.synced {
+		s.synced = n
+		s.beginResync()
+	}
 	s.retryPages()
+	more = s.goOnResync()
 	s.answer()
 	s.loop.Flush()
-	more = s.deliver(sendsPerTurn)
+	more = s.deliver(sendsPerTurn) || more
 	s.count.Sessions = len(s.list)
 	s.published.mu.Lock()
 	s.published.stats = s.count
@@ -100,6 +111,9 @@ func (s *shard) Work() (more bool) {
 // finish gives a call's result to its session.
 func (s *shard) finish(k *call) {
 	defer s.loop.Recovered(k.h)
+	if k.resync {
+		s.resync.asking--
+	}
 	ses := s.lookup(k.h)
 	switch {
 	case ses == nil && k.what == attach && k.err == nil:

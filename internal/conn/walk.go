@@ -73,7 +73,7 @@ func (s *shard) visit(ses *session) {
 	w := &s.walk
 	first, last := &w.group[0], &w.group[len(w.group)-1]
 	switch {
-	case ses.state != live:
+	case ses.state < live:
 		ses.behind = true
 	case last.id <= ses.broadcast: // came with a page already
 	case first.prev > ses.broadcast:
