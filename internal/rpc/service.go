@@ -86,6 +86,7 @@ type sendRequest interface {
 	GetData() []byte
 	GetIdempotencyKey() string
 	GetTtl() *durationpb.Duration
+	GetDurability() string
 }
 
 // push checks what the three sends have in common, and leaves the recipients
@@ -97,8 +98,14 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 	if err := checkKey(req.GetIdempotencyKey()); err != nil {
 		return history.Push{}, err
 	}
+	durability, err := checkDurability(req.GetDurability())
+	if err != nil {
+		return history.Push{}, err
+	}
 	ttl, err := checkTTL(req.GetTtl())
-	return history.Push{Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey()}, err
+	return history.Push{
+		Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(), Durability: durability,
+	}, err
 }
 
 func (s *service) append(ctx context.Context, p history.Push) (history.Receipt, error) {

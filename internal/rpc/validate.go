@@ -114,6 +114,19 @@ func checkDuration(field string, d *durationpb.Duration, least, most time.Durati
 	}
 }
 
+// checkDurability reads the name of a durability; "" is the store's own.
+func checkDurability(name string) (history.Durability, error) {
+	switch name {
+	case "":
+		return history.AsConfigured, nil
+	case "memory":
+		return history.Memory, nil
+	case "replicated":
+		return history.Replicated, nil
+	}
+	return 0, &FieldError{"durability", fmt.Sprintf("\"memory\", \"replicated\" or empty, got %q", clip(name))}
+}
+
 func tooLong(field string, most, got int) error {
 	return &FieldError{field, fmt.Sprintf("at most %d bytes, got %d", most, got)}
 }

@@ -44,7 +44,11 @@ type UnicastRequest struct {
 	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// How long the message is kept and shown: 1 ms to 87,600 hours (ten years);
 	// unset means as long as retention allows. In REST seconds: "3600s".
-	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// What must have happened before the reply: "memory": Redis has it;
+	// "replicated": one of its replicas has it too; empty: as the server is set
+	// up. On the embedded history all mean what its -fsync says.
+	Durability    string `protobuf:"bytes,5,opt,name=durability,proto3" json:"durability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +109,13 @@ func (x *UnicastRequest) GetTtl() *durationpb.Duration {
 		return x.Ttl
 	}
 	return nil
+}
+
+func (x *UnicastRequest) GetDurability() string {
+	if x != nil {
+		return x.Durability
+	}
+	return ""
 }
 
 type UnicastResponse struct {
@@ -188,7 +199,9 @@ type MulticastRequest struct {
 	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
 	// Users who get nothing although they are named or are members: at most
 	// 1,000, each as in UnicastRequest.user.
-	Except        []string `protobuf:"bytes,6,rep,name=except,proto3" json:"except,omitempty"`
+	Except []string `protobuf:"bytes,6,rep,name=except,proto3" json:"except,omitempty"`
+	// As in UnicastRequest.durability.
+	Durability    string `protobuf:"bytes,7,opt,name=durability,proto3" json:"durability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +276,13 @@ func (x *MulticastRequest) GetExcept() []string {
 		return x.Except
 	}
 	return nil
+}
+
+func (x *MulticastRequest) GetDurability() string {
+	if x != nil {
+		return x.Durability
+	}
+	return ""
 }
 
 type MulticastResponse struct {
@@ -346,7 +366,9 @@ type BroadcastRequest struct {
 	// As in UnicastRequest.idempotency_key.
 	IdempotencyKey string `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// As in UnicastRequest.ttl.
-	Ttl           *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// As in UnicastRequest.durability.
+	Durability    string `protobuf:"bytes,4,opt,name=durability,proto3" json:"durability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -400,6 +422,13 @@ func (x *BroadcastRequest) GetTtl() *durationpb.Duration {
 		return x.Ttl
 	}
 	return nil
+}
+
+func (x *BroadcastRequest) GetDurability() string {
+	if x != nil {
+		return x.Durability
+	}
+	return ""
 }
 
 type BroadcastResponse struct {
@@ -1362,34 +1391,43 @@ var File_push_v1_push_proto protoreflect.FileDescriptor
 
 const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
-	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x01\n" +
+	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
 	"\x0eUnicastRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12+\n" +
-	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"W\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1e\n" +
+	"\n" +
+	"durability\x18\x05 \x01(\tR\n" +
+	"durability\"W\n" +
 	"\x0fUnicastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
-	"\x06online\x18\x03 \x01(\x05R\x06online\"\xc2\x01\n" +
+	"\x06online\x18\x03 \x01(\x05R\x06online\"\xe2\x01\n" +
 	"\x10MulticastRequest\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12+\n" +
 	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x16\n" +
 	"\x06groups\x18\x05 \x03(\tR\x06groups\x12\x16\n" +
-	"\x06except\x18\x06 \x03(\tR\x06except\"y\n" +
+	"\x06except\x18\x06 \x03(\tR\x06except\x12\x1e\n" +
+	"\n" +
+	"durability\x18\a \x01(\tR\n" +
+	"durability\"y\n" +
 	"\x11MulticastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
 	"\x06online\x18\x03 \x01(\x05R\x06online\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x04 \x01(\x05R\n" +
-	"recipients\"|\n" +
+	"recipients\"\x9c\x01\n" +
 	"\x10BroadcastRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12+\n" +
-	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"Y\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1e\n" +
+	"\n" +
+	"durability\x18\x04 \x01(\tR\n" +
+	"durability\"Y\n" +
 	"\x11BroadcastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
