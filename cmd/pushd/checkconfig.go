@@ -30,8 +30,13 @@ func runCheckConfig(args []string, getenv func(string) string, stdout io.Writer)
 	if _, err := auth.New(l.cfg.auth(slog.New(slog.NewTextHandler(&warnings, withoutTime)))); err != nil {
 		return err
 	}
-	if err := checkWritable(l.cfg.Data); err != nil {
-		return fmt.Errorf("%s: data directory: %w", l.source["data"], err)
+	if _, err := l.cfg.redisWithPassword(); err != nil {
+		return err
+	}
+	if l.cfg.Redis == "" {
+		if err := checkWritable(l.cfg.Data); err != nil {
+			return fmt.Errorf("%s: data directory: %w", l.source["data"], err)
+		}
 	}
 	return l.print(stdout, warnings.String())
 }

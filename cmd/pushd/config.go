@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pushd/internal/auth"
+	"pushd/internal/history"
 	"pushd/internal/history/embedded"
 )
 
@@ -32,6 +33,12 @@ type config struct {
 	TokenIssuer   string
 	TokenAudience string
 	Origins       auth.Origins
+
+	Redis             string
+	RedisPasswordFile string
+	RedisPrefix       string
+	RedisPartitions   int
+	Durability        history.Durability
 
 	Data           string
 	Fsync          embedded.Sync
@@ -226,7 +233,7 @@ func (l *loader) parseFlags(args []string, stdout io.Writer) error {
 
 // validate checks what no setting can check alone.
 func (l *loader) validate() error {
-	for _, name := range []string{"api-key-file", "token-key-file"} {
+	for _, name := range []string{"api-key-file", "token-key-file", "redis-password-file"} {
 		if err := l.isFile(name); err != nil {
 			return err
 		}
@@ -235,6 +242,9 @@ func (l *loader) validate() error {
 		if l.text(name) != "" && l.cfg.TokenKeyFile == "" {
 			return fmt.Errorf("%s: needs -token-key-file, which is not set", l.source[name])
 		}
+	}
+	if err := l.checkRedis(); err != nil {
+		return err
 	}
 	return l.doorsApart()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +11,8 @@ import (
 	"pushd/internal/conn/reactor"
 	"pushd/internal/history"
 	"pushd/internal/history/embedded"
+	"pushd/internal/history/redis"
+	"pushd/internal/nodes"
 	"pushd/internal/rpc"
 )
 
@@ -26,16 +29,32 @@ func (c config) auth(log *slog.Logger) auth.Config {
 	}
 }
 
-func (c config) store(log *slog.Logger, metrics prometheus.Registerer) embedded.Config {
+// open opens the history: that in Redis if there is one, else the embedded one.
+func (c config) open(ctx context.Context, log *slog.Logger, metrics prometheus.Registerer) (engine, error) {
+	if c.Redis == "" {
+		return embedded.Open(c.embedded(log, metrics))
+	}
+	conf, err := c.redis(log, metrics)
+	if err != nil {
+		return nil, err
+	}
+	return redis.Open(ctx, conf)
+}
+
+func (c config) retention() history.Retention {
+	return history.Retention{
+		InboxCount:     c.InboxCount,
+		InboxAge:       c.InboxAge,
+		BroadcastCount: c.BroadcastCount,
+		BroadcastAge:   c.BroadcastAge,
+		Keys:           c.KeysAge,
+	}
+}
+
+func (c config) embedded(log *slog.Logger, metrics prometheus.Registerer) embedded.Config {
 	return embedded.Config{
-		Dir: c.Data,
-		Retention: history.Retention{
-			InboxCount:     c.InboxCount,
-			InboxAge:       c.InboxAge,
-			BroadcastCount: c.BroadcastCount,
-			BroadcastAge:   c.BroadcastAge,
-			Keys:           c.KeysAge,
-		},
+		Dir:          c.Data,
+		Retention:    c.retention(),
 		Sync:         c.Fsync,
 		SyncInterval: c.FsyncInterval,
 		Log:          log,
@@ -43,10 +62,43 @@ func (c config) store(log *slog.Logger, metrics prometheus.Registerer) embedded.
 	}
 }
 
+func (c config) redis(log *slog.Logger, metrics prometheus.Registerer) (redis.Config, error) {
+	url, err := c.redisWithPassword()
+	return redis.Config{
+		URL:        url,
+		Node:       c.Node,
+		Prefix:     c.RedisPrefix,
+		Partitions: c.RedisPartitions,
+		Retention:  c.retention(),
+		Durability: c.Durability,
+		Log:        log,
+		Metrics:    metrics,
+	}, err
+}
+
 // engine is what keeps the history.
 type engine interface {
 	history.Store
 	history.Groups
+}
+
+// directory returns what knows the connections of all nodes, and what ends it.
+func (c config) directory(store engine, clients *conn.Server, log *slog.Logger) (rpc.Directory, func() error, error) {
+	shared, ok := store.(*redis.Store)
+	if !ok {
+		return clients, func() error { return nil }, nil
+	}
+	all, err := nodes.Join(nodes.Config{
+		Redis:  shared.Client(),
+		Prefix: c.RedisPrefix,
+		Node:   c.Node,
+		Local:  clients,
+		Log:    log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return all, all.Close, nil
 }
 
 func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) rpc.Config {

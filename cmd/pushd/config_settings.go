@@ -21,6 +21,7 @@ func settings(c *config) []setting {
 		general = "General"
 		doors   = "Doors"
 		keys    = "Credentials"
+		shared  = "Shared history"
 		hist    = "History"
 		limits  = "Limits"
 		process = "Process"
@@ -40,7 +41,13 @@ func settings(c *config) []setting {
 		{keys, "token-audience", "", "", "what the aud of client tokens must name; empty accepts any", text(&c.TokenAudience)},
 		{keys, "origins", "", "", "web sites that browsers may connect from, separated by commas, such as https://*.example.com; * is any; empty is pushd's own host only", origins(&c.Origins)},
 
-		{hist, "data", "./pushd-data", "", "directory of the embedded history, made if missing", required(path(&c.Data))},
+		{shared, "redis", "", "", "history that several nodes share: redis://host:6379/0, rediss://…, redis-sentinel://host:26379,…/MASTER or redis-cluster://host:6379,…; empty is the embedded history", redisURL(&c.Redis)},
+		{shared, "redis-password-file", "", "", "file with the password of Redis", path(&c.RedisPasswordFile)},
+		{shared, "redis-prefix", "pushd:", "", "what the name of every key begins with; systems that share a Redis need different ones", keyPrefix(&c.RedisPrefix)},
+		{shared, "redis-partitions", "0", "", "parts that the data have, for a Cluster; cannot be changed once there are data; 0 is 16 in a Cluster, else 1", number(&c.RedisPartitions, 0, 64)},
+		{shared, "durability", "memory", "", "when a push is answered that does not say: when the master has it, or a replica too", durability(&c.Durability)},
+
+		{hist, "data", "./pushd-data", "", "directory of the embedded history, made if missing; not used with -redis", required(path(&c.Data))},
 		{hist, "fsync", "always", "", "when messages are forced to disk: before a push is answered, every -fsync-interval, or when the system likes", syncPolicy(&c.Fsync)},
 		{hist, "fsync-interval", "100ms", "", "how often with -fsync interval", duration(&c.FsyncInterval, "1ms", "1m")},
 		{hist, "inbox-count", "1000", "", "messages kept per user", number(&c.InboxCount, 1, 1_000_000)},

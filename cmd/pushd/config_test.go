@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"pushd/internal/history"
 	"pushd/internal/history/embedded"
 )
 
@@ -65,6 +66,7 @@ func TestConfigDefaults(t *testing.T) {
 	cfg := mustLoad(t, environ())
 	want := config{
 		Listen: ":8080", GRPC: ":9090", HTTP: ":8081", Admin: "127.0.0.1:8082",
+		RedisPrefix: "pushd:", Durability: history.Memory,
 		Data: "./pushd-data", Fsync: embedded.SyncAlways, FsyncInterval: 100 * time.Millisecond,
 		InboxCount: 1000, InboxAge: 30 * day, BroadcastCount: 10_000, BroadcastAge: 30 * day, KeysAge: 24 * time.Hour,
 		MaxData: 64 << 10, MaxUsers: 10_000, MaxRecipients: 100_000, MaxTokenTTL: 24 * time.Hour, MaxBacklog: 64 << 10,
@@ -103,6 +105,8 @@ func samples(t *testing.T) map[string]string {
 		"api-key-file":   writeFile(t, "api", "shop * kZ0pWQ3vYx8b5uFh2LrT9s"),
 		"token-key-file": writeFile(t, "token", "a secret of thirty-two bytes, yes"),
 		"token-issuer":   "shop: \"x\"", "token-audience": "#pushd", "origins": "https://*.example.com,*",
+		"redis": "redis-sentinel://s1:1,s2:2/m?db=3", "redis-password-file": writeFile(t, "redis", "open sesame\n"),
+		"redis-prefix": "p:", "redis-partitions": "17", "durability": "replicated",
 		"data": filepath.Join(t.TempDir(), "d"), "fsync": "interval", "fsync-interval": "1m", "inbox-count": "7",
 		"inbox-age": "1d12h", "broadcast-count": "8", "broadcast-age": "1m30s", "keys-age": "2h30m",
 		"max-data": "500B", "max-users": "9", "max-recipients": "90", "max-token-ttl": "2h", "max-connections": "10", "max-connections-per-ip": "11", "max-connections-per-user": "12",
@@ -192,7 +196,17 @@ func TestBadFlags(t *testing.T) {
 	}{
 		{"-lissten :1", []string{"unknown flag -lissten", "did you mean -listen?"}},
 		{"-maxdata 1", []string{"-max-data?"}},
-		{"-redis x", []string{"unknown flag -redis;"}},
+		{"-reddis x", []string{"unknown flag -reddis", "did you mean -redis?"}},
+		{"-redis x", []string{"flag -redis", "redis://host:port"}},
+		{"-redis http://x", []string{"flag -redis", "unknown scheme"}},
+		{"-redis redis://:sesame@x", []string{"flag -redis", "-redis-password-file", "PUSHD_REDIS"}},
+		{"-redis-prefix p:", []string{"flag -redis-prefix", "needs -redis"}},
+		{"-redis-prefix= -redis redis://x", []string{"flag -redis-prefix", "1 to 32"}},
+		{"-redis-prefix {p} -redis redis://x", []string{"{p}", "1 to 32"}},
+		{"-redis-partitions 65 -redis redis://x", []string{"65", "0 to 64"}},
+		{"-durability replicated", []string{"flag -durability", "needs -redis"}},
+		{"-durability disk -redis redis://x", []string{"disk", "memory, replicated"}},
+		{"-redis-password-file /nonexistent -redis redis://x", []string{"flag -redis-password-file", "no such file"}},
 		{"-listen", []string{"needs an argument", "-listen"}},
 		{"serve", []string{`"serve"`}},
 		{"-dev false", []string{`"false"`, "-dev=true"}},

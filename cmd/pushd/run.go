@@ -18,7 +18,6 @@ import (
 
 	"pushd/internal/auth"
 	"pushd/internal/conn"
-	"pushd/internal/history/embedded"
 	"pushd/internal/rpc"
 )
 
@@ -57,7 +56,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	store, err := embedded.Open(cfg.store(log, metrics))
+	store, err := cfg.open(ctx, log, metrics)
 	if err != nil {
 		return err
 	}
@@ -70,7 +69,16 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	backends, err := rpc.New(cfg.rpc(store, clients, clients, credentials, log, metrics))
+	directory, leave, err := cfg.directory(store, clients, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := leave(); err != nil {
+			log.Error("leaving the other nodes", "err", err)
+		}
+	}()
+	backends, err := rpc.New(cfg.rpc(store, directory, clients, credentials, log, metrics))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -84,7 +85,7 @@ func newSentinel(dir string, master int, password string) (*Server, error) {
 		"sentinel failover-timeout " + MasterName + " 3000",
 	}
 	if password != "" {
-		lines = append(lines, "sentinel auth-pass "+MasterName+" "+password)
+		lines = append(lines, "sentinel auth-pass "+MasterName+" "+strconv.Quote(password))
 	}
 	s.argv = append(s.argv, "--sentinel")
 	return s, os.WriteFile(filepath.Join(dir, "redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -94,7 +95,8 @@ func newServer(dir string, o Options, more ...string) (*Server, error) {
 		lines = append(lines, "appendonly yes", "appendfsync always")
 	}
 	if o.Password != "" {
-		lines = append(lines, "requirepass "+o.Password, "masterauth "+o.Password)
+		quoted := strconv.Quote(o.Password)
+		lines = append(lines, "requirepass "+quoted, "masterauth "+quoted)
 	}
 	lines = append(lines, o.Args...)
 	if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {

@@ -97,8 +97,8 @@ func TestPause(t *testing.T) {
 }
 
 func TestPassword(t *testing.T) {
-	s := redistest.Start(t, redistest.Options{Password: "open/sesame@1", Args: []string{"maxmemory 50mb"}})
-	if want := "redis://:open%2Fsesame%401@" + s.Addr() + "/0"; s.URL() != want {
+	s := redistest.Start(t, redistest.Options{Password: "open/sesame @1", Args: []string{"maxmemory 50mb"}})
+	if want := "redis://:open%2Fsesame%20%401@" + s.Addr() + "/0"; s.URL() != want {
 		t.Errorf("URL %s, want %s", s.URL(), want)
 	}
 	if got, err := s.Info(t.Context(), "maxmemory"); err != nil || got != strconv.Itoa(50<<20) {
