@@ -126,7 +126,7 @@ func (c *config) holdFlags(fs *flag.FlagSet, raw *rawFlags) {
 
 func (c *config) loadFlags(fs *flag.FlagSet, raw *rawFlags) {
 	l := &c.load
-	fs.StringVar(&c.via, "via", "rest", "how to publish: rest or grpc")
+	fs.StringVar(&c.via, "via", "rest", "how to publish: rest, grpc, or stream (gRPC's Publish, one stream for all callers)")
 	fs.StringVar(&c.api, "api", "", "where to publish, http://HOST:PORT or https:// (default: 127.0.0.1 with pushd's port 8081 for rest, 9090 for grpc)")
 	fs.StringVar(&raw.keyFile, "api-key-file", "", "`file` with nothing but an API key (default: $PUSHBENCH_API_KEY)")
 	fs.StringVar(&c.publish.url, "publish-url", "", "another server's `URL` to POST to; {user} is filled in")
@@ -342,10 +342,10 @@ func (c *config) completeProcs(rawFlags) error {
 func (c *config) completeLoad(raw rawFlags) error {
 	l := &c.load
 	switch {
-	case c.via != "rest" && c.via != "grpc":
-		return fmt.Errorf("-via %q: want rest or grpc", c.via)
-	case c.via == "grpc" && c.publish.url != "":
-		return errors.New("-publish-url is for servers that take messages over HTTP; it does not go with -via grpc")
+	case c.via != "rest" && c.via != "grpc" && c.via != "stream":
+		return fmt.Errorf("-via %q: want rest, grpc or stream", c.via)
+	case c.via != "rest" && c.publish.url != "":
+		return fmt.Errorf("-publish-url is for servers that take messages over HTTP; it does not go with -via %s", c.via)
 	case l.rate < 0 || l.callers < 1 || l.messages < 0 || l.messages > maxSeq || l.duration <= 0 || c.warmup < 0:
 		return fmt.Errorf("-callers must be at least 1, -duration more than 0, -messages 0 to %d, -rate and -warmup not negative", maxSeq)
 	case l.size < minData:
@@ -372,7 +372,7 @@ func (c *config) completeLoad(raw rawFlags) error {
 		l.outstanding = max(10_000, 8*c.hold.Conns)
 	}
 	if c.api == "" {
-		c.api = map[string]string{"rest": "http://127.0.0.1:8081", "grpc": "http://127.0.0.1:9090"}[c.via]
+		c.api = map[string]string{"rest": "http://127.0.0.1:8081", "grpc": "http://127.0.0.1:9090", "stream": "http://127.0.0.1:9090"}[c.via]
 	}
 	return nil
 }

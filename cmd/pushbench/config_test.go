@@ -35,7 +35,7 @@ func TestMistakesOnTheCommandLineAreNamed(t *testing.T) {
 		"unicast -connect-header nonsense":              "want a header line",
 		"unicast -token-key-file /no/such":              "no such file",
 		"unicast -api-key-file /no/such":                "-api-key-file",
-		"unicast -via smoke":                            "want rest or grpc",
+		"unicast -via smoke":                            "want rest, grpc or stream",
 		"unicast -via grpc -publish-url http://h:1/":    "does not go with -via grpc",
 		"unicast -size 5":                               "-size 5: want at least 22",
 		"unicast -callers 0":                            "-callers must be",

@@ -59,15 +59,23 @@ func (r *rpc) publish(ctx context.Context, m message, data []byte) error {
 func (r *rpc) call(ctx context.Context, m message, data []byte) (err error) {
 	switch m.kind {
 	case unicast:
-		_, err = r.client.Unicast(ctx, &pushv1.UnicastRequest{User: r.names.name(m.first), Data: data})
+		_, err = r.client.Unicast(ctx, r.unicast(m, data))
 	case multicast:
-		users := make([]string, m.fan)
-		for i := range users {
-			users[i] = r.names.name((m.first + i) % r.users)
-		}
-		_, err = r.client.Multicast(ctx, &pushv1.MulticastRequest{Users: users, Data: data})
+		_, err = r.client.Multicast(ctx, r.multicast(m, data))
 	default:
 		_, err = r.client.Broadcast(ctx, &pushv1.BroadcastRequest{Data: data})
 	}
 	return err
+}
+
+func (r *rpc) unicast(m message, data []byte) *pushv1.UnicastRequest {
+	return &pushv1.UnicastRequest{User: r.names.name(m.first), Data: data}
+}
+
+func (r *rpc) multicast(m message, data []byte) *pushv1.MulticastRequest {
+	users := make([]string, m.fan)
+	for i := range users {
+		users[i] = r.names.name((m.first + i) % r.users)
+	}
+	return &pushv1.MulticastRequest{Users: users, Data: data}
 }

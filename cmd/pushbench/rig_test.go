@@ -20,6 +20,8 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 
 	pushv1 "pushd/api/push/v1"
 )
@@ -56,6 +58,10 @@ type fake struct {
 	copies func(n int64, conn int) int
 	// delay is how long after its answer a message is sent.
 	delay time.Duration
+	// breakAfter is how many requests a Publish stream takes; 0: any number.
+	breakAfter int
+	// answerError, if set, is the error in replies on Publish streams.
+	answerError string
 	// envelope is what a message is sent in.
 	envelope string
 
@@ -163,6 +169,40 @@ func (f *fake) Multicast(_ context.Context, r *pushv1.MulticastRequest) (*pushv1
 func (f *fake) Broadcast(_ context.Context, r *pushv1.BroadcastRequest) (*pushv1.BroadcastResponse, error) {
 	f.push(nil, r.Data)
 	return &pushv1.BroadcastResponse{}, nil
+}
+
+// Publish answers in any order. With breakAfter it takes so many requests a
+// stream and breaks at the next.
+func (f *fake) Publish(s grpc.BidiStreamingServer[pushv1.PublishRequest, pushv1.PublishResponse]) error {
+	var replying sync.Mutex
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	for n := 0; ; n++ {
+		req, err := s.Recv()
+		if err != nil {
+			return nil
+		}
+		if f.breakAfter > 0 && n == f.breakAfter {
+			return grpcstatus.Error(codes.Unavailable, "the stream broke")
+		}
+		calls.Go(func() {
+			switch send := req.GetSend().(type) {
+			case *pushv1.PublishRequest_Unicast:
+				f.push([]string{send.Unicast.User}, send.Unicast.Data)
+			case *pushv1.PublishRequest_Multicast:
+				f.push(send.Multicast.Users, send.Multicast.Data)
+			case *pushv1.PublishRequest_Broadcast:
+				f.push(nil, send.Broadcast.Data)
+			}
+			reply := &pushv1.PublishResponse{Number: req.GetNumber()}
+			if f.answerError != "" {
+				reply.Reply = &pushv1.PublishResponse_Error{Error: &pushv1.Error{Code: 3, Message: f.answerError}}
+			}
+			replying.Lock()
+			defer replying.Unlock()
+			_ = s.Send(reply)
+		})
+	}
 }
 
 // push sends data to users' connections, or to all if there are none.

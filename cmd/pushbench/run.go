@@ -252,7 +252,7 @@ func newPublishers(cfg *config) (make func() (publisher, error), close func(), e
 	if err != nil {
 		return nil, nil, err
 	}
-	if cfg.via == "grpc" {
+	if cfg.via != "rest" {
 		scheme, host, _, err := splitURL(cfg.api, "http", "https")
 		if err != nil {
 			return nil, nil, fmt.Errorf("-api: %w", err)
@@ -261,7 +261,10 @@ func newPublishers(cfg *config) (make func() (publisher, error), close func(), e
 		if err != nil {
 			return nil, nil, err
 		}
-		p := newRPC(c, cfg, names)
+		var p publisher = newRPC(c, cfg, names)
+		if cfg.via == "stream" {
+			p = &stream{rpc: newRPC(c, cfg, names)}
+		}
 		return func() (publisher, error) { return p, nil }, func() { _ = c.Close() }, nil
 	}
 	a, err := newAPI(cfg, names)

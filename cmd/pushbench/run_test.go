@@ -33,12 +33,12 @@ func TestEveryKindOfMessageIsCounted(t *testing.T) {
 		{"broadcast", nil, 50 * 30},
 		{"mixed", []string{"-mix", "unicast=1,broadcast=2", "-procs", "3"}, -1},
 	} {
-		for _, via := range []string{"rest", "grpc"} {
+		for _, via := range []string{"rest", "grpc", "stream"} {
 			t.Run(strings.Join(append([]string{c.mode, via}, c.more...), " "), func(t *testing.T) {
 				t.Parallel()
 				f := newFake(t)
 				more := append([]string{"-conns", "30", "-users", "10", "-messages", "50", "-callers", "4", "-via", via}, c.more...)
-				if via == "grpc" {
+				if via != "rest" {
 					more = append(more, "-api", f.grpc)
 				}
 				r := mustBench(t, f.args(c.mode, more...)...)
