@@ -25,19 +25,25 @@ run:             ## build and start pushd -dev: embedded history in ./pushd-data
 build:           ## build/pushd
 	@mkdir -p build && $(GO) build -trimpath -ldflags='-s -w' -o build/pushd ./cmd/pushd
 
-tools-redis:     ## redis-server, which tests start themselves (REDIS=valkey-server takes that)
-	@if command -v $(REDIS) >/dev/null; then exit 0; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo 'installing redis-server'; \
-		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install -y --no-install-recommends redis-server; } >/dev/null; \
-	else echo '$(REDIS) is missing and the tests need it: apt-get install redis-server, or brew install redis'; exit 1; fi
+define install
+	@if command -v $(1) >/dev/null; then exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo 'installing $(2)'; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install -y --no-install-recommends $(2); } >/dev/null; \
+	else echo '$(1) is missing and the tests need it: apt-get install $(2), or brew install $(3)'; exit 1; fi
+endef
 
-test: tools-redis ## every test, with the race detector, on both connection layers
+tools-redis:     ## redis-server, which tests start themselves (REDIS=valkey-server takes that)
+	$(call install,$(REDIS),redis-server,redis)
+
+tools-nginx:     ## nginx, which a test puts before three nodes
+	$(call install,nginx,nginx-light,nginx)
+
+test: tools-redis tools-nginx ## every test, with the race detector, on both connection layers
 	$(GO) test -race -timeout 10m ./...
 	$(GO) test -timeout 5m -run Alloc ./internal/conn/...
 	$(GO) test -race -timeout 5m -tags fallback ./internal/conn/...
 
-e2e: tools-redis ## only the tests that drive the real binary
+e2e: tools-redis tools-nginx ## only the tests that drive the real binary
 	$(GO) test -race -timeout 10m -run '^TestE2E' -v ./cmd/pushd
 
 chaos: tools-redis ## DURATION=2m of faults on each kind of Redis, checking that nothing is lost (SEED=… replays)
@@ -76,4 +82,4 @@ bench:           ## pushd beside the floor and a peer, in one run (ARGS=-write p
 gobench:         ## every Go benchmark, once
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-.PHONY: help run build tools-redis test e2e chaos lint generated generate fuzz bench gobench
+.PHONY: help run build tools-redis tools-nginx test e2e chaos lint generated generate fuzz bench gobench

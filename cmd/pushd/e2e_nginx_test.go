@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/history"
+)
+
+// nginxDoors are where an nginx of a test listens.
+type nginxDoors struct{ listen, http, grpc string }
+
+// startNginx runs the real nginx with deploy/nginx.conf before nodes; only
+// addresses and paths are changed.
+func startNginx(t *testing.T, nodes []*server) nginxDoors {
+	t.Helper()
+	bin, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Fatal("nginx is not installed, and this test needs the real one: make tools-nginx (or apt-get install nginx-light, brew install nginx)")
+	}
+	conf, err := os.ReadFile("../../deploy/nginx.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	writeCertificate(t, dir)
+	d := nginxDoors{freeAddr(t), freeAddr(t), freeAddr(t)}
+	edits := []string{
+		"pid /run/nginx.pid;", "pid " + dir + "/pid;",
+		"worker_rlimit_nofile 1048576;", "", "worker_connections 65536;", "worker_connections 512;",
+		"/var/log/nginx/", dir + "/", "/etc/nginx/tls/", dir + "/",
+		"listen 443 ssl;", "listen " + d.listen + " ssl;", "listen 8081;", "listen " + d.http + ";", "listen 9090 http2;", "listen " + d.grpc + " http2;",
+	}
+	for i, n := range nodes {
+		for port, addr := range map[int]string{8080: n.Listen, 8081: n.HTTP, 9090: n.GRPC} {
+			edits = append(edits, fmt.Sprintf("server node%d:%d ", i+1, port), "server "+addr+" ")
+		}
+	}
+	text := strings.NewReplacer(edits...).Replace(string(conf))
+	if strings.Contains(text, "node1") || strings.Contains(text, "/var/") || strings.Contains(text, "/etc/") {
+		t.Fatalf("deploy/nginx.conf names something that this test does not know:\n%s", text)
+	}
+	path := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := &logBuffer{}
+	cmd := exec.Command(bin, "-p", dir, "-e", "stderr", "-c", path, "-g", "daemon off;"+asRoot())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the master and its workers
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("nginx said:\n%s", log)
+		}
+	})
+	eventually(t, "nginx to listen", func() error {
+		c, err := net.Dial("tcp", d.grpc)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+	return d
+}
+
+// asRoot lets nginx's workers read the test's directory where the test is run
+// by root; others cannot change the user anyway.
+func asRoot() string {
+	if os.Getuid() == 0 {
+		return "user root;"
+	}
+	return ""
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// writeCertificate writes push.crt and push.key, good for an hour.
+func writeCertificate(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"push.example.com"}}
+	cert, err1 := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	private, err2 := x509.MarshalPKCS8PrivateKey(key)
+	if err := errors.Join(err1, err2,
+		os.WriteFile(filepath.Join(dir, "push.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600),
+		os.WriteFile(filepath.Join(dir, "push.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestE2ENginx puts nginx, as deploy/nginx.conf has it, before three nodes on
+// one Redis: clients and backends only know nginx, and nodes end.
+func TestE2ENginx(t *testing.T) {
+	nodes := threeNodes(t)
+	doors := startNginx(t, nodes)
+	front := &server{t: t, HTTP: doors.http, GRPC: doors.grpc}
+	trusting := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the test's own certificate
+	defer trusting.CloseIdleConnections()
+	connect := func(user, query string) *client {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		// With the Origin of a page of the same site, as a browser sends it.
+		opts := &websocket.DialOptions{HTTPClient: trusting, Subprotocols: []string{"pushd.v1.json"}, HTTPHeader: http.Header{"Origin": {"https://" + doors.listen}}}
+		ws, _, err := websocket.Dial(ctx, "wss://"+doors.listen+"/push?user="+user+query, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ws.CloseNow() })
+		c := &client{ws: ws}
+		if c.hello = c.next(t); c.hello.Type != "hello" {
+			t.Fatalf("the first frame is %+v", c.hello)
+		}
+		if c.cursor, err = history.ParseCursor(c.hello.Cursor); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	var clients []*client
+	for i := range 6 {
+		clients = append(clients, connect(fmt.Sprintf("u%d", i), ""))
+	}
+	r := front.push("broadcast", `{"data":1}`)
+	wantOnline(t, "broadcast", r.Online, len(clients))
+	for _, c := range clients {
+		want(t, c.next(t), r.ID, "broadcast", "1")
+	}
+	for _, n := range nodes {
+		if !strings.Contains(n.metrics(), `pushd_conn_connections{state="open"} 2`) {
+			t.Errorf("%s does not have its third of the clients:\n%s", n.Node, grep(n.metrics(), "pushd_conn_connections"))
+		}
+	}
+
+	// A node drains: its clients come back, to another one.
+	nodes[0].terminate()
+	api, _ := grpcClient(t, front)
+	moved, err := api.Broadcast(t.Context(), &pushv1.BroadcastRequest{Data: []byte("2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range clients {
+		f, err := c.read(t.Context())
+		if websocket.CloseStatus(err) == 4200 {
+			c = connect(fmt.Sprintf("u%d", i), "&cursor="+c.cursor.String())
+			f, err = c.read(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, f, moved.GetId(), "broadcast", "2")
+	}
+	// One dies: every call still finds a node that lives.
+	nodes[1].kill()
+	for i := range 9 {
+		r := front.push("unicast", fmt.Sprintf(`{"user":"u9","data":%d}`, i))
+		c := connect("u9", "&cursor=0")
+		for f := c.next(t); f.ID != r.ID; f = c.next(t) {
+		}
+	}
+}
