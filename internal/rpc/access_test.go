@@ -57,6 +57,7 @@ func samples() []sample {
 		{"", &healthv1.HealthCheckRequest{}},
 		{"", &healthv1.HealthListRequest{}},
 		{"", &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}},
+		//lint:ignore SA1019 it is served for tools that know no other
 		{"", &reflectionv1alpha.ServerReflectionRequest{MessageRequest: &reflectionv1alpha.ServerReflectionRequest_ListServices{}}},
 	}
 }

@@ -56,8 +56,6 @@ func ids(all []sent, wanted func(int, sent) bool) (out []string) {
 	return out
 }
 
-func everything(int, sent) bool { return true }
-
 // history asks at both doors, which must agree.
 func (r *rig) history(req *pushv1.HistoryRequest) *pushv1.HistoryResponse {
 	r.t.Helper()

@@ -78,13 +78,13 @@ func (c Config) withDefaults(t Target) (Config, error) {
 	}
 	switch {
 	case c.Node == "":
-		return c, errors.New("Node is missing")
+		return c, errors.New("the node has no name")
 	case c.Partitions < 1 || c.Partitions > maxPartitions:
 		return c, fmt.Errorf("%d partitions, want 1 to %d", c.Partitions, maxPartitions)
 	case !goodPrefix(c.Prefix):
 		return c, fmt.Errorf("prefix %q: want at most %d letters, digits, '-', '_', '.' and ':'", c.Prefix, maxPrefix)
 	case c.Timeout < 0 || c.Lease < 0 || c.Backlog < 0:
-		return c, errors.New("Timeout, Lease and Backlog must not be negative")
+		return c, errors.New("negative Timeout, Lease or Backlog")
 	case c.Durability > history.Replicated:
 		return c, fmt.Errorf("unknown durability %d", c.Durability)
 	}

@@ -15,13 +15,13 @@ import (
 // Why Open refuses a Redis that can be reached.
 var (
 	// ErrVersion: older than 7.0.
-	ErrVersion = errors.New("Redis is too old")
+	ErrVersion = errors.New("this Redis is too old")
 	// ErrEviction: maxmemory-policy lets Redis throw away messages.
-	ErrEviction = errors.New("Redis would evict keys")
+	ErrEviction = errors.New("this Redis would evict keys")
 	// ErrReplica: the server takes no writes.
-	ErrReplica = errors.New("Redis is a read-only replica")
+	ErrReplica = errors.New("this Redis is a read-only replica")
 	// ErrPassword: the password is wrong or missing.
-	ErrPassword = errors.New("Redis refuses the password")
+	ErrPassword = errors.New("this Redis refuses the password")
 	// ErrPartitions: the data there have another number of partitions.
 	ErrPartitions = errors.New("the data have another number of partitions")
 )
