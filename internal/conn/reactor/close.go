@@ -1,6 +1,10 @@
 package reactor
 
-import "pushd/internal/conn/proto"
+import (
+	"slices"
+
+	"pushd/internal/conn/proto"
+)
 
 // Close ends an open connection: a Close frame with code and text follows what
 // waits in its backlog, then the client has Config.CloseTimeout to answer. Of
@@ -137,7 +141,7 @@ func (l *Loop) drainAll() {
 // finished reports whether the loop's work is done.
 func (l *Loop) finished() bool {
 	return l.force.Load() || l.draining.Load() && l.drainSeen &&
-		len(l.conns) == 0 && l.greeted == len(l.arrivals) && l.sockets.Empty()
+		len(l.conns) == 0 && len(l.newcomers) == 0 && l.greeted == len(l.arrivals) && l.sockets.Empty()
 }
 
 // discard ends a connection that nobody takes in any more.
@@ -151,7 +155,7 @@ func (l *Loop) discard(a *arrival) {
 
 // end lets go of everything.
 func (l *Loop) end() {
-	for _, a := range append(l.arrivals[l.greeted:], l.sockets.Close()...) {
+	for _, a := range slices.Concat(l.newcomers, l.arrivals[l.greeted:], l.sockets.Close()) {
 		l.discard(&a)
 	}
 	for len(l.conns) > 0 {

@@ -1,6 +1,7 @@
 package reactor_test
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"strconv"
@@ -160,8 +161,8 @@ func TestPerIP(t *testing.T) {
 }
 
 func TestUpgradeRate(t *testing.T) {
-	r := serve(t, reactor.Config{Limits: reactor.Limits{UpgradeRate: 0.001, UpgradeBurst: 2}})
-	dialRaw(t, r).upgrade()
+	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 2, UpgradeRate: 0.001, UpgradeBurst: 2}})
+	dialRaw(t, r).upgrade() // one on each loop
 	dialRaw(t, r).upgrade()
 	wantRefused(t, dialRaw(t, r))
 	if n := r.Refused()[reactor.OverRate]; n != 1 {
@@ -212,6 +213,49 @@ func TestConnectStorm(t *testing.T) {
 	}
 	if longest < 2 {
 		t.Error("all were told to come back at once")
+	}
+}
+
+// Those who may come in at once still begin one after the other, and in order:
+// a crowd takes no more of anybody's time than its rate.
+func TestNewcomersArePaced(t *testing.T) {
+	const crowd = 30
+	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, UpgradeRate: 100, UpgradeBurst: crowd}})
+	began := time.Now()
+	var in []*raw
+	for range crowd {
+		c := dialRaw(t, r)
+		c.write(request)
+		in = append(in, c)
+	}
+	for i, c := range in {
+		c.want(http.StatusSwitchingProtocols)
+		// As many as are due, and what may begin in one turn.
+		if least := time.Duration(i-1) * 10 * time.Millisecond; time.Since(began) < least-5*time.Millisecond {
+			t.Fatalf("number %d is in after %v", i, time.Since(began))
+		}
+		c.write(text("in"))
+		c.wantText("in")
+	}
+}
+
+// Who waits to begin is sent away with all others.
+func TestShutdownAmongNewcomers(t *testing.T) {
+	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, UpgradeRate: 0.1, UpgradeBurst: 5}})
+	dialRaw(t, r).upgrade()
+	var waiting []*raw
+	for range 4 {
+		c := dialRaw(t, r)
+		c.write(request)
+		waiting = append(waiting, c)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range waiting {
+		c.wantGone()
 	}
 }
 

@@ -21,7 +21,9 @@ const (
 	// arrivalsPerTurn bounds how long those who come keep those who are there
 	// waiting, to a millisecond or so.
 	arrivalsPerTurn = 64
-	maxTick         = 100 * time.Millisecond
+	// greetSlack is how much time's worth of newcomers may begin in one turn.
+	greetSlack = 5 * time.Millisecond
+	maxTick    = 100 * time.Millisecond
 )
 
 // Loop owns connections: it alone reads, writes and closes their sockets and
@@ -29,19 +31,20 @@ const (
 // which is where the handler runs; Post, Wake and NewFrame from any.
 type Loop struct {
 	// Set once.
-	id      int
-	reactor *Reactor
-	cfg     *Config
-	limits  proto.Limits
-	net     *netpoll.Net
-	poller  *netpoll.Poller
-	flusher netpoll.Flusher
-	slots   *offheap.Table[slot] // shared; a slot is of the loop that owns the socket
-	handler Handler
-	log     *slog.Logger
-	tick    time.Duration
-	credit  int64 // nanoseconds of burst in the rate limit
-	price   int64 // nanoseconds that a message costs; 0: no limit
+	id        int
+	reactor   *Reactor
+	cfg       *Config
+	limits    proto.Limits
+	net       *netpoll.Net
+	poller    *netpoll.Poller
+	flusher   netpoll.Flusher
+	slots     *offheap.Table[slot] // shared; a slot is of the loop that owns the socket
+	handler   Handler
+	log       *slog.Logger
+	tick      time.Duration
+	greetPace time.Duration // between two newcomers; 0: no limit
+	credit    int64         // nanoseconds of burst in the rate limit
+	price     int64         // nanoseconds that a message costs; 0: no limit
 
 	// Shared with other goroutines.
 	sockets  Mailbox[arrival]
@@ -56,6 +59,8 @@ type Loop struct {
 	paused    []Handle  // closing, with input that is left for the next tick
 	again     []Handle  // with input left unread
 	arrivals  []arrival // taken from sockets, from greeted on not dealt with
+	newcomers []arrival // of arrivals those fresh from accept, in order
+	greetAt   time.Time // when the next of them may begin
 	greeted   int
 	backlog   backlog
 	halfHeads inputs // of connections in state head
@@ -144,12 +149,16 @@ func (l *Loop) patience(more bool) time.Duration {
 		return 0
 	}
 	l.asleep.Store(true)
+	wait := l.tick
+	if len(l.newcomers) > 0 {
+		wait = max(time.Millisecond, min(wait, l.untilGreeting()))
+	}
 	// Who gave us something before it could see that we sleep did not wake us.
 	if !l.sockets.Empty() || !l.handler.Idle() || l.draining.Load() && !l.drainSeen || l.force.Load() {
 		l.asleep.Store(false)
 		return 0
 	}
-	return l.tick
+	return wait
 }
 
 func (l *Loop) tell(now time.Time) {
@@ -255,7 +264,8 @@ func (l *Loop) publish() {
 }
 
 // takeArrivals begins with connections that came in, and reports whether some
-// are left for the next turn.
+// are left for the next turn. Those from other loops go first: their requests
+// are read already.
 func (l *Loop) takeArrivals() (more bool) {
 	if l.greeted == len(l.arrivals) {
 		clear(l.arrivals)
@@ -267,10 +277,37 @@ func (l *Loop) takeArrivals() (more bool) {
 		if a.moved {
 			l.adopt(a)
 		} else {
-			l.greet(a.socket, a.ip)
+			l.newcomers = append(l.newcomers, *a)
 		}
 	}
-	return l.greeted < len(l.arrivals)
+	return l.greetNewcomers() || l.greeted < len(l.arrivals)
+}
+
+// greetNewcomers begins with fresh connections, at the pace of the rate limit:
+// those who come back because they were told to come in the same moment, since
+// Retry-After counts seconds, and each of them takes time from everybody else.
+// It reports whether some may begin at once.
+func (l *Loop) greetNewcomers() (more bool) {
+	n := 0
+	for n < len(l.newcomers) && n < arrivalsPerTurn && l.untilGreeting() == 0 {
+		a := l.newcomers[n]
+		n++
+		if earliest := l.now.Add(-greetSlack); l.greetAt.Before(earliest) {
+			l.greetAt = earliest
+		}
+		l.greetAt = l.greetAt.Add(l.greetPace)
+		l.greet(a.socket, a.ip)
+	}
+	l.newcomers = l.newcomers[:copy(l.newcomers, l.newcomers[n:])]
+	return len(l.newcomers) > 0 && l.untilGreeting() == 0
+}
+
+// untilGreeting returns how long the next newcomer has to wait.
+func (l *Loop) untilGreeting() time.Duration {
+	if l.draining.Load() {
+		return 0
+	}
+	return max(0, l.greetAt.Sub(l.now))
 }
 
 // enlist makes socket one of the loop's connections.

@@ -109,6 +109,9 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 	}
 	// The last buffer may be the longest there is, for a moment.
 	l.halfHeads.limit = l.mostHeads()*maxHead + inputSizes[len(inputSizes)-1]
+	if c.UpgradeRate > 0 {
+		l.greetPace = time.Duration(float64(time.Second) * float64(c.Loops) / c.UpgradeRate)
+	}
 	if c.MessageRate > 0 {
 		l.price = int64(float64(time.Second) / c.MessageRate)
 		l.credit = l.price * int64(max(1, c.MessageBurst))

@@ -1,0 +1,73 @@
+package reactor
+
+import "pushd/internal/conn/proto"
+
+// store adds p to what is kept of a connection's messages. When there is no
+// room, who began first makes some, having had the longest time to finish: so
+// thousands who never do keep nobody out who does. It reports false if p has no
+// place even so, or if the connection is gone.
+func (l *Loop) store(h Handle, s *slot, p []byte) bool {
+	for l.lookup(h) != nil { // closing others may send, and find out about h
+		ref, ok := l.inputs.add(s.input, p, h, l.clock)
+		if ok {
+			s.input = ref
+			return true
+		}
+		oldest, _, some := l.inputs.oldest()
+		if !some || oldest == h {
+			return false
+		}
+		l.overfull(oldest)
+	}
+	return false
+}
+
+// overfull closes the connection of a client whose incomplete message there is
+// no room for.
+func (l *Loop) overfull(h Handle) {
+	l.abandon(h, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
+}
+
+// expireInputs closes clients that take too long to finish a message.
+func (l *Loop) expireInputs() {
+	limit := uint32(l.cfg.MessageTimeout.Milliseconds())
+	for {
+		h, since, ok := l.inputs.oldest()
+		if !ok || l.clock-since < limit {
+			return
+		}
+		if s := l.lookup(h); s.state == pending { // the handler takes its time, not the client
+			l.inputs.renew(s.input, l.clock)
+			continue
+		}
+		l.abandon(h, Unfinished, proto.CloseTooSlow, "a message took too long to come")
+	}
+}
+
+// abandon ends a connection some of whose input is missing from now on.
+func (l *Loop) abandon(h Handle, why Reason, code uint16, text string) {
+	s := l.lookup(h)
+	switch {
+	case s == nil:
+		return
+	case s.state == pending:
+		l.Refuse(h, proto.ErrBusy)
+		l.tellClosed(h)
+		return
+	}
+	l.begin(h, s, why, code, text)
+	if s = l.lookup(h); s != nil {
+		l.deafen(h, s)
+	}
+}
+
+func (l *Loop) dropInput(s *slot) {
+	switch {
+	case s.input == 0:
+	case s.state == head:
+		l.halfHeads.free(s.input)
+	default:
+		l.inputs.free(s.input)
+	}
+	s.input = 0
+}
