@@ -27,6 +27,7 @@ type request struct {
 	targets []target
 	cursor  history.Cursor // opAck
 	changes *pebble.Batch  // opGroups: copied into the group's batch
+	prep    *preparation   // opPrepare, and the opAppend that it is for
 
 	// The answer.
 	receipt history.Receipt
@@ -47,6 +48,8 @@ const (
 	opMaintain operation = iota
 	opAck
 	opGroups
+	opPrepare
+	opTrim
 	opAppend
 )
 
@@ -92,6 +95,11 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 	r := s.newRequest(opAppend)
 	r.kind, r.data, r.ttl, r.key = p.Kind, p.Data, p.TTL, p.Key
 	r.targets = appendTargets(r.targets, p.Users)
+	if len(r.targets) >= prepareFrom {
+		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {
+			return known, err
+		}
+	}
 	if err := s.submit(ctx, r); err != nil {
 		return history.Receipt{}, err
 	}
@@ -138,13 +146,9 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 // submit hands r to the committer and waits for the answer. After an error r
 // is no longer the caller's.
 func (s *Store) submit(ctx context.Context, r *request) error {
-	if err := s.fault.err(); err != nil {
+	if err := s.enqueue(ctx, r); err != nil {
+		r.prep.abandon()
 		return err
-	}
-	select {
-	case s.queue <- r:
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 	select {
 	case <-r.done:
@@ -154,6 +158,18 @@ func (s *Store) submit(ctx context.Context, r *request) error {
 			<-r.done // the answer came at the same moment
 			return nil
 		}
+		return ctx.Err()
+	}
+}
+
+func (s *Store) enqueue(ctx context.Context, r *request) error {
+	if err := s.fault.err(); err != nil {
+		return err
+	}
+	select {
+	case s.queue <- r:
+		return nil
+	case <-ctx.Done():
 		return ctx.Err()
 	}
 }

@@ -25,9 +25,12 @@ func (c *committer) append(r *request) error {
 			return nil
 		}
 	}
+	if r.prep != nil {
+		defer c.endPreparation(r.prep)
+	}
 	for i := range r.targets {
 		t := &r.targets[i]
-		m, err := c.member(t.user)
+		m, err := c.memberOf(r, i)
 		if err != nil {
 			return err
 		}

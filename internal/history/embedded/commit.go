@@ -26,11 +26,13 @@ type committer struct {
 	buckets []history.ID
 	batch   *pebble.Batch
 	group   []*request
+	size    int                   // of the group, about, in bytes
 	groups  uint64                // so far
 	keys    map[string]history.ID // idempotency keys that the group stores
 	members members
-	now     time.Time // of the group
-	credit  int       // bytes until the next look at Pebble's debts
+	preps   []*preparation // whose appends have yet to come
+	now     time.Time      // of the group
+	credit  int            // bytes until the next look at Pebble's debts
 	// panicked: Pebble panicked, which it does with locks held.
 	panicked bool
 	out      publisher
@@ -82,11 +84,12 @@ func (c *committer) drain() {
 
 // collect makes a group of r and what is queued behind it.
 func (c *committer) collect(r *request) {
-	c.group = c.group[:0]
-	size := 0
+	c.group, c.size = c.group[:0], 0
 	for {
 		c.group = append(c.group, r)
-		if size += r.size(); size >= groupBytes || len(c.group) == queueSize {
+		// What a prepared append does is not at hand for those behind it.
+		last := r.op == opAppend && r.prep != nil
+		if c.size += r.size(); last || c.size >= groupBytes || len(c.group) == queueSize {
 			return
 		}
 		select {
@@ -134,7 +137,7 @@ func (c *committer) storeGroup() error {
 	}
 	c.groups++
 	c.now = c.conf.Now()
-	c.batch = c.db.NewBatch()
+	c.batch = c.newBatch()
 	// Appends last. The others are concurrent with them, so that the order is
 	// ours, and this way they find all that they look up in the database.
 	for op := opMaintain; op <= opAppend; op++ {
@@ -152,12 +155,25 @@ func (c *committer) storeGroup() error {
 	return c.apply(c.batch)
 }
 
+// newBatch returns one with room for a group that is large: batches grow by
+// copying.
+func (c *committer) newBatch() *pebble.Batch {
+	if c.size < groupBytes {
+		return c.db.NewBatch()
+	}
+	return c.db.NewBatchWithSize(c.size)
+}
+
 func (c *committer) do(r *request) error {
 	switch r.op {
 	case opMaintain:
 		return c.maintain(c.now)
 	case opAck:
 		return c.ack(r)
+	case opPrepare:
+		return c.beginPreparation(r)
+	case opTrim:
+		return c.trimAll(r)
 	case opGroups:
 		return c.batch.Apply(r.changes, nil)
 	default:

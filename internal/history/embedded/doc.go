@@ -50,6 +50,7 @@
 //	meta.go         what is known of a user, as bytes
 //	append.go       requests: Append and Ack until the committer has them
 //	commit.go       the committer: groups, batches, what Open loads
+//	prepare.go      what a large multicast reads before its turn
 //	build.go        what a request puts into a batch
 //	members.go      the metas that the committer has at hand
 //	idempotency.go  keys that make retries harmless

@@ -18,8 +18,9 @@ type member struct {
 
 // members caches those that were touched lately: a look-up in the database is
 // a third of the committer's work on an append. Two generations make it small:
-// when the young one is full it becomes the old one, and the old one goes. A
-// failed group leaves it wrong, and the store read-only.
+// when the young one is full it becomes the old one, and the old one goes,
+// between groups: a group finds whom it has touched. A failed group leaves the
+// cache wrong, and the store read-only.
 type members struct {
 	young, old map[string]*member
 	changed    []*member
@@ -40,10 +41,17 @@ func (c *members) get(user string) *member {
 }
 
 func (c *members) put(m *member) {
-	if c.young == nil || len(c.young) >= membersKept {
-		c.young, c.old = make(map[string]*member, membersKept), c.young
+	if c.young == nil {
+		c.young = make(map[string]*member, membersKept)
 	}
 	c.young[m.user] = m
+}
+
+// age drops the old generation once the young one is full.
+func (c *members) age() {
+	if len(c.young) >= membersKept {
+		c.young, c.old = nil, c.young
+	}
 }
 
 func (c *members) change(m *member) {
@@ -65,13 +73,19 @@ func (c *committer) member(user string) (*member, error) {
 		m = &member{meta: known, user: strings.Clone(user)}
 		c.members.put(m)
 	}
-	if m.group != c.groups {
-		m.group = c.groups
-		if err := c.trim(m); err != nil {
-			return nil, fmt.Errorf("trimming an inbox: %w", err)
-		}
+	return m, c.touch(m)
+}
+
+// touch is done to each member once a group, before anything else is.
+func (c *committer) touch(m *member) error {
+	if m.group == c.groups {
+		return nil
 	}
-	return m, nil
+	m.group = c.groups
+	if err := c.trim(m); err != nil {
+		return fmt.Errorf("trimming an inbox: %w", err)
+	}
+	return nil
 }
 
 // writeMembers puts the metas that the group changed into the batch: once each,
@@ -84,10 +98,17 @@ func (c *committer) writeMembers() {
 		appendMetaKey(op.Key[:0], m.user)
 		copy(op.Value, value)
 		_ = op.Finish() // errors only on an indexed batch
+		for _, p := range c.preps {
+			p.outdate(m.user)
+		}
 		m.changed = false
 		c.members.changed[i] = nil
 	}
 	c.members.changed = c.members.changed[:0]
+	c.members.age()
+	if len(c.preps) > 0 {
+		c.endPreparation(nil)
+	}
 }
 
 // moveMark moves m's read mark to c, in each log only forward.

@@ -35,17 +35,8 @@ func spared(now time.Time, age time.Duration) history.ID {
 // trim deletes entries that were hidden already before the group: readers of
 // the state before it must not miss any.
 func (c *committer) trim(m *member) error {
-	if m.last.seq == 0 {
-		return nil
-	}
-	keep := c.conf.Retention
-	var hidden uint64 // the position up to which the count hides
-	if n := uint64(keep.InboxCount); m.last.seq > n {
-		hidden = m.last.seq - n
-	}
-	cutoff := spared(c.now, keep.InboxAge)
-	aged := m.oldest != 0 && m.oldest < cutoff
-	if !aged && !c.enoughToTrim(m, hidden) {
+	hidden, cutoff, due := c.dueToTrim(m, c.now)
+	if !due {
 		return nil
 	}
 	it, err := newInboxIter(c.db, m.user, m.trimmed.id+1, m.last.id)
@@ -76,11 +67,26 @@ func (c *committer) trim(m *member) error {
 	return it.Error()
 }
 
-func (c *committer) enoughToTrim(m *member, hidden uint64) bool {
+// dueToTrim returns up to which position the count hides m's entries, before
+// which id they are too old, and whether that is enough for a trim.
+func (s *Store) dueToTrim(m *member, now time.Time) (hidden uint64, cutoff history.ID, due bool) {
+	if m.last.seq == 0 {
+		return 0, 0, false
+	}
+	keep := s.conf.Retention
+	if n := uint64(keep.InboxCount); m.last.seq > n {
+		hidden = m.last.seq - n
+	}
+	cutoff = spared(now, keep.InboxAge)
+	aged := m.oldest != 0 && m.oldest < cutoff
+	return hidden, cutoff, aged || s.enoughToTrim(m, hidden)
+}
+
+func (s *Store) enoughToTrim(m *member, hidden uint64) bool {
 	if hidden < m.trimmed.seq+trimChunk {
 		return false
 	}
-	return hidden >= m.trimmed.seq+trimChunk+maphash.String(c.presence.seed, m.user)%trimChunk
+	return hidden >= m.trimmed.seq+trimChunk+maphash.String(s.presence.seed, m.user)%trimChunk
 }
 
 // maintain removes what is past its retention, but for inboxes.
