@@ -2,6 +2,7 @@ package historytest
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -97,21 +98,23 @@ func everyAppendIsInHistory(r *rig) {
 	t := startTraffic(r, 4, 150)
 	await(r, "end of traffic", t.done)
 	for _, user := range crowd {
-		sent := byID(append(t.sent[""], t.sent[user]...)...)
-		if r.engine.Partitioned {
-			sent = withOwnIDs(sent, r.forward(user, history.Cursor{}).Messages)
-		}
-		r.wantHistory(user, sent...)
+		r.wantHistory(user, r.asStored(user, append(t.sent[""], t.sent[user]...))...)
 	}
 }
 
-// withOwnIDs returns sent with the ids that multicasts have in got, where a
-// later id may have come before them.
-func withOwnIDs(sent, got []history.Message) []history.Message {
+// asStored returns sent in order of id, multicasts with the ids that they have
+// in user's inbox: where several processes share the data, another message may
+// have come before them with a later id.
+func (r *rig) asStored(user string, sent []history.Message) []history.Message {
+	r.Helper()
+	if r.engine.Settle == nil {
+		return byID(sent...)
+	}
 	ids := map[string]history.ID{}
-	for _, m := range got {
+	for _, m := range r.forward(user, history.Cursor{}).Messages {
 		ids[string(m.Data)] = m.ID
 	}
+	sent = slices.Clone(sent)
 	for i := range sent {
 		if id := ids[string(sent[i].Data)]; sent[i].Kind == history.Multicast && id > sent[i].ID {
 			sent[i].ID = id

@@ -40,7 +40,7 @@ func largeMulticasts(r *rig) {
 	await(r, "end of traffic", t.done)
 	broadcasts := byID(t.sent[""]...)
 	for _, user := range append(users[:2], crowd...) {
-		sent := byID(t.sent[user]...)
+		sent := r.asStored(user, t.sent[user])
 		kept := sent[max(0, len(sent)-150):]
 		r.wantHistory(user, byID(append(slices.Clone(broadcasts), kept...)...)...)
 		if n := r.unread(user); n != len(broadcasts)+len(kept) {
