@@ -25,6 +25,9 @@ func (r *run) strike(faults []fault) {
 	for i, next := range rng.Perm(len(faults)) {
 		r.strikeOne(context.WithoutCancel(ctx), rng, faults[next], i)
 	}
+	if len(faults) == 0 {
+		<-ctx.Done()
+	}
 	for i := len(faults); ctx.Err() == nil && !r.Failed(); i++ {
 		pause(ctx, upTo(rng, 500*time.Millisecond))
 		r.strikeOne(ctx, rng, faults[rng.IntN(len(faults))], i)
