@@ -121,13 +121,16 @@ func (r *Reactor) admit(a netpoll.Accepted) {
 		refuse(OverBudget, jitter())
 		return
 	}
-	if wait := r.upgrades.admit(time.Now()); wait > 0 {
-		refuse(OverRate, wait)
-		return
-	}
+	// Before the rate, so that an address that may have no more takes no
+	// place in the queue from others.
 	ip, ok := r.perIP.enter(a.IP)
 	if !ok {
 		refuse(OverPerIP, jitter())
+		return
+	}
+	if wait := r.upgrades.admit(time.Now()); wait > 0 {
+		r.perIP.leave(ip)
+		refuse(OverRate, wait)
 		return
 	}
 	r.connections.Add(1)
@@ -170,7 +173,11 @@ func (p *perIP) enter(ip [16]byte) (at uint32, ok bool) {
 	return at, true
 }
 
+// leave undoes enter; at is 0 for who was not counted.
 func (p *perIP) leave(at uint32) {
+	if at == 0 {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.count[at]--; p.count[at] == 0 {

@@ -170,6 +170,21 @@ func TestUpgradeRate(t *testing.T) {
 	}
 }
 
+// An address that may have no more does not use up what comes in at once.
+func TestPerIPBeforeRate(t *testing.T) {
+	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 2, MaxPerIP: 1, UpgradeRate: 0.001, UpgradeBurst: 2}})
+	dialRaw(t, r).upgrade()
+	for range 5 {
+		wantRefused(t, dialRaw(t, r))
+	}
+	dialFrom(t, r, "127.0.0.2").upgrade()
+	wantRefused(t, dialFrom(t, r, "127.0.0.3")) // and is not counted
+	wantRefused(t, dialFrom(t, r, "127.0.0.3"))
+	if n := r.Refused(); n[reactor.OverPerIP] != 5 || n[reactor.OverRate] != 2 {
+		t.Errorf("refused: %d by address, %d by rate; want 5 and 2", n[reactor.OverPerIP], n[reactor.OverRate])
+	}
+}
+
 // A crowd that comes at once, and again when it is told to, gets in.
 func TestConnectStorm(t *testing.T) {
 	const crowd, perSecond = 400, 200

@@ -151,7 +151,7 @@ func (l *Loop) patience(more bool) time.Duration {
 	l.asleep.Store(true)
 	wait := l.tick
 	if len(l.newcomers) > 0 {
-		wait = max(time.Millisecond, min(wait, l.untilGreeting()))
+		wait = min(wait, max(greetSlack, l.untilGreeting()))
 	}
 	// Who gave us something before it could see that we sleep did not wake us.
 	if !l.sockets.Empty() || !l.handler.Idle() || l.draining.Load() && !l.drainSeen || l.force.Load() {

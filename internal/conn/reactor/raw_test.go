@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"time"
 
@@ -33,7 +34,21 @@ func dialRaw(t testing.TB, r *reactor.Reactor) *raw {
 
 func dialAddr(t testing.TB, addr string) *raw {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
+	return dialWith(t, net.Dialer{}, addr)
+}
+
+// dialFrom connects from an address of this machine.
+func dialFrom(t testing.TB, r *reactor.Reactor, from string) *raw {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("this system has one address of its own only")
+	}
+	return dialWith(t, net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}, r.Addr().String())
+}
+
+func dialWith(t testing.TB, d net.Dialer, addr string) *raw {
+	t.Helper()
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

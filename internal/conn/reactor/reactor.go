@@ -215,7 +215,5 @@ func (r *Reactor) Stats() Stats {
 // gone takes a connection off the books.
 func (r *Reactor) gone(ip uint32) {
 	r.connections.Add(-1)
-	if ip != 0 {
-		r.perIP.leave(ip)
-	}
+	r.perIP.leave(ip)
 }
