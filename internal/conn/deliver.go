@@ -13,7 +13,8 @@ type delivery struct {
 	prev  history.ID // the id before it in the log
 	user  string     // "": a broadcast
 	hash  uint32
-	last  bool // of those with this frame on this shard: the reference goes with it
+	skip  reactor.Handle // a connection that is passed over; 0: none
+	last  bool           // of those with this frame on this shard: the reference goes with it
 }
 
 // deliveryWeight is what a delivery counts beside its frame.
@@ -43,7 +44,7 @@ func (p *postman) init(s *Server) {
 // deliver is given to Store.Follow. It waits while a shard's mailbox is full,
 // and with it the appends wait that would fill it further.
 func (p *postman) deliver(batch []history.Delivery) {
-	p.server.subscribers.wake(batch)
+	p.server.subscribers.tell(batch)
 	for i := range batch {
 		if batch[i].Resync {
 			p.resync()
@@ -82,6 +83,9 @@ func (p *postman) address(d *history.Delivery) {
 	f.B = proto.AppendMessage(f.B, d.Message)
 	f.Message = true
 	item := delivery{frame: f, id: d.Message.ID, prev: d.Prev}
+	if d.Exclude != "" {
+		item.skip = p.server.connectionNamed(d.Exclude)
+	}
 	if d.Message.Kind == history.Broadcast {
 		for i := range p.server.shards {
 			p.put(i, item)
@@ -163,6 +167,8 @@ func (s *shard) toSession(ses *session, d *delivery) {
 	case d.id <= ses.inbox: // came with a page already
 	case d.prev > ses.inbox:
 		s.hole(ses)
+	case ses.handle == d.skip:
+		ses.inbox = d.id
 	default:
 		ses.inbox = d.id
 		s.count.Inbox++

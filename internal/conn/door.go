@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"pushd/internal/auth"
@@ -148,4 +149,15 @@ func complaint(err error) *proto.ClientError {
 // connectionID names a connection as no other of this node is named.
 func (s *Server) connectionID(h reactor.Handle) string {
 	return s.idPrefix + strconv.FormatUint(uint64(h), 36)
+}
+
+// connectionNamed undoes connectionID; 0 if it gave no such name. Whether the
+// connection is there is another question.
+func (s *Server) connectionNamed(id string) reactor.Handle {
+	digits, ours := strings.CutPrefix(id, s.idPrefix)
+	if !ours {
+		return 0
+	}
+	h, _ := strconv.ParseUint(digits, 36, 64)
+	return reactor.Handle(h)
 }

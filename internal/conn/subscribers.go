@@ -52,30 +52,30 @@ func (l *subscribers) remove(sub *Subscription) bool {
 	return true
 }
 
-// wake tells those that deliveries concern to look into their histories.
-func (l *subscribers) wake(batch []history.Delivery) {
+// tell tells those whom deliveries concern of them.
+func (l *subscribers) tell(batch []history.Delivery) {
 	if l.some.Load() == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range batch {
-		if batch[i].Message.Kind != history.Unicast && batch[i].Message.Kind != history.Multicast {
-			l.wakeAllLocked()
-			return
+		d := &batch[i]
+		if d.Resync || d.Message.Kind == history.Broadcast {
+			l.tellAllLocked(d)
 		}
-		for _, r := range batch[i].Recipients {
+		for _, r := range d.Recipients {
 			for _, sub := range l.byUser[r.User] {
-				sub.look()
+				sub.tell(d)
 			}
 		}
 	}
 }
 
-func (l *subscribers) wakeAllLocked() {
+func (l *subscribers) tellAllLocked(d *history.Delivery) {
 	for _, list := range l.byUser {
 		for _, sub := range list {
-			sub.look()
+			sub.tell(d)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,7 @@ type Subscriber struct {
 
 // Subscription is a connection that does not live on a loop: its owner calls
 // Next for messages, one goroutine at a time. It holds no messages: deliveries
-// only say that there is something to read, and Next reads the history after
+// only say how far there is something to read, and Next reads the history after
 // the cursor. So its order is the history's, nothing is lost or sent twice, and
 // a slow reader costs no memory.
 type Subscription struct {
@@ -66,6 +67,10 @@ type Subscription struct {
 	cursor history.Cursor
 	first  []history.Message // came with Attach, not handed out yet
 	more   bool              // the last page was not the last
+	live   bool              // it has caught up once
+
+	mu   sync.Mutex // guards told
+	told told
 
 	something chan struct{} // has a token when there may be something to read
 	ended     chan struct{} // closed by end
@@ -105,7 +110,7 @@ func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, er
 	}
 	sub.attached.Store(true)
 	p := &sub.start.Page
-	sub.cursor, sub.first, sub.more = p.Cursor, p.Messages, p.HasMore
+	sub.cursor, sub.first, sub.more, sub.live = p.Cursor, p.Messages, p.HasMore, !p.HasMore
 	return sub, nil
 }
 
@@ -144,6 +149,7 @@ func (s *Subscription) read(ctx context.Context) ([]history.Message, error) {
 		return nil, s.why
 	default:
 	}
+	told := s.toldSoFar()
 	p, err := s.server.cfg.Store.Page(ctx, s.user, history.Query{
 		Direction: history.Forward, After: s.cursor, Limit: s.bounds.Limit, MaxBytes: s.bounds.MaxBytes})
 	if err != nil {
@@ -152,8 +158,24 @@ func (s *Subscription) read(ctx context.Context) ([]history.Message, error) {
 	if p.Truncated {
 		return nil, ErrTruncated
 	}
-	s.cursor, s.more = s.cursor.Max(p.Cursor), p.HasMore
-	return p.Messages, nil
+	return s.take(&p, told), nil
+}
+
+// take moves the cursor past what of a page the subscription may have, and
+// returns it. A live one leaves what it has not been told of: what it is told
+// of also says who is not to get it.
+func (s *Subscription) take(p *history.Page, told told) []history.Message {
+	end := p.Cursor
+	if s.live && !told.missed {
+		end = end.Min(told.upTo.Max(s.cursor))
+	}
+	moved := s.cursor.Max(end) != s.cursor
+	s.cursor = s.cursor.Max(end)
+	s.more = p.HasMore && moved
+	s.live = s.live || !p.HasMore
+	return slices.DeleteFunc(p.Messages, func(m history.Message) bool {
+		return m.ID > s.cursor.In(m.Kind) || slices.Contains(told.excluded, m.ID)
+	})
 }
 
 // Close ends the subscription and detaches it. Only the first call does
@@ -165,12 +187,46 @@ func (s *Subscription) Close() {
 	}
 }
 
-// look tells Next that there may be something to read.
-func (s *Subscription) look() {
+// told is what a subscription knows of deliveries.
+type told struct {
+	upTo     history.Cursor // the last in each log
+	missed   bool           // some may have been left out
+	excluded []history.ID   // it is not to get these, the last few
+}
+
+// maxExcluded bounds told.excluded: a subscription that is so far behind gets
+// what it need not.
+const maxExcluded = 256
+
+// tell notes a delivery, and makes Next read.
+func (s *Subscription) tell(d *history.Delivery) {
+	s.mu.Lock()
+	switch id := d.Message.ID; {
+	case d.Resync:
+		s.told.missed = true
+	case d.Message.Kind == history.Broadcast:
+		s.told.upTo.Broadcast = id
+	default:
+		s.told.upTo.Inbox = id
+	}
+	if d.Exclude != "" && d.Exclude == s.id {
+		s.told.excluded = append(s.told.excluded, d.Message.ID)
+		s.told.excluded = s.told.excluded[max(0, len(s.told.excluded)-maxExcluded):]
+	}
+	s.mu.Unlock()
 	select {
 	case s.something <- struct{}{}:
 	default: // it will look anyway
 	}
+}
+
+// toldSoFar returns what was told, for one page.
+func (s *Subscription) toldSoFar() told {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.told
+	s.told.missed = false
+	return t
 }
 
 // end makes Next return why.

@@ -16,7 +16,8 @@ type walk struct {
 }
 
 const (
-	// Broadcasts that wait together go out as one send, up to these bounds.
+	// Broadcasts that wait together and pass over the same connection, or none,
+	// go out as one send, up to these bounds.
 	maxGroup      = 64
 	maxGroupBytes = 16 << 10
 )
@@ -28,7 +29,7 @@ func (s *shard) beginWalk(queue []delivery) int {
 	for n < min(len(queue), maxGroup) {
 		d := &queue[n]
 		size += len(d.frame.B)
-		if d.user != "" || d.prev != queue[n-1].id || size > maxGroupBytes {
+		if d.user != "" || d.prev != queue[n-1].id || size > maxGroupBytes || d.skip != queue[n-1].skip {
 			break
 		}
 		n++
@@ -78,6 +79,8 @@ func (s *shard) visit(ses *session) {
 	case last.id <= ses.broadcast: // came with a page already
 	case first.prev > ses.broadcast:
 		s.hole(ses)
+	case ses.handle == first.skip: // the whole group's
+		ses.broadcast = last.id
 	case first.id > ses.broadcast:
 		ses.broadcast = last.id
 		s.count.Broadcast += uint64(len(w.group))

@@ -99,6 +99,14 @@ func (c Cursor) Clamp(head Cursor, now time.Time) (Cursor, error) {
 	return c.Min(head), nil
 }
 
+// In returns the id in the log that messages of kind k lie in.
+func (c Cursor) In(k Kind) ID {
+	if k == Broadcast {
+		return c.Broadcast
+	}
+	return c.Inbox
+}
+
 // Max returns the later of c and d in each log.
 func (c Cursor) Max(d Cursor) Cursor {
 	return Cursor{Inbox: max(c.Inbox, d.Inbox), Broadcast: max(c.Broadcast, d.Broadcast)}

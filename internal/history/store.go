@@ -71,6 +71,10 @@ type Push struct {
 	Key string
 	// Durability; an engine of one machine has only one, its sync policy's.
 	Durability Durability
+	// Exclude names a connection that need not get it live, since it is where
+	// the message comes from; at most MaxConnection bytes. It is nothing to the
+	// store, which hands it over with the delivery. Empty means none.
+	Exclude string
 }
 
 // Receipt is what became of a Push.
@@ -82,7 +86,8 @@ type Receipt struct {
 	// Recipients counts the users it was stored for, each once; 0 for a
 	// broadcast.
 	Recipients int
-	// Online counts the attached connections that it goes to now.
+	// Online counts the attached connections that it goes to now, an excluded
+	// one too.
 	Online int
 }
 
@@ -198,6 +203,8 @@ type Delivery struct {
 	// Prev of a broadcast: the id of the broadcast before it, whether or not it
 	// is still kept; 0 if there never was one.
 	Prev ID
+	// Exclude is the Push's.
+	Exclude string
 	// Resync: what came before may have holes, in all logs. Every connection
 	// reads the page after its cursor. Nothing else is set.
 	Resync bool
@@ -313,6 +320,9 @@ func (r Retention) WithDefaults() Retention {
 
 // MaxUser is the most bytes in a user.
 const MaxUser = 128
+
+// MaxConnection is the most bytes in the name of a connection.
+const MaxConnection = 128
 
 // CheckUser returns an error wrapping [ErrUser] unless user is 1 to MaxUser
 // bytes of UTF-8.

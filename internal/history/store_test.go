@@ -70,7 +70,7 @@ func TestPushCheck(t *testing.T) {
 		{Kind: history.Unicast, Users: one},
 		{Kind: history.Multicast, Users: one},
 		{Kind: history.Multicast, Users: two, TTL: time.Second, Key: "k"},
-		{Kind: history.Broadcast},
+		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 128)},
 	} {
 		if err := p.Check(); err != nil {
 			t.Errorf("%+v: %v", p, err)
@@ -79,6 +79,7 @@ func TestPushCheck(t *testing.T) {
 	for _, p := range []history.Push{
 		{}, {Kind: 4}, {Kind: history.Unicast}, {Kind: history.Unicast, Users: two},
 		{Kind: history.Multicast}, {Kind: history.Broadcast, Users: one}, {Kind: history.Broadcast, TTL: -1},
+		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 129)},
 	} {
 		if err := p.Check(); err == nil || errors.Is(err, history.ErrUser) {
 			t.Errorf("%+v: %v, want an error that is not ErrUser", p, err)

@@ -30,6 +30,25 @@ func (r *recording) last() history.Push {
 	return r.pushes[len(r.pushes)-1]
 }
 
+// TestExcludeConnection: by every door, what the caller names is what the store
+// is told.
+func TestExcludeConnection(t *testing.T) {
+	var store *recording
+	r := newRig(t, options{store: func(s history.Store) history.Store {
+		store = &recording{Store: s}
+		return store
+	}})
+	_, err := r.push.Unicast(r.as(keyAll), &pushv1.UnicastRequest{User: "42", Data: hi, ExcludeConnection: "c1"})
+	must(t, err)
+	equal(t, "unicast", store.last().Exclude, "c1")
+	_, err = r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: hi, ExcludeConnection: "c2"})
+	must(t, err)
+	equal(t, "broadcast", store.last().Exclude, "c2")
+	re := r.rest(keyAll, "POST", "/v1/multicast", `{"users":["42"],"data":1,"exclude_connection":"c3"}`)
+	equal(t, "status", re.status, 200)
+	equal(t, "multicast", store.last().Exclude, "c3")
+}
+
 // TestDurability: what the caller asks for is what the store is asked for.
 func TestDurability(t *testing.T) {
 	var store *recording

@@ -62,6 +62,7 @@ func badInputs() []badInput {
 		{"data at the end of the longest body", &pushv1.MulticastRequest{Users: users(10_000), Data: []byte(long)}, `{"users":` + jsonUsers(users(10_000)) + `,"data":` + long + `}`, `data: at most 65536 bytes, got 70000`},
 		{"data not UTF-8", &pushv1.UnicastRequest{User: "42", Data: []byte("\"abc\xff\"")}, "{\"user\":\"42\",\"data\":\"abc\xff\"}", `data: not valid UTF-8 at byte 5`},
 		{"key too long", &pushv1.UnicastRequest{User: "42", Data: hi, IdempotencyKey: strings.Repeat("k", 129)}, `{"user":"42","data":{"title":"Hi"},"idempotency_key":"` + strings.Repeat("k", 129) + `"}`, `idempotency_key: at most 128 bytes, got 129`},
+		{"excluded connection too long", &pushv1.BroadcastRequest{Data: hi, ExcludeConnection: strings.Repeat("c", 129)}, "", `exclude_connection: at most 128 bytes, got 129`},
 		{"durability unknown", &pushv1.UnicastRequest{User: "42", Data: hi, Durability: "disk"}, `{"user":"42","data":1,"durability":"disk"}`, `durability: "memory", "replicated" or empty, got "disk"`},
 		{"ttl 0", &pushv1.UnicastRequest{User: "42", Data: hi, Ttl: durationpb.New(0)}, `{"user":"42","data":1,"ttl":"0s"}`, `ttl: at least 1ms, got 0s`},
 		{"ttl negative", &pushv1.UnicastRequest{User: "42", Data: hi, Ttl: durationpb.New(-time.Second)}, `{"user":"42","data":1,"ttl":"-1s"}`, `ttl: at least 1ms, got -1s`},
@@ -201,11 +202,12 @@ func TestChecksAgree(t *testing.T) {
 func TestGoodInput(t *testing.T) {
 	r := newRig(t, options{})
 	for name, req := range map[string]*pushv1.UnicastRequest{
-		"longest user": {User: strings.Repeat("u", 128), Data: hi},
-		"longest data": {User: "42", Data: []byte(`"` + strings.Repeat("x", 64<<10-2) + `"`)},
-		"longest key":  {User: "42", Data: hi, IdempotencyKey: strings.Repeat("k", 128)},
-		"shortest ttl": {User: "42", Data: hi, Ttl: durationpb.New(time.Millisecond)},
-		"longest ttl":  {User: "42", Data: hi, Ttl: durationpb.New(87600 * time.Hour)},
+		"longest user":       {User: strings.Repeat("u", 128), Data: hi},
+		"longest data":       {User: "42", Data: []byte(`"` + strings.Repeat("x", 64<<10-2) + `"`)},
+		"longest key":        {User: "42", Data: hi, IdempotencyKey: strings.Repeat("k", 128)},
+		"longest connection": {User: "42", Data: hi, ExcludeConnection: strings.Repeat("c", 128)},
+		"shortest ttl":       {User: "42", Data: hi, Ttl: durationpb.New(time.Millisecond)},
+		"longest ttl":        {User: "42", Data: hi, Ttl: durationpb.New(87600 * time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) { must(t, r.with(t).call(req)) })
 	}

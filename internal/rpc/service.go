@@ -87,6 +87,7 @@ type sendRequest interface {
 	GetIdempotencyKey() string
 	GetTtl() *durationpb.Duration
 	GetDurability() string
+	GetExcludeConnection() string
 }
 
 // push checks what the three sends have in common, and leaves the recipients
@@ -95,7 +96,10 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 	if err := checkData(req.GetData(), s.limits.MaxData); err != nil {
 		return history.Push{}, err
 	}
-	if err := checkKey(req.GetIdempotencyKey()); err != nil {
+	if err := checkText("idempotency_key", req.GetIdempotencyKey(), maxKey); err != nil {
+		return history.Push{}, err
+	}
+	if err := checkText("exclude_connection", req.GetExcludeConnection(), history.MaxConnection); err != nil {
 		return history.Push{}, err
 	}
 	durability, err := checkDurability(req.GetDurability())
@@ -105,6 +109,7 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 	ttl, err := checkTTL(req.GetTtl())
 	return history.Push{
 		Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(), Durability: durability,
+		Exclude: req.GetExcludeConnection(),
 	}, err
 }
 

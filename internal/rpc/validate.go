@@ -37,15 +37,10 @@ const (
 // checkUser holds user to what [history.CheckUser] asks, and names the field.
 // [history.CheckGroup] asks the same of groups.
 func checkUser(field, user string) error {
-	switch {
-	case user == "":
+	if user == "" {
 		return &FieldError{field, "required"}
-	case len(user) > history.MaxUser:
-		return tooLong(field, history.MaxUser, len(user))
-	case !utf8.ValidString(user):
-		return &FieldError{field, "not valid UTF-8"}
 	}
-	return nil
+	return checkText(field, user, history.MaxUser)
 }
 
 func checkUsers(users []string, most int) error {
@@ -83,12 +78,13 @@ func checkData(data []byte, most int) error {
 	return nil
 }
 
-func checkKey(key string) error {
+// checkText holds what may be empty to so many bytes of UTF-8.
+func checkText(field, text string, most int) error {
 	switch {
-	case len(key) > maxKey:
-		return tooLong("idempotency_key", maxKey, len(key))
-	case !utf8.ValidString(key):
-		return &FieldError{"idempotency_key", "not valid UTF-8"}
+	case len(text) > most:
+		return tooLong(field, most, len(text))
+	case !utf8.ValidString(text):
+		return &FieldError{field, "not valid UTF-8"}
 	}
 	return nil
 }

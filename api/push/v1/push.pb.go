@@ -48,9 +48,14 @@ type UnicastRequest struct {
 	// What must have happened before the reply: "memory": Redis has it;
 	// "replicated": one of its replicas has it too; empty: as the server is set
 	// up. On the embedded history all mean what its -fsync says.
-	Durability    string `protobuf:"bytes,5,opt,name=durability,proto3" json:"durability,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Durability string `protobuf:"bytes,5,opt,name=durability,proto3" json:"durability,omitempty"`
+	// A connection that does not get the message live, since it is where it comes
+	// from: the id that its hello told, at most 128 bytes. Its cursor moves on
+	// all the same. A page that it reads, also one with which it comes back or
+	// catches up, may show the message. An id of no connection is no error.
+	ExcludeConnection string `protobuf:"bytes,6,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *UnicastRequest) Reset() {
@@ -118,13 +123,21 @@ func (x *UnicastRequest) GetDurability() string {
 	return ""
 }
 
+func (x *UnicastRequest) GetExcludeConnection() string {
+	if x != nil {
+		return x.ExcludeConnection
+	}
+	return ""
+}
+
 type UnicastResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The message's id: a decimal number below 2^53, rising with time.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// True when idempotency_key was seen before: id is the first call's.
 	Duplicate bool `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
-	// Connections that the message goes to now; 0 when duplicate.
+	// Connections that the message goes to now, an excluded one included; 0 when
+	// duplicate.
 	Online        int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -201,9 +214,11 @@ type MulticastRequest struct {
 	// 1,000, each as in UnicastRequest.user.
 	Except []string `protobuf:"bytes,6,rep,name=except,proto3" json:"except,omitempty"`
 	// As in UnicastRequest.durability.
-	Durability    string `protobuf:"bytes,7,opt,name=durability,proto3" json:"durability,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Durability string `protobuf:"bytes,7,opt,name=durability,proto3" json:"durability,omitempty"`
+	// As in UnicastRequest.exclude_connection.
+	ExcludeConnection string `protobuf:"bytes,8,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *MulticastRequest) Reset() {
@@ -281,6 +296,13 @@ func (x *MulticastRequest) GetExcept() []string {
 func (x *MulticastRequest) GetDurability() string {
 	if x != nil {
 		return x.Durability
+	}
+	return ""
+}
+
+func (x *MulticastRequest) GetExcludeConnection() string {
+	if x != nil {
+		return x.ExcludeConnection
 	}
 	return ""
 }
@@ -368,9 +390,11 @@ type BroadcastRequest struct {
 	// As in UnicastRequest.ttl.
 	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// As in UnicastRequest.durability.
-	Durability    string `protobuf:"bytes,4,opt,name=durability,proto3" json:"durability,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Durability string `protobuf:"bytes,4,opt,name=durability,proto3" json:"durability,omitempty"`
+	// As in UnicastRequest.exclude_connection.
+	ExcludeConnection string `protobuf:"bytes,5,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *BroadcastRequest) Reset() {
@@ -427,6 +451,13 @@ func (x *BroadcastRequest) GetTtl() *durationpb.Duration {
 func (x *BroadcastRequest) GetDurability() string {
 	if x != nil {
 		return x.Durability
+	}
+	return ""
+}
+
+func (x *BroadcastRequest) GetExcludeConnection() string {
+	if x != nil {
+		return x.ExcludeConnection
 	}
 	return ""
 }
@@ -1391,7 +1422,7 @@ var File_push_v1_push_proto protoreflect.FileDescriptor
 
 const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
-	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x01\n" +
+	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n" +
 	"\x0eUnicastRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1399,11 +1430,12 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1e\n" +
 	"\n" +
 	"durability\x18\x05 \x01(\tR\n" +
-	"durability\"W\n" +
+	"durability\x12-\n" +
+	"\x12exclude_connection\x18\x06 \x01(\tR\x11excludeConnection\"W\n" +
 	"\x0fUnicastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
-	"\x06online\x18\x03 \x01(\x05R\x06online\"\xe2\x01\n" +
+	"\x06online\x18\x03 \x01(\x05R\x06online\"\x91\x02\n" +
 	"\x10MulticastRequest\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1413,21 +1445,23 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x06except\x18\x06 \x03(\tR\x06except\x12\x1e\n" +
 	"\n" +
 	"durability\x18\a \x01(\tR\n" +
-	"durability\"y\n" +
+	"durability\x12-\n" +
+	"\x12exclude_connection\x18\b \x01(\tR\x11excludeConnection\"y\n" +
 	"\x11MulticastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
 	"\x06online\x18\x03 \x01(\x05R\x06online\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x04 \x01(\x05R\n" +
-	"recipients\"\x9c\x01\n" +
+	"recipients\"\xcb\x01\n" +
 	"\x10BroadcastRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12+\n" +
 	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1e\n" +
 	"\n" +
 	"durability\x18\x04 \x01(\tR\n" +
-	"durability\"Y\n" +
+	"durability\x12-\n" +
+	"\x12exclude_connection\x18\x05 \x01(\tR\x11excludeConnection\"Y\n" +
 	"\x11BroadcastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +

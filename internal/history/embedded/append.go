@@ -23,6 +23,8 @@ type request struct {
 	data []byte
 	ttl  time.Duration
 	key  string
+	// exclude goes with the delivery.
+	exclude string
 	// targets are the recipients, each once; with opAck, the user.
 	targets []target
 	cursor  history.Cursor // opAck
@@ -93,7 +95,7 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 		return history.Receipt{}, err
 	}
 	r := s.newRequest(opAppend)
-	r.kind, r.data, r.ttl, r.key = p.Kind, p.Data, p.TTL, p.Key
+	r.kind, r.data, r.ttl, r.key, r.exclude = p.Kind, p.Data, p.TTL, p.Key, p.Exclude
 	r.targets = appendTargets(r.targets, p.Users)
 	if len(r.targets) >= prepareFrom {
 		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {

@@ -39,6 +39,7 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 		d := history.Delivery{
 			Message: history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data},
 			Prev:    r.prev,
+			Exclude: r.exclude,
 		}
 		if r.kind == history.Broadcast {
 			r.receipt.Online = c.presence.total

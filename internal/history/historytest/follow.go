@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ func followPromises() []promise {
 		{name: "OneDeliveryHoweverManyConnections", check: oneDelivery},
 		{name: "PrevIsTheEntryBefore", retention: few, check: prevIsTheEntryBefore},
 		{name: "OnlyWhatIsAppendedLater", check: onlyLater},
+		{name: "ExcludedConnectionIsHandedOver", check: excludedIsHandedOver},
 		{name: "DeliveriesMayBeKept", check: deliveriesMayBeKept},
 		{name: "VisibleBeforeDeliveredAndReadsGoOn", check: readsGoOn},
 		{name: "AppendsWaitWhileDeliverBlocks", of: oneProcess, check: appendsWait},
@@ -40,7 +42,7 @@ func deliveryText(d history.Delivery) string {
 	to := slices.SortedFunc(slices.Values(d.Recipients), func(a, b history.Recipient) int {
 		return cmp.Compare(a.User, b.User)
 	})
-	return fmt.Sprintf("%s prev %d to %+v", list([]history.Message{d.Message}), d.Prev, to)
+	return fmt.Sprintf("%s prev %d to %+v but %q", list([]history.Message{d.Message}), d.Prev, to, d.Exclude)
 }
 
 func deliveryTexts(all []history.Delivery) []string {
@@ -152,6 +154,24 @@ func onlyLater(r *rig) {
 	heads := r.heads("ann")
 	b := r.broadcast()
 	r.wantDeliveries(f.take(), history.Delivery{Message: b, Prev: heads.Broadcast})
+}
+
+// excludedIsHandedOver: and the message is everybody's all the same.
+func excludedIsHandedOver(r *rig) {
+	r.attach("ann", history.Start{})
+	f := r.follow()
+	long := strings.Repeat("c", history.MaxConnection)
+	u := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Exclude: "c1"})
+	m := r.send(history.Push{Kind: history.Multicast, Users: []string{"bob", "ann"}, Exclude: long})
+	b := r.send(history.Push{Kind: history.Broadcast, Exclude: "c1", TTL: time.Hour})
+	last := r.unicast("ann")
+	r.wantDeliveries(f.take(),
+		history.Delivery{Message: u, Recipients: to("ann", none), Exclude: "c1"},
+		history.Delivery{Message: m, Recipients: to("ann", u.ID), Exclude: long},
+		history.Delivery{Message: b, Exclude: "c1"},
+		history.Delivery{Message: last, Recipients: to("ann", m.ID)})
+	r.wantHistory("ann", u, m, b, last)
+	r.wantHistory("bob", m, b)
 }
 
 func deliveriesMayBeKept(r *rig) {

@@ -36,11 +36,7 @@ func (s *Store) viewLocked(user string) view {
 func (v view) after(c history.Cursor) []entry {
 	var out []entry
 	for _, e := range v.shown {
-		read := c.Inbox
-		if e.Kind == history.Broadcast {
-			read = c.Broadcast
-		}
-		if e.ID > read {
+		if e.ID > c.In(e.Kind) {
 			out = append(out, e)
 		}
 	}

@@ -129,7 +129,7 @@ func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
 		s.keys[p.Key] = s.last
 	}
 	e := newEntry(s.last, p, bytes.Clone(p.Data))
-	d, receipt := history.Delivery{Message: e.Message}, history.Receipt{ID: e.ID}
+	d, receipt := history.Delivery{Message: e.Message, Exclude: p.Exclude}, history.Receipt{ID: e.ID}
 	if p.Kind == history.Broadcast {
 		s.broadcastLocked(e, &d, &receipt)
 	} else {

@@ -225,6 +225,7 @@ func (j *job) command(p part, users []string, id history.ID, chunk, chunks int) 
 	return s.appendCommand(p.partition, users, appendArgs{
 		id: id, floor: j.floor, flags: flags, data: push.Data, ttl: millis(push.TTL), inline: inline,
 		chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
+		exclude: push.Exclude,
 	})
 }
 
@@ -240,6 +241,7 @@ type appendArgs struct {
 	key           string
 	remember      time.Duration
 	keep          int
+	exclude       string
 }
 
 func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any {
@@ -257,10 +259,10 @@ func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any 
 	for _, node := range nodes {
 		keys = append(keys, p.stream(node))
 	}
-	args := make([]any, 0, 17+len(users)+len(nodes))
+	args := make([]any, 0, 18+len(users)+len(nodes))
 	args = append(args, s.clock(), a.floor, uint64(a.id), int(a.flags), a.data, a.ttl, bit(a.inline),
 		a.chunk, a.chunks, millis(a.remember), s.forget(a.remember), a.keep, millis(s.conf.Retention.InboxAge),
-		s.conf.Backlog, p.share, len(users), len(nodes))
+		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude)
 	for _, user := range users {
 		args = append(args, user)
 	}

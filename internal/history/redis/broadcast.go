@@ -21,6 +21,7 @@ type copied struct {
 	id, prev history.ID
 	expires  int64
 	data     []byte
+	exclude  string
 }
 
 // broadcast appends a broadcast to the home partition, and then its copies.
@@ -29,7 +30,7 @@ func (j *job) broadcast() (history.Receipt, error) {
 	cmd := broadcastScript.call(
 		[]string{home.last, home.record(j.key), home.log, home.leases, home.counts, home.ends},
 		s.clock(), home.floor(), j.push.Data, millis(j.push.TTL), millis(j.remember), s.forget(j.remember),
-		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share)
+		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share, j.push.Exclude)
 	reply, err := ints(home.writes.do(j.ctx, cmd, j.replicate))
 	if err != nil {
 		return history.Receipt{}, err
@@ -39,7 +40,7 @@ func (j *job) broadcast() (history.Receipt, error) {
 	if len(s.partitions) == 1 {
 		return r, nil
 	}
-	online, err := s.copyToAll(j, copied{r.ID, history.ID(reply[3]), reply[4], j.push.Data}, r.Duplicate)
+	online, err := s.copyToAll(j, copied{r.ID, history.ID(reply[3]), reply[4], j.push.Data, j.push.Exclude}, r.Duplicate)
 	if err != nil {
 		return history.Receipt{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
 	}
@@ -95,7 +96,7 @@ func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate boo
 func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, end history.ID, online int, err error) {
 	cmd := relayScript.call([]string{p.log, p.leases, p.counts, p.ends},
 		s.clock(), uint64(b.id), uint64(b.prev), b.expires, b.data,
-		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next))
+		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next), b.exclude)
 	reply, err := ints(p.writes.do(ctx, cmd, replicate))
 	if err != nil {
 		return 0, 0, 0, err
@@ -131,7 +132,7 @@ func (s *Store) fill(ctx context.Context, p *partition, replicate bool) error {
 			if err != nil {
 				return err
 			}
-			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data}
+			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data, d.Exclude}
 			if _, _, _, err = s.copyOne(ctx, p, b, true, replicate); err != nil {
 				return err
 			}

@@ -105,7 +105,7 @@ func parseBroadcast(e streamEntry) (history.Delivery, error) {
 	}
 	_, prev := parseHead(head)
 	m := history.Message{ID: id, Kind: history.Broadcast, Data: []byte(e.fields["d"])}
-	return history.Delivery{Message: m, Prev: prev}, nil
+	return history.Delivery{Message: m, Prev: prev, Exclude: e.fields["x"]}, nil
 }
 
 // parseNode reads an entry of a node's stream.
@@ -115,7 +115,10 @@ func parseNode(e streamEntry) (history.Delivery, error) {
 		return history.Delivery{}, fmt.Errorf("%w: entry %q of a node's stream", errEntry, e.id)
 	}
 	flags, id := parseHead(lines)
-	d := history.Delivery{Message: history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"])}}
+	d := history.Delivery{
+		Message: history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"])},
+		Exclude: e.fields["x"],
+	}
 	if flags&flagMulticast != 0 {
 		d.Message.Kind = history.Multicast
 	}

@@ -17,7 +17,8 @@ local chunk, chunks = tonumber(ARGV[8]), tonumber(ARGV[9])
 local remember, forget = tonumber(ARGV[10]), tonumber(ARGV[11])
 local keep, age, maxlen = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
 local share, n, s = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
-local USERS, NODES, INBOX, META = 17, 17 + n, 5, 5 + n
+local exclude = ARGV[18]
+local USERS, NODES, INBOX, META = 18, 18 + n, 5, 5 + n
 local STREAM = ttl > 0 and 5 + 2 * n or 5 + n
 local time = now(clock)
 
@@ -157,7 +158,7 @@ for at in pairs(out) do positions[#positions + 1] = at end
 table.sort(positions)
 for _, at in ipairs(positions) do
   for node, lines in pairs(out[at]) do
-    redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', 'e', table.concat(lines), 'd', data)
+    redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', fields('e', table.concat(lines), data, exclude))
   end
 end
 

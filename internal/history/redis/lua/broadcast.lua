@@ -2,7 +2,8 @@
 -- Appends a broadcast to the log of the home partition, which gives its id.
 --
 -- KEYS: last id, record, log, leases, counts, ends of TTLs.
--- ARGV: clock, floor, data, ttl, remember, forget, keep, age, share of ids.
+-- ARGV: clock, floor, data, ttl, remember, forget, keep, age, share of ids,
+-- connection that is not to get it live.
 -- Returns {outcome, id, online, prev, expires}; outcome 0: stored, 1: was
 -- stored before.
 local time, floor, data, ttl = now(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -22,7 +23,7 @@ local prev, bn = top(KEYS[3])
 local id = own(math.max(first(time), last + 1, prev + 1, math.min(floor, first(time + 60000)) + 1), ARGV[9])
 local expires = ttl > 0 and math.floor(id / PER_MS) + ttl or 0
 redis.call('SET', KEYS[1], id)
-append_broadcast(KEYS[3], KEYS[6], id, bn + 1, prev, expires, data, keep, first(time - age))
+append_broadcast(KEYS[3], KEYS[6], id, bn + 1, prev, expires, data, ARGV[10], keep, first(time - age))
 
 record = string.format('%.0f 1 1 0', id)
 if forget > 0 then

@@ -4,8 +4,8 @@
 -- append_broadcast puts a broadcast into a log and drops what retention hides,
 -- but for one: it tells that something was dropped, and where the log ended
 -- when all of it is too old.
-local function append_broadcast(log, ends, id, bn, prev, expires, data, keep, cutoff)
-  redis.call('XADD', log, str(id) .. '-' .. bn, 'm', head(BROADCAST, prev, expires), 'd', data)
+local function append_broadcast(log, ends, id, bn, prev, expires, data, exclude, keep, cutoff)
+  redis.call('XADD', log, str(id) .. '-' .. bn, fields('m', head(BROADCAST, prev, expires), data, exclude))
   redis.call('XTRIM', log, 'MAXLEN', keep + 1)
   local old = redis.call('XREVRANGE', log, str(math.max(cutoff - 1, 0)), '-', 'COUNT', 1)
   if old[1] then redis.call('XTRIM', log, 'MINID', old[1][1]) end

@@ -41,6 +41,13 @@ local function head(flags, id, expires)
   return struct.pack('>BI7', flags, id)
 end
 
+-- fields returns those of a stream's entry: what leads the message, the message
+-- and, where there is one, the connection that is not to get it live.
+local function fields(lead, head, data, exclude)
+  if exclude == '' then return lead, head, 'd', data end
+  return lead, head, 'd', data, 'x', exclude
+end
+
 -- probed is the user that a node's probes go to: no backend can name it, since
 -- it is not UTF-8.
 local function probed(node) return '\255' .. node end
