@@ -54,13 +54,14 @@ type meaning struct {
 
 // meanings holds every sentinel of history and auth.
 var meanings = []meaning{
+	// First, since what stopped a push halfway is in the error too.
+	{err: history.ErrUnknown, code: codes.Unavailable, say: "whether the message was stored is unknown; retry with the same idempotency_key", retry: time.Second},
 	{err: history.ErrUser, code: codes.InvalidArgument},
 	{err: history.ErrGroup, code: codes.InvalidArgument},
 	{err: history.ErrCursor, code: codes.InvalidArgument},
 	{err: history.ErrID, code: codes.InvalidArgument},
 	{err: history.ErrReadOnly, code: codes.Unavailable, say: "history is read-only: the store cannot write", retry: 5 * time.Second},
 	{err: history.ErrUnavailable, code: codes.Unavailable, say: "history is unavailable; nothing was done", retry: time.Second},
-	{err: history.ErrUnknown, code: codes.Unavailable, say: "whether the message was stored is unknown; retry with the same idempotency_key", retry: time.Second},
 	{err: history.ErrClosed, code: codes.Unavailable, say: "this node is shutting down", retry: time.Second},
 	{err: history.ErrLocked, code: codes.Unavailable, say: "history is not open", retry: 5 * time.Second},
 

@@ -48,6 +48,7 @@ var sentinels = []sentinel{
 	{"auth.ErrUser", auth.ErrUser, codes.InvalidArgument, 400, "", ""},
 	{"auth.ErrNoKeys", auth.ErrNoKeys, codes.Internal, 500, "internal error", ""},
 
+	{"", fmt.Errorf("%w: %w", history.ErrUnknown, history.ErrUnavailable), codes.Unavailable, 503, "whether the message was stored is unknown; retry with the same idempotency_key", "1"},
 	{"", errDraining, codes.Unavailable, 503, "this node is shutting down; what has no reply was not carried out", "1"},
 	{"", context.Canceled, codes.Canceled, 499, "canceled; whether the call was carried out is unknown", ""},
 	{"", context.DeadlineExceeded, codes.DeadlineExceeded, 504, "the deadline passed; whether the call was carried out is unknown", ""},
