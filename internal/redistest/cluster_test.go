@@ -9,7 +9,7 @@ import (
 )
 
 func TestCluster(t *testing.T) {
-	c := redistest.StartCluster(t, redistest.Options{})
+	c := redistest.StartCluster(t, redistest.Options{AOF: true})
 	if !strings.HasPrefix(c.URL(), "redis-cluster://127.0.0.1:") || strings.Count(c.URL(), ",") != 5 {
 		t.Errorf("URL %s", c.URL())
 	}

@@ -18,8 +18,7 @@ const MasterName = "pushd"
 // Sentinel is a master with a replica, watched by three Sentinels that take the
 // master for dead after a second.
 type Sentinel struct {
-	// Nodes are the two data servers, the first master first. Both keep what
-	// they answered over Kill.
+	// Nodes are the two data servers, the first master first.
 	Nodes []*Server
 	// Sentinels are the three watchers.
 	Sentinels []*Server
@@ -28,11 +27,10 @@ type Sentinel struct {
 }
 
 // StartSentinel starts the five servers and returns when every Sentinel knows
-// all others. AOF is always on.
+// all others.
 func StartSentinel(t testing.TB, o Options) *Sentinel {
 	t.Helper()
 	c := &Sentinel{password: o.Password}
-	o.AOF = true
 	if err := c.start(t, o); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +55,7 @@ func (c *Sentinel) start(t testing.TB, o Options) error {
 		return err
 	}
 	for range 3 {
-		s, err := newSentinel(t.TempDir(), c.Nodes[0].port.number, o.Password)
+		s, err := newSentinel(t.TempDir(), c.Nodes[0].port.number, o)
 		if err != nil {
 			return err
 		}
@@ -73,19 +71,24 @@ func (c *Sentinel) start(t testing.TB, o Options) error {
 	return c.AwaitReady()
 }
 
-func newSentinel(dir string, master int, password string) (*Server, error) {
+func newSentinel(dir string, master int, o Options) (*Server, error) {
 	s, err := newServer(dir, Options{})
 	if err != nil {
 		return nil, err
 	}
+	quoted := strconv.Quote(o.Password)
 	lines := []string{
 		fmt.Sprintf("port %d", s.port.number), "bind 127.0.0.1", "dir " + dir, "daemonize no", "logfile \"\"",
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master),
 		"sentinel down-after-milliseconds " + MasterName + " 1000",
 		"sentinel failover-timeout " + MasterName + " 3000",
 	}
-	if password != "" {
-		lines = append(lines, "sentinel auth-pass "+MasterName+" "+strconv.Quote(password))
+	if o.Password != "" {
+		lines = append(lines, "sentinel auth-pass "+MasterName+" "+quoted)
+	}
+	if o.GuardSentinels {
+		s.password = o.Password
+		lines = append(lines, "requirepass "+quoted, "sentinel sentinel-pass "+quoted)
 	}
 	s.argv = append(s.argv, "--sentinel")
 	return s, os.WriteFile(filepath.Join(dir, "redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
@@ -201,8 +204,13 @@ func (c *Sentinel) Failover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.Sentinels[0].Do(ctx, "SENTINEL", "FAILOVER", MasterName); err != nil {
-		return fmt.Errorf("asking for a failover: %w", err)
+	// It refuses while its own link to the replica is broken.
+	err = await("a Sentinel to take on a failover", func() error {
+		_, err := c.Sentinels[0].Do(ctx, "SENTINEL", "FAILOVER", MasterName)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return c.AwaitMasterOtherThan(ctx, old)
 }

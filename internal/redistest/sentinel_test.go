@@ -7,7 +7,7 @@ import (
 )
 
 func TestSentinel(t *testing.T) {
-	c := redistest.StartSentinel(t, redistest.Options{Password: "secret"})
+	c := redistest.StartSentinel(t, redistest.Options{AOF: true, Password: "secret"})
 	want := "redis-sentinel://:secret@" + c.Sentinels[0].Addr() + "," + c.Sentinels[1].Addr() + "," + c.Sentinels[2].Addr() + "/pushd?db=0"
 	if c.URL() != want {
 		t.Errorf("URL %s, want %s", c.URL(), want)

@@ -22,6 +22,8 @@ type Options struct {
 	AOF bool
 	// Password that clients must show, and that URL contains.
 	Password string
+	// GuardSentinels makes Sentinels want it too.
+	GuardSentinels bool
 	// Args are lines of the configuration file, such as "maxmemory 10mb".
 	Args []string
 }

@@ -32,14 +32,38 @@ func (c *Config) newClient(t Target) goredis.UniversalClient {
 func (c *Config) newSingle(t Target) *goredis.Client {
 	if t.kind == sentinel {
 		return goredis.NewFailoverClient(&goredis.FailoverOptions{
-			MasterName: t.master, SentinelAddrs: t.addresses, SentinelUsername: t.user, SentinelPassword: t.password,
+			MasterName: t.master, SentinelAddrs: t.addresses,
 			Username: t.user, Password: t.password, DB: t.db, TLSConfig: t.tlsConfig(),
 			Protocol: 2, DisableIdentity: true, MaxRetries: -1,
 			DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, DialerRetries: 1,
-			PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: loadScripts,
+			PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: t.greet,
 		})
 	}
 	return c.newServer(t, t.addresses[0])
+}
+
+// greet begins a connection to a Sentinel or to whom it names: go-redis calls it
+// for both. A Sentinel knows no scripts, and wants the password only if it asks
+// for one.
+func (t Target) greet(ctx context.Context, conn *goredis.Conn) error {
+	role, err := conn.Do(ctx, "role").Slice()
+	switch {
+	case err != nil && goredis.IsAuthError(err) && t.password != "":
+		// A server has been shown it before.
+		return t.authenticate(ctx, conn)
+	case err != nil:
+		return err
+	case len(role) > 0 && role[0] == "sentinel":
+		return nil
+	}
+	return loadScripts(ctx, conn)
+}
+
+func (t Target) authenticate(ctx context.Context, conn *goredis.Conn) error {
+	if t.user != "" {
+		return conn.AuthACL(ctx, t.user, t.password).Err()
+	}
+	return conn.Auth(ctx, t.password).Err()
 }
 
 // newServer returns a client for one server.
@@ -54,6 +78,14 @@ func (c *Config) newServer(t Target, address string) *goredis.Client {
 
 // poolSize is more than lanes and keepers use at once.
 const poolSize = 256
+
+// quietLog takes what go-redis would write to stderr by itself; all of it is also
+// in the errors that it returns.
+type quietLog struct{}
+
+func (quietLog) Printf(context.Context, string, ...any) {}
+
+func init() { goredis.SetLogger(quietLog{}) }
 
 func quiet() *maintnotifications.Config {
 	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

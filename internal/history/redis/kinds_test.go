@@ -1,15 +1,29 @@
 package redis_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"pushd/internal/history/historytest"
+	"pushd/internal/history/redis"
 	"pushd/internal/redistest"
 )
 
 func TestSentinel(t *testing.T) {
-	s := redistest.StartSentinel(t, redistest.Options{})
+	s := redistest.StartSentinel(t, redistest.Options{Password: "open sesame"})
 	historytest.Run(t, opener(s.URL(), 1))
+}
+
+// TestGuardedSentinels: the password is shown to Sentinels that ask for it.
+func TestGuardedSentinels(t *testing.T) {
+	s := redistest.StartSentinel(t, redistest.Options{Password: "open sesame", GuardSentinels: true})
+	openStore(t, redis.Config{URL: s.URL(), Node: "n"})
+	wrong := strings.Replace(s.URL(), "sesame", "seam", 1)
+	_, err := redis.Open(t.Context(), redis.Config{URL: wrong, Node: "n"})
+	if !errors.Is(err, redis.ErrPassword) || strings.Contains(err.Error(), "seam") {
+		t.Errorf("with a wrong password: %v", err)
+	}
 }
 
 func TestCluster(t *testing.T) {

@@ -38,6 +38,7 @@ type op struct {
 	must      bool // takes a place even where there is none
 
 	// The worker's until done is closed.
+	doubt bool // an earlier try may have been done
 	reply *goredis.Cmd
 	err   error
 	done  chan struct{}
@@ -219,7 +220,7 @@ func (l *lane) answer(ops []*op, t *tries) (again []*op) {
 		f := fateOf(o.reply.Err())
 		switch {
 		case f == unknown && t.broken < maxBroken:
-			isBroken = true
+			isBroken, o.doubt = true, true
 			again = append(again, o)
 			continue
 		case f == moving && t.moving < maxMoving:
@@ -229,13 +230,13 @@ func (l *lane) answer(ops []*op, t *tries) (again []*op) {
 		case f == away || f == silent || f == unknown:
 			gone = o.reply.Err()
 		}
-		o.finish(failure(o.reply.Err(), f))
+		o.finish(o.failure(o.reply.Err(), f))
 	}
 	switch {
 	case gone != nil:
 		l.part.lost(gone)
 		for _, o := range again {
-			o.finish(failure(gone, fateOf(o.reply.Err())))
+			o.finish(o.failure(gone, fateOf(o.reply.Err())))
 		}
 		return nil
 	case isBroken:
@@ -247,6 +248,15 @@ func (l *lane) answer(ops []*op, t *tries) (again []*op) {
 		time.Sleep(redirectPause)
 	}
 	return again
+}
+
+// failure is what the caller gets. A refusal of the last try says nothing of
+// those before, which broke off.
+func (o *op) failure(err error, f fate) error {
+	if o.doubt && f != fine {
+		f = unknown
+	}
+	return failure(err, f)
 }
 
 // forget answers ops whose callers have gone, and returns the others.
@@ -265,7 +275,7 @@ func forget(ops []*op) []*op {
 // pipeline sends ops once, and sets their replies.
 func (p *partition) pipeline(ops []*op) {
 	ctx := context.Background()
-	client, replicate, err := p.route(ctx, ops)
+	client, err := p.route(ctx)
 	if err != nil {
 		for _, o := range ops {
 			o.reply = goredis.NewCmd(ctx, o.cmd...)
@@ -274,7 +284,9 @@ func (p *partition) pipeline(ops []*op) {
 		return
 	}
 	pipe := client.Pipeline()
+	replicate := false
 	for _, o := range ops {
+		replicate = replicate || o.replicate
 		o.reply = goredis.NewCmd(ctx, o.cmd...)
 		_ = pipe.Process(ctx, o.reply)
 	}
@@ -307,20 +319,14 @@ func (e errNoReplica) Error() string {
 	return fmt.Sprintf("it is stored, but no replica confirmed it in %v", e.after)
 }
 
-// route returns the client to send ops through, and whether to wait for a
-// replica. A wait must go over the connection that wrote, so that in a Cluster
-// it needs the client of the one node.
-func (p *partition) route(ctx context.Context, ops []*op) (goredis.UniversalClient, bool, error) {
-	replicate := false
-	for _, o := range ops {
-		replicate = replicate || o.replicate
+// route returns the client to send ops through, in a Cluster that of the one
+// server: the Cluster's would send again by itself what broke off, so that
+// nobody knew what was done, and a wait must go over the connection that wrote.
+func (p *partition) route(ctx context.Context) (goredis.UniversalClient, error) {
+	if c, ok := p.store.client.(*goredis.ClusterClient); ok {
+		return c.MasterForKey(ctx, p.log)
 	}
-	c, ok := p.store.client.(*goredis.ClusterClient)
-	if !ok || !replicate {
-		return p.store.client, replicate, nil
-	}
-	owner, err := c.MasterForKey(ctx, p.log)
-	return owner, replicate, err
+	return p.store.client, nil
 }
 
 // relocate makes the client look again where the slots are, and the server know

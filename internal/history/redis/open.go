@@ -90,11 +90,12 @@ func open(ctx context.Context, c Config, t Target) (*Store, error) {
 
 // checkServers refuses a Redis that would lose messages, or is no good.
 func (s *Store) checkServers(ctx context.Context) error {
+	check := func(ctx context.Context, c *goredis.Client) error { return checkServer(ctx, c, s.target.kind) }
 	if c, ok := s.client.(*goredis.ClusterClient); ok {
-		if err := c.ForEachMaster(ctx, checkServer); err != nil {
+		if err := c.ForEachMaster(ctx, check); err != nil {
 			return reason(err)
 		}
-	} else if err := checkServer(ctx, s.client.(*goredis.Client)); err != nil {
+	} else if err := check(ctx, s.client.(*goredis.Client)); err != nil {
 		return reason(err)
 	}
 	return s.checkFormat(ctx)
@@ -117,7 +118,7 @@ func reason(err error) error {
 // oldest is the version that first had scripts with flags.
 const oldest = 7
 
-func checkServer(ctx context.Context, c *goredis.Client) error {
+func checkServer(ctx context.Context, c *goredis.Client, k kind) error {
 	info, err := c.Info(ctx, "server", "memory", "replication").Result()
 	if err != nil {
 		if strings.Contains(err.Error(), "unknown command") || strings.Contains(err.Error(), "syntax error") {
@@ -130,7 +131,8 @@ func checkServer(ctx context.Context, c *goredis.Client) error {
 	if n, err := strconv.Atoi(major); err != nil || n < oldest {
 		return fmt.Errorf("%w: it is %q, want 7.0 or later", ErrVersion, version)
 	}
-	if role := infoField(info, "role"); role != "master" {
+	// Of a Cluster it may have been master a moment ago, and says where to go.
+	if role := infoField(info, "role"); role != "master" && k != cluster {
 		return fmt.Errorf("%w: its role is %q; name the master", ErrReplica, role)
 	}
 	policy := infoField(info, "maxmemory_policy")
