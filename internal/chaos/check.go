@@ -101,7 +101,7 @@ func (c *checker) checkSent(s Seen) {
 		c.report(Phantom, "%v was sent to %v", s, p.Users)
 	case p.Outcome == Failed:
 		c.report(Phantom, "%v was said to have failed", s)
-	case p.Outcome == OK && p.ID != s.ID && !c.record.MayLose:
+	case p.Outcome == OK && p.ID != s.ID && !c.record.mayGo(p) && !(c.mayDiffer(p.Kind) && p.ID < s.ID):
 		// A key that was lost with its message lets a retry store it anew.
 		c.report(OtherID, "%v was answered with %d", s, p.ID)
 	}
@@ -109,17 +109,22 @@ func (c *checker) checkSent(s Seen) {
 
 // checkOthers checks that a message has one id, whosever history it is in.
 func (c *checker) checkOthers(s Seen) {
-	if id, ok := c.ids[s.Key]; ok && id != s.ID {
+	if id, ok := c.ids[s.Key]; ok && id != s.ID && !c.mayDiffer(s.Kind) {
 		c.report(OtherID, "%v, in somebody else's history at %d", s, id)
 	}
 	c.ids[s.Key] = s.ID
 	c.holders[s.Key]++
 }
 
+// mayDiffer reports whether a message of this kind may have several ids.
+func (c *checker) mayDiffer(k history.Kind) bool {
+	return c.record.Partitioned && k == history.Multicast
+}
+
 // checkAllOrNone checks that a message which several users should have, and
 // nobody knows of, is stored for all or for none of them.
 func (c *checker) checkAllOrNone() {
-	if c.record.MayTear {
+	if c.record.Partitioned {
 		return
 	}
 	c.user = "all"
@@ -136,11 +141,9 @@ func (c *checker) checkAllOrNone() {
 
 // checkAnswered checks that everything that was answered OK is there.
 func (c *checker) checkAnswered(stored map[string]history.ID) {
-	if c.record.MayLose {
-		return
-	}
-	for _, p := range c.record.Pushes {
-		if _, ok := stored[p.Key]; !ok && p.Outcome == OK && p.to(c.user) {
+	for i := range c.record.Pushes {
+		p := &c.record.Pushes[i]
+		if _, ok := stored[p.Key]; !ok && p.Outcome == OK && p.to(c.user) && !c.record.mayGo(p) {
 			c.report(Lost, "%q was answered OK with %d", p.Key, p.ID)
 		}
 	}
@@ -212,10 +215,13 @@ func (c *checker) checkClient(client Client, h History, names map[place]string) 
 	if c.record.MayLose {
 		return
 	}
-	for key, id := range at {
-		if !slices.ContainsFunc(h.Messages, func(m Seen) bool { return m.ID == id && m.Key == key }) {
-			c.report(Lost, "%q was delivered with %d, and is not in the history", key, id)
+	for _, m := range h.Messages {
+		if at[m.Key] == m.ID {
+			delete(at, m.Key)
 		}
+	}
+	for key, id := range at {
+		c.report(Lost, "%q was delivered with %d, and is not in the history", key, id)
 	}
 }
 

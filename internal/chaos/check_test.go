@@ -25,12 +25,12 @@ func good() *chaos.Record {
 	bob := []chaos.Seen{{11, broad, "b1"}, {12, multi, "m1"}}
 	return &chaos.Record{
 		Pushes: []chaos.Push{
-			{"a1", uni, []string{"ann"}, chaos.OK, 10, ms(0), ms(1)},
-			{"b1", broad, nil, chaos.OK, 11, ms(2), ms(3)},
-			{"m1", multi, []string{"ann", "bob"}, chaos.OK, 12, ms(2), ms(4)},
-			{"a2", uni, []string{"ann"}, chaos.Unknown, 0, ms(5), ms(9)},
-			{"a3", uni, []string{"ann"}, chaos.Unknown, 0, ms(5), ms(9)},
-			{"a4", uni, []string{"ann"}, chaos.Failed, 0, ms(5), ms(9)},
+			{"a1", uni, []string{"ann"}, chaos.OK, 10, false, ms(0), ms(1)},
+			{"b1", broad, nil, chaos.OK, 11, false, ms(2), ms(3)},
+			{"m1", multi, []string{"ann", "bob"}, chaos.OK, 12, false, ms(2), ms(4)},
+			{"a2", uni, []string{"ann"}, chaos.Unknown, 0, false, ms(5), ms(9)},
+			{"a3", uni, []string{"ann"}, chaos.Unknown, 0, false, ms(5), ms(9)},
+			{"a4", uni, []string{"ann"}, chaos.Failed, 0, false, ms(5), ms(9)},
 		},
 		Clients: []chaos.Client{
 			{"ann", []chaos.Session{
@@ -171,6 +171,13 @@ func TestMayLose(t *testing.T) {
 	setHistory(r, ann[0], ann[1], ann[2], chaos.Seen{ID: 14, Kind: uni, Key: "a3"})
 	wantKinds(t, r.Check(), []chaos.What{chaos.OneID})
 
+	// What a replica had must be there.
+	r = good()
+	r.MayLose = true
+	r.Pushes[0].Replicated = true
+	setHistory(r, ann[1:]...)
+	wantKinds(t, r.Check(), []chaos.What{chaos.Lost})
+
 	// What is kept must still come.
 	r = good()
 	r.MayLose = true
@@ -178,14 +185,34 @@ func TestMayLose(t *testing.T) {
 	wantKinds(t, r.Check(), []chaos.What{chaos.Lost})
 }
 
-func TestMayTear(t *testing.T) {
+func TestPartitioned(t *testing.T) {
 	r := good()
-	r.MayTear = true
+	r.Partitioned = true
 	r.Pushes[2].Outcome = chaos.Unknown
 	ann := r.Histories["ann"].Messages
 	setHistory(r, ann[0], ann[1], ann[3])
 	r.Clients = r.Clients[1:]
 	wantKinds(t, r.Check(), nil)
+
+	// Another id than was answered, or than somebody else has: only a later one.
+	for id, want := range map[history.ID][]chaos.What{13: nil, 9: {chaos.OtherID}} {
+		r = good()
+		r.Partitioned = true
+		m := chaos.Seen{ID: id, Kind: multi, Key: "m1"}
+		if id > 12 {
+			setHistory(r, ann[0], ann[1], m, ann[3])
+		} else {
+			setHistory(r, m, ann[0], ann[1], ann[3])
+		}
+		r.Clients = r.Clients[1:]
+		wantKinds(t, r.Check(), want)
+	}
+
+	// A unicast has one id.
+	r = good()
+	r.Partitioned = true
+	r.Pushes[0].ID = 9
+	wantKinds(t, r.Check(), []chaos.What{chaos.OtherID})
 }
 
 // wantKinds requires exactly these kinds of violations.

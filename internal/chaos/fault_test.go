@@ -21,9 +21,10 @@ func (r *run) strike(faults []fault) {
 	rng := r.rand("faults")
 	ctx, cancel := context.WithTimeout(context.Background(), *duration)
 	defer cancel()
-	pause(ctx, 300*time.Millisecond) // something to lose
+	whole := context.WithoutCancel(ctx)
 	for i, next := range rng.Perm(len(faults)) {
-		r.strikeOne(context.WithoutCancel(ctx), rng, faults[next], i)
+		pause(whole, 300*time.Millisecond) // something to lose
+		r.strikeOne(whole, rng, faults[next], i)
 	}
 	if len(faults) == 0 {
 		<-ctx.Done()

@@ -123,6 +123,12 @@ func (p *process) ready(ctx context.Context) error {
 
 func (p *process) push(ctx context.Context, m history.Push) (history.ID, error) {
 	req := map[string]any{"data": json.RawMessage(m.Data), "idempotency_key": m.Key}
+	switch m.Durability {
+	case history.Memory:
+		req["durability"] = "memory"
+	case history.Replicated:
+		req["durability"] = "replicated"
+	}
 	switch m.Kind {
 	case history.Unicast:
 		req["user"] = m.Users[0]

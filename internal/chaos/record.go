@@ -29,6 +29,8 @@ type Push struct {
 
 	Outcome Outcome
 	ID      history.ID // with OK
+	// Replicated: OK means that a replica has it.
+	Replicated bool
 	// Invoked is when the first attempt began, Returned when the last ended,
 	// on one clock for all publishers.
 	Invoked, Returned time.Duration
@@ -46,6 +48,9 @@ func (p *Push) to(user string) bool {
 	}
 	return false
 }
+
+// mayGo reports whether p may be gone from r although it was answered OK.
+func (r *Record) mayGo(p *Push) bool { return r.MayLose && !p.Replicated }
 
 // Seen is a message as somebody read it.
 type Seen struct {
@@ -85,12 +90,14 @@ type Record struct {
 	Pushes    []Push
 	Clients   []Client // all began at the beginning of history
 	Histories map[string]History
-	// MayLose: acknowledged messages may be gone, as durability "memory" allows
-	// when a master dies. Everything else is still checked.
+	// MayLose: messages may be gone that only a master had when it died, if they
+	// were answered at all at durability "memory". What is Replicated must be
+	// there, and everything else is still checked.
 	MayLose bool
-	// MayTear: a multicast with an unknown outcome may be stored for some of
-	// its users only, as happens between the masters of a Cluster.
-	MayTear bool
+	// Partitioned: the store's users are cut into parts, as in a Cluster. A
+	// multicast may have another, later id at some of its users than was
+	// answered, and with an unknown outcome be stored for some of them only.
+	Partitioned bool
 }
 
 // Violation is a broken promise.

@@ -65,6 +65,8 @@ type run struct {
 	began time.Time
 	nodes []node
 	users []string
+	// durabilities is what publishers draw from.
+	durabilities []history.Durability
 
 	mu     sync.Mutex // guards what follows
 	record chaos.Record
@@ -81,7 +83,7 @@ type tally struct {
 
 // newRun draws a seed and prints it.
 func newRun(t *testing.T) *run {
-	r := &run{T: t, seed: *seedFlag, began: time.Now()}
+	r := &run{T: t, seed: *seedFlag, began: time.Now(), durabilities: []history.Durability{history.AsConfigured}}
 	if r.seed == 0 {
 		r.seed = rand.Uint64N(1 << 32)
 	}
