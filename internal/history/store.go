@@ -87,8 +87,13 @@ type Receipt struct {
 	// broadcast.
 	Recipients int
 	// Online counts the attached connections that it goes to now, an excluded
-	// one too.
-	Online int
+	// one too, OnlineUsers the users who have them. Where several processes share the data, a
+	// broadcast's OnlineUsers has a user once for each that the user is attached
+	// to.
+	Online, OnlineUsers int
+	// Unknown counts those of Recipients that nothing was ever stored for
+	// before: newcomers, or names that are spelt wrong.
+	Unknown int
 }
 
 // Message is one message of a history. Its time is ID.Time(). Data is shared:

@@ -160,7 +160,7 @@ func TestMulticastToGroups(t *testing.T) {
 func TestMulticastToNobody(t *testing.T) {
 	r := newRig(t, options{})
 	req := &pushv1.MulticastRequest{Groups: []string{"g"}, Except: []string{"a"}, Data: hi, IdempotencyKey: "k"}
-	want := `{"id":"","duplicate":false,"online":0,"recipients":0}`
+	want := `{"id":"","duplicate":false,"online":0,"recipients":0,"online_users":0,"unknown":0}`
 	equal(t, "no member", r.restOf(req, "").body, want)
 	r.must(&pushv1.AddMembersRequest{Group: "g", Users: []string{"a"}})
 	equal(t, "all left out", r.restOf(req, "").body, want)

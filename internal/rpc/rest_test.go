@@ -27,18 +27,18 @@ func TestRESTOfAll(t *testing.T) {
 	}
 	re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":{"title":"Hi"},"idempotency_key":"k1","ttl":"3600s"}`)
 	must(t, json.Unmarshal([]byte(re.body), &sent))
-	equal(t, "unicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0}`, sent.ID))
+	equal(t, "unicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"recipients":1,"online_users":0,"unknown":1}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":{"title":"Hi"},"idempotencyKey":"k1"}`)
-	equal(t, "retry", re.body, fmt.Sprintf(`{"id":%q,"duplicate":true,"online":0}`, sent.ID))
+	equal(t, "retry", re.body, fmt.Sprintf(`{"id":%q,"duplicate":true,"online":0,"recipients":0,"online_users":0,"unknown":0}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/multicast", `{"users":["42","43","42"],"data":[1]}`)
 	must(t, json.Unmarshal([]byte(re.body), &sent))
-	equal(t, "multicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"recipients":2}`, sent.ID))
+	equal(t, "multicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"recipients":2,"online_users":0,"unknown":1}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/broadcast", `{"data":null}`)
 	must(t, json.Unmarshal([]byte(re.body), &sent))
-	equal(t, "broadcast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0}`, sent.ID))
+	equal(t, "broadcast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"online_users":0}`, sent.ID))
 	last, err := history.ParseID(sent.ID)
 	must(t, err)
 

@@ -39,7 +39,10 @@ func (s *service) Unicast(ctx context.Context, req *pushv1.UnicastRequest) (*pus
 	if err != nil {
 		return nil, err
 	}
-	return &pushv1.UnicastResponse{Id: r.ID.String(), Duplicate: r.Duplicate, Online: count(r.Online)}, nil
+	return &pushv1.UnicastResponse{
+		Id: r.ID.String(), Duplicate: r.Duplicate, Recipients: count(r.Recipients),
+		Online: count(r.Online), OnlineUsers: count(r.OnlineUsers), Unknown: count(r.Unknown),
+	}, nil
 }
 
 // Multicast implements pushv1.PushServiceServer.
@@ -63,8 +66,8 @@ func (s *service) Multicast(ctx context.Context, req *pushv1.MulticastRequest) (
 		return nil, err
 	}
 	return &pushv1.MulticastResponse{
-		Id: r.ID.String(), Duplicate: r.Duplicate,
-		Online: count(r.Online), Recipients: count(r.Recipients),
+		Id: r.ID.String(), Duplicate: r.Duplicate, Recipients: count(r.Recipients),
+		Online: count(r.Online), OnlineUsers: count(r.OnlineUsers), Unknown: count(r.Unknown),
 	}, nil
 }
 
@@ -78,7 +81,10 @@ func (s *service) Broadcast(ctx context.Context, req *pushv1.BroadcastRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &pushv1.BroadcastResponse{Id: r.ID.String(), Duplicate: r.Duplicate, Online: count(r.Online)}, nil
+	return &pushv1.BroadcastResponse{
+		Id: r.ID.String(), Duplicate: r.Duplicate,
+		Online: count(r.Online), OnlineUsers: count(r.OnlineUsers),
+	}, nil
 }
 
 // sendRequest is what the three sends have in common.

@@ -137,8 +137,15 @@ type UnicastResponse struct {
 	// True when idempotency_key was seen before: id is the first call's.
 	Duplicate bool `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	// Connections that the message goes to now, an excluded one included; 0 when
-	// duplicate.
-	Online        int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
+	// duplicate, as all counts.
+	Online int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
+	// Users that the message was stored for: 1.
+	Recipients int32 `protobuf:"varint,4,opt,name=recipients,proto3" json:"recipients,omitempty"`
+	// Users who have the connections in online.
+	OnlineUsers int32 `protobuf:"varint,5,opt,name=online_users,json=onlineUsers,proto3" json:"online_users,omitempty"`
+	// Recipients that nothing was stored for before. They are no error, since
+	// anybody can have an inbox: newcomers, or names that are spelt wrong.
+	Unknown       int32 `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,6 +197,27 @@ func (x *UnicastResponse) GetDuplicate() bool {
 func (x *UnicastResponse) GetOnline() int32 {
 	if x != nil {
 		return x.Online
+	}
+	return 0
+}
+
+func (x *UnicastResponse) GetRecipients() int32 {
+	if x != nil {
+		return x.Recipients
+	}
+	return 0
+}
+
+func (x *UnicastResponse) GetOnlineUsers() int32 {
+	if x != nil {
+		return x.OnlineUsers
+	}
+	return 0
+}
+
+func (x *UnicastResponse) GetUnknown() int32 {
+	if x != nil {
+		return x.Unknown
 	}
 	return 0
 }
@@ -318,7 +346,11 @@ type MulticastResponse struct {
 	// duplicate.
 	Online int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
 	// Users that the message was stored for, each counted once; 0 when duplicate.
-	Recipients    int32 `protobuf:"varint,4,opt,name=recipients,proto3" json:"recipients,omitempty"`
+	Recipients int32 `protobuf:"varint,4,opt,name=recipients,proto3" json:"recipients,omitempty"`
+	// As in UnicastResponse.online_users.
+	OnlineUsers int32 `protobuf:"varint,5,opt,name=online_users,json=onlineUsers,proto3" json:"online_users,omitempty"`
+	// As in UnicastResponse.unknown.
+	Unknown       int32 `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,6 +409,20 @@ func (x *MulticastResponse) GetOnline() int32 {
 func (x *MulticastResponse) GetRecipients() int32 {
 	if x != nil {
 		return x.Recipients
+	}
+	return 0
+}
+
+func (x *MulticastResponse) GetOnlineUsers() int32 {
+	if x != nil {
+		return x.OnlineUsers
+	}
+	return 0
+}
+
+func (x *MulticastResponse) GetUnknown() int32 {
+	if x != nil {
+		return x.Unknown
 	}
 	return 0
 }
@@ -469,7 +515,10 @@ type BroadcastResponse struct {
 	// As in UnicastResponse.duplicate.
 	Duplicate bool `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	// Connections that the message goes to now; 0 when duplicate.
-	Online        int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
+	Online int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
+	// Users who have the connections in online. Where several nodes share the
+	// history, a user is counted once for each node that the user is connected to.
+	OnlineUsers   int32 `protobuf:"varint,4,opt,name=online_users,json=onlineUsers,proto3" json:"online_users,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -521,6 +570,13 @@ func (x *BroadcastResponse) GetDuplicate() bool {
 func (x *BroadcastResponse) GetOnline() int32 {
 	if x != nil {
 		return x.Online
+	}
+	return 0
+}
+
+func (x *BroadcastResponse) GetOnlineUsers() int32 {
+	if x != nil {
+		return x.OnlineUsers
 	}
 	return 0
 }
@@ -1431,11 +1487,16 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\x05 \x01(\tR\n" +
 	"durability\x12-\n" +
-	"\x12exclude_connection\x18\x06 \x01(\tR\x11excludeConnection\"W\n" +
+	"\x12exclude_connection\x18\x06 \x01(\tR\x11excludeConnection\"\xb4\x01\n" +
 	"\x0fUnicastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
-	"\x06online\x18\x03 \x01(\x05R\x06online\"\x91\x02\n" +
+	"\x06online\x18\x03 \x01(\x05R\x06online\x12\x1e\n" +
+	"\n" +
+	"recipients\x18\x04 \x01(\x05R\n" +
+	"recipients\x12!\n" +
+	"\fonline_users\x18\x05 \x01(\x05R\vonlineUsers\x12\x18\n" +
+	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\x91\x02\n" +
 	"\x10MulticastRequest\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1446,14 +1507,16 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\a \x01(\tR\n" +
 	"durability\x12-\n" +
-	"\x12exclude_connection\x18\b \x01(\tR\x11excludeConnection\"y\n" +
+	"\x12exclude_connection\x18\b \x01(\tR\x11excludeConnection\"\xb6\x01\n" +
 	"\x11MulticastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
 	"\x06online\x18\x03 \x01(\x05R\x06online\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x04 \x01(\x05R\n" +
-	"recipients\"\xcb\x01\n" +
+	"recipients\x12!\n" +
+	"\fonline_users\x18\x05 \x01(\x05R\vonlineUsers\x12\x18\n" +
+	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xcb\x01\n" +
 	"\x10BroadcastRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12+\n" +
@@ -1461,11 +1524,12 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\x04 \x01(\tR\n" +
 	"durability\x12-\n" +
-	"\x12exclude_connection\x18\x05 \x01(\tR\x11excludeConnection\"Y\n" +
+	"\x12exclude_connection\x18\x05 \x01(\tR\x11excludeConnection\"|\n" +
 	"\x11BroadcastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
-	"\x06online\x18\x03 \x01(\x05R\x06online\"\xdb\x01\n" +
+	"\x06online\x18\x03 \x01(\x05R\x06online\x12!\n" +
+	"\fonline_users\x18\x04 \x01(\x05R\vonlineUsers\"\xdb\x01\n" +
 	"\x0ePublishRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x123\n" +
 	"\aunicast\x18\x02 \x01(\v2\x17.push.v1.UnicastRequestH\x00R\aunicast\x129\n" +

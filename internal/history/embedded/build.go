@@ -85,6 +85,9 @@ func (c *committer) appendEntries(r *request, id history.ID) {
 			m.lastTTL = m.last.seq
 		}
 		e.seq = m.last.seq
+		if e.seq == 1 {
+			r.receipt.Unknown++
+		}
 		setEntry(c.batch, t.user, &e)
 	}
 }

@@ -42,9 +42,10 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 			Exclude: r.exclude,
 		}
 		if r.kind == history.Broadcast {
-			r.receipt.Online = c.presence.total
+			r.receipt.Online, r.receipt.OnlineUsers = c.presence.total, len(c.presence.counts)
 		} else {
 			r.receipt.Online, d.Recipients = c.findLocked(r)
+			r.receipt.OnlineUsers = len(d.Recipients)
 		}
 		if c.deliver != nil && r.receipt.Online > 0 {
 			c.out.deliveries = append(c.out.deliveries, d)

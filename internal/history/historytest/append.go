@@ -26,6 +26,7 @@ func appendPromises() []promise {
 		{name: "IDsRiseWithinOneMillisecond", check: idsRiseInAMillisecond},
 		{name: "IDsRiseWhenTheClockIsSetBack", check: idsRiseWhenClockIsSetBack},
 		{name: "ReceiptCountsAttachedConnections", check: receiptCountsOnline},
+		{name: "ReceiptCountsUnknownUsers", retention: history.Retention{InboxAge: time.Hour}, check: receiptCountsUnknown},
 		{name: "BadPushStoresNothing", check: badPush},
 		{name: "EndedContextDoesNothing", check: endedContext},
 	}
@@ -203,32 +204,45 @@ func receiptCountsOnline(r *rig) {
 			r.attach(user, history.Start{})
 		}
 	}
-	cases := []struct {
-		push               history.Push
-		recipients, online int
-	}{
-		{history.Push{Kind: history.Unicast, Users: []string{"ann"}}, 1, 2},
-		{history.Push{Kind: history.Unicast, Users: []string{"cleo"}}, 1, 0},
-		{history.Push{Kind: history.Multicast, Users: []string{"ann", "bob", "cleo"}}, 3, 3},
-		{history.Push{Kind: history.Broadcast}, 0, 3},
-	}
-	check := func(recipients, online int, p history.Push) {
+	check := func(want history.Receipt, k history.Kind, users ...string) {
 		r.Helper()
-		got := r.push(p)
-		want := history.Receipt{ID: got.ID, Recipients: recipients, Online: online}
-		if got != want {
-			r.Errorf("%v to %v: receipt %+v, want %+v", p.Kind, p.Users, got, want)
+		got := r.push(history.Push{Kind: k, Users: users})
+		if want.ID = got.ID; got != want {
+			r.Errorf("%v to %v: receipt %+v, want %+v", k, users, got, want)
 		}
 	}
-	for _, c := range cases {
-		check(c.recipients, c.online, c.push)
-	}
+	check(history.Receipt{Recipients: 1, Online: 2, OnlineUsers: 1, Unknown: 1}, history.Unicast, "ann")
+	check(history.Receipt{Recipients: 1, Unknown: 1}, history.Unicast, "cleo")
+	check(history.Receipt{Recipients: 3, Online: 3, OnlineUsers: 2, Unknown: 1}, history.Multicast, "ann", "bob", "cleo")
+	check(history.Receipt{Online: 3, OnlineUsers: 2}, history.Broadcast)
 	r.store.Detach("ann")
-	check(3, 2, cases[2].push)
+	check(history.Receipt{Recipients: 3, Online: 2, OnlineUsers: 2}, history.Multicast, "ann", "bob", "cleo")
 	r.store.Detach("ann")
+	check(history.Receipt{Online: 1, OnlineUsers: 1}, history.Broadcast)
 	r.store.Detach("bob")
-	check(3, 0, cases[2].push)
-	check(0, 0, cases[3].push)
+	check(history.Receipt{Recipients: 3}, history.Multicast, "ann", "bob", "cleo")
+}
+
+// receiptCountsUnknown: who once had an entry is known for ever, also when it
+// is dropped.
+func receiptCountsUnknown(r *rig) {
+	p := history.Push{Kind: history.Multicast, Users: []string{"ann", "bob", "ann"}}
+	if n := r.push(p).Unknown; n != 2 {
+		r.Errorf("%d unknown of two newcomers", n)
+	}
+	r.ack("cleo", history.Cursor{})
+	r.broadcast()
+	p.Users = append(p.Users, "cleo")
+	if n := r.push(p).Unknown; n != 1 {
+		r.Errorf("%d unknown of three, one of them new", n)
+	}
+	r.clock.Advance(24 * time.Hour)
+	if n := r.push(p).Unknown; n != 0 {
+		r.Errorf("%d unknown when their entries are too old", n)
+	}
+	if got := r.push(history.Push{Kind: history.Broadcast}); got.Unknown+got.OnlineUsers != 0 {
+		r.Errorf("receipt %+v of a broadcast to nobody", got)
+	}
 }
 
 func badPush(r *rig) {

@@ -148,6 +148,7 @@ func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.Receipt
 	for _, n := range s.attached {
 		r.Online += n
 	}
+	r.OnlineUsers = len(s.attached)
 }
 
 func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *history.Receipt) {
@@ -158,6 +159,10 @@ func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *his
 		if n := s.attached[user]; n > 0 {
 			d.Recipients = append(d.Recipients, history.Recipient{User: user, Prev: s.inboxes[user].head()})
 			r.Online += n
+			r.OnlineUsers++
+		}
+		if len(s.inboxes[user]) == 0 {
+			r.Unknown++
 		}
 		s.inboxes[user] = append(s.inboxes[user], e)
 		r.Recipients++

@@ -105,6 +105,8 @@ func (j *job) inboxes() (history.Receipt, error) {
 		if !first.Duplicate {
 			first.Recipients += r.Recipients
 			first.Online += r.Online
+			first.OnlineUsers += r.OnlineUsers
+			first.Unknown += r.Unknown
 		}
 	}
 	if err != nil {
@@ -194,6 +196,8 @@ func (j *job) send(p part, id history.ID, from, chunks int, sum *history.Receipt
 			sum.ID = history.ID(reply[1])
 			sum.Recipients += int(reply[2])
 			sum.Online += int(reply[3])
+			sum.OnlineUsers += int(reply[4])
+			sum.Unknown += int(reply[5])
 		case duplicate:
 			sum.ID = history.ID(reply[1])
 			sum.Duplicate = sum.Duplicate || from+i == 0

@@ -35,28 +35,35 @@ func (j *job) broadcast() (history.Receipt, error) {
 	if err != nil {
 		return history.Receipt{}, err
 	}
-	r := history.Receipt{ID: history.ID(reply[1]), Online: int(reply[2]), Duplicate: reply[0] == duplicate}
+	r := history.Receipt{
+		ID: history.ID(reply[1]), Duplicate: reply[0] == duplicate,
+		Online: int(reply[2]), OnlineUsers: int(reply[3]),
+	}
 	home.saw(r.ID)
 	if len(s.partitions) == 1 {
 		return r, nil
 	}
-	online, err := s.copyToAll(j, copied{r.ID, history.ID(reply[3]), reply[4], j.push.Data, j.push.Exclude}, r.Duplicate)
+	here, err := s.copyToAll(j, copied{r.ID, history.ID(reply[4]), reply[5], j.push.Data, j.push.Exclude}, r.Duplicate)
 	if err != nil {
 		return history.Receipt{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
 	}
 	if !r.Duplicate {
-		r.Online += online
+		r.Online += here.connections
+		r.OnlineUsers += here.users
 	}
 	return r, nil
 }
 
-// copyToAll brings all copies to where they hold b, and returns how many
-// connections their partitions have. Of a retried broadcast only the id is
+// audience is the connections in some partitions, and the users who have them.
+type audience struct{ connections, users int }
+
+// copyToAll brings all copies to where they hold b, and returns who is here in
+// their partitions. Of a retried broadcast only the id is
 // known: whoever lacks it is brought up to the home's end.
-func (s *Store) copyToAll(j *job, b copied, retried bool) (online int, err error) {
+func (s *Store) copyToAll(j *job, b copied, retried bool) (here audience, err error) {
 	type result struct {
-		online int
-		err    error
+		audience
+		err error
 	}
 	results := make(chan result, len(s.partitions))
 	for _, p := range s.partitions[1:] {
@@ -65,43 +72,44 @@ func (s *Store) copyToAll(j *job, b copied, retried bool) (online int, err error
 			if retried {
 				r.err = s.fill(j.ctx, p, j.replicate)
 			} else {
-				r.online, r.err = s.relay(j.ctx, p, b, j.replicate)
+				r.audience, r.err = s.relay(j.ctx, p, b, j.replicate)
 			}
 			results <- r
 		}()
 	}
 	for range s.partitions[1:] {
 		r := <-results
-		online += r.online
+		here.connections += r.connections
+		here.users += r.users
 		err = errors.Join(err, r.err)
 	}
-	return online, err
+	return here, err
 }
 
 // relay appends b to p's copy, and first what is missing before it.
-func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate bool) (online int, err error) {
-	outcome, _, online, err := s.copyOne(ctx, p, b, false, replicate)
+func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate bool) (audience, error) {
+	outcome, here, err := s.copyOne(ctx, p, b, false, replicate)
 	if err != nil || outcome != behind {
-		return online, err
+		return here, err
 	}
 	if err := s.fill(ctx, p, replicate); err != nil {
-		return 0, err
+		return audience{}, err
 	}
-	_, _, online, err = s.copyOne(ctx, p, b, false, replicate)
-	return online, err
+	_, here, err = s.copyOne(ctx, p, b, false, replicate)
+	return here, err
 }
 
 // copyOne offers b to p's copy; next says that the home has nothing between the
 // copy's end and b.
-func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, end history.ID, online int, err error) {
+func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, here audience, err error) {
 	cmd := relayScript.call([]string{p.log, p.leases, p.counts, p.ends},
 		s.clock(), uint64(b.id), uint64(b.prev), b.expires, b.data,
 		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next), b.exclude)
 	reply, err := ints(p.writes.do(ctx, cmd, replicate))
 	if err != nil {
-		return 0, 0, 0, err
+		return 0, audience{}, err
 	}
-	return int(reply[0]), history.ID(reply[1]), int(reply[2]), nil
+	return int(reply[0]), audience{int(reply[1]), int(reply[2])}, nil
 }
 
 // behind: a copy lacks what lies before the broadcast that it is offered.
@@ -133,7 +141,7 @@ func (s *Store) fill(ctx context.Context, p *partition, replicate bool) error {
 				return err
 			}
 			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data, d.Exclude}
-			if _, _, _, err = s.copyOne(ctx, p, b, true, replicate); err != nil {
+			if _, _, err = s.copyOne(ctx, p, b, true, replicate); err != nil {
 				return err
 			}
 			end = b.id

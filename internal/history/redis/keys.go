@@ -14,7 +14,7 @@ type keys struct {
 	last     string // STRING: the last id given
 	bodies   string // STREAM id-0: bodies of multicasts
 	presence string // HASH user: "node=connections,…"
-	counts   string // HASH node: its connections
+	counts   string // HASH node: its connections; node:u: the users who have them
 	leases   string // ZSET node: when its lease ends
 	nodes    string // STRING: the last number given to a node
 	log      string // STREAM id-bn: the broadcast log, or its copy

@@ -8,9 +8,10 @@
 --
 -- KEYS: last id, record, bodies, presence, leases, n inboxes, n metas if there
 -- is a TTL, s streams. ARGV: see args in append.go.
--- Returns {outcome, id, users, online}; outcome 0: stored, 1: was stored
--- before, 2: a node is connected whose stream is not among KEYS, nothing done,
--- 3: the chunk before this one is missing, nothing done.
+-- Returns {outcome, id, users, connections that are here, users who have them,
+-- users whose first entry it is}; outcome 0: stored, 1: was stored before, 2: a
+-- node is connected whose stream is not among KEYS, nothing done, 3: the chunk
+-- before this one is missing, nothing done.
 local clock, floor, id, flags = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local data, ttl, inline = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
 local chunk, chunks = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -32,15 +33,15 @@ if record then
     if done == tonumber(all) or done >= chunk then
       -- A write, so that a WAIT after it waits for what was written before.
       redis.call('SET', KEYS[2], record, 'KEEPTTL')
-      return {1, was, 0, 0}
+      return {1, was, 0, 0, 0, 0}
     end
     id, body = was, tonumber(at)
-    if done < chunk - 1 then return {3, 0, 0, 0} end
+    if done < chunk - 1 then return {3, 0, 0, 0, 0, 0} end
   elseif chunk > 1 then
-    return {3, 0, 0, 0}
+    return {3, 0, 0, 0, 0, 0}
   end
 elseif chunk > 1 then
-  return {3, 0, 0, 0}
+  return {3, 0, 0, 0, 0, 0}
 end
 
 -- Who is connected where: presence is "node=connections,…". Nodes whose lease
@@ -56,7 +57,7 @@ local function lives(node)
   return alive[node]
 end
 local where = redis.call('HMGET', KEYS[4], unpack(ARGV, USERS + 1, USERS + n))
-local nodes = {} -- of the j-th user, where it has any
+local nodes, present = {}, 0 -- of the j-th user, where it has any; how many have
 for j = 1, n do
   if where[j] then
     local here, dead = {}, false
@@ -64,14 +65,14 @@ for j = 1, n do
       if not lives(node) then
         dead = true
       elseif not streams[node] then
-        return {2, 0, 0, 0}
+        return {2, 0, 0, 0, 0, 0}
       else
         here[#here + 1], online = node, online + count
         here[node] = count
       end
     end
     if dead then struck[j] = here end
-    if #here > 0 then nodes[j] = here end
+    if #here > 0 then nodes[j], present = here, present + 1 end
   end
 end
 
@@ -115,7 +116,7 @@ local function tell(j, at, prev)
   end
 end
 
-local common = entry(id)
+local common, newcomers = entry(id), 0
 for j = 1, n do
   local inbox, at, line, prev = KEYS[INBOX + j], id, common, 0
   if overtaken or nodes[j] then
@@ -128,6 +129,7 @@ for j = 1, n do
     end
   end
   local len = redis.call('RPUSH', inbox, line)
+  if len == 1 then newcomers = newcomers + 1 end
   -- One more than is shown stays: it tells that something was dropped, and
   -- where the log ended when all of it is too old.
   if len > keep + 1 then
@@ -168,4 +170,4 @@ if forget > 0 then
 else
   redis.call('SET', KEYS[2], record)
 end
-return {0, id, n, online}
+return {0, id, n, online, present, newcomers}

@@ -13,7 +13,7 @@ if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or 0) <= time then return {0}
 redis.call('ZADD', KEYS[1], time + ARGV[3], ARGV[2])
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time)) do
   redis.call('ZREM', KEYS[1], dead)
-  redis.call('HDEL', KEYS[3], dead)
+  forget_counts(KEYS[3], dead)
   redis.call('HDEL', KEYS[7], probed(dead))
 end
 

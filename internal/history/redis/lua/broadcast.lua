@@ -4,8 +4,8 @@
 -- KEYS: last id, record, log, leases, counts, ends of TTLs.
 -- ARGV: clock, floor, data, ttl, remember, forget, keep, age, share of ids,
 -- connection that is not to get it live.
--- Returns {outcome, id, online, prev, expires}; outcome 0: stored, 1: was
--- stored before.
+-- Returns {outcome, id, connections that are here, users who have them, prev,
+-- expires}; outcome 0: stored, 1: was stored before.
 local time, floor, data, ttl = now(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local remember, forget, keep, age = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 
@@ -14,7 +14,7 @@ if record then
   local was = tonumber(string.match(record, '^%d+'))
   if time < math.floor(was / PER_MS) + remember then
     redis.call('SET', KEYS[2], record, 'KEEPTTL')
-    return {1, was, 0, 0, 0}
+    return {1, was, 0, 0, 0, 0}
   end
 end
 
@@ -31,4 +31,5 @@ if forget > 0 then
 else
   redis.call('SET', KEYS[2], record)
 end
-return {0, id, online(KEYS[4], KEYS[5]), prev, expires}
+local connections, present = online(KEYS[4], KEYS[5])
+return {0, id, connections, present, prev, expires}

@@ -67,11 +67,19 @@ local function top(log)
   return 0, 0
 end
 
--- online adds up the connections that living nodes hold in this partition.
+-- users is the field of a node's users beside that of its connections.
+local function users(node) return node .. ':u' end
+
+-- online adds up the connections that living nodes hold in this partition, and
+-- the users who have them on each.
 local function online(leases, counts)
-  local live, sum = redis.call('ZRANGEBYSCORE', leases, now(''), '+inf'), 0
-  if live[1] then
-    for _, n in ipairs(redis.call('HMGET', counts, unpack(live))) do sum = sum + (n or 0) end
+  local connections, present = 0, 0
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', leases, now(''), '+inf')) do
+    local n = redis.call('HMGET', counts, node, users(node))
+    connections, present = connections + (n[1] or 0), present + (n[2] or 0)
   end
-  return sum
+  return connections, present
 end
+
+-- forget_counts takes a node out of the counts.
+local function forget_counts(counts, node) redis.call('HDEL', counts, node, users(node)) end

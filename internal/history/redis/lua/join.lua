@@ -12,7 +12,7 @@ redis.call('PEXPIRE', KEYS[2], 10 * ARGV[2])
 redis.call('HSET', KEYS[5], probed(ARGV[1]), ARGV[1] .. '=1')
 if ARGV[3] ~= '' then
   redis.call('ZREM', KEYS[1], ARGV[3])
-  redis.call('HDEL', KEYS[4], ARGV[3])
+  forget_counts(KEYS[4], ARGV[3])
   redis.call('HDEL', KEYS[5], probed(ARGV[3]))
   redis.call('DEL', KEYS[3])
 end

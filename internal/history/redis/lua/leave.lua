@@ -3,7 +3,7 @@
 --
 -- KEYS: leases, stream, counts, presence. ARGV: number.
 redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
+forget_counts(KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[4], probed(ARGV[1]))
 redis.call('DEL', KEYS[2])
 return 1

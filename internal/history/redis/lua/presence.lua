@@ -24,6 +24,9 @@ local function register(presence, counts, leases, node, user, count)
   else
     redis.call('HDEL', presence, user)
   end
-  if count ~= was then redis.call('HINCRBY', counts, node, count - was) end
+  if count ~= was then
+    redis.call('HINCRBY', counts, node, count - was)
+    if count == 0 or was == 0 then redis.call('HINCRBY', counts, users(node), count == 0 and -1 or 1) end
+  end
   return sum
 end

@@ -8,12 +8,12 @@
 -- ARGV: clock, id, prev, expires, data, keep, age, 1 if the home partition has
 -- nothing between the end of the copy and this, and the connection that is not
 -- to get it live.
--- Returns {outcome, last id, online}; outcome 0: appended, 1: was there, 2: one
--- before it is missing.
+-- Returns {outcome, connections that are here, users who have them}; outcome 0:
+-- appended, 1: was there, 2: one before it is missing.
 local id = tonumber(ARGV[2])
 local at, bn = top(KEYS[1])
-if at >= id then return {1, at, online(KEYS[2], KEYS[3])} end
-if at ~= tonumber(ARGV[3]) and ARGV[8] ~= '1' then return {2, at, 0} end
+if at >= id then return {1, online(KEYS[2], KEYS[3])} end
+if at ~= tonumber(ARGV[3]) and ARGV[8] ~= '1' then return {2, 0, 0} end
 append_broadcast(KEYS[1], KEYS[4], id, bn + 1, at, tonumber(ARGV[4]), ARGV[5], ARGV[9],
   tonumber(ARGV[6]), first(now(ARGV[1]) - tonumber(ARGV[7])))
-return {0, id, online(KEYS[2], KEYS[3])}
+return {0, online(KEYS[2], KEYS[3])}
