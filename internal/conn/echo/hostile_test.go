@@ -374,6 +374,23 @@ func TestCloseIsNeverAnswered(t *testing.T) {
 	c.hearEnd()
 }
 
+// A client that opens and says nothing more, not even what a ping asks for, is
+// let go of.
+func TestSilence(t *testing.T) {
+	const clients = 100
+	s := besiege(t, reactor.Limits{PingInterval: 400 * time.Millisecond})
+	var silent []*wire
+	for range clients {
+		silent = append(silent, dial(t, s.Addr()))
+	}
+	s.closed(reactor.Idle, clients)
+	for _, c := range silent {
+		c.hear(ping(""))
+		c.hearClose(4102)
+		c.hearEnd()
+	}
+}
+
 // Clients that do not read, or hardly, are closed when too much waits for them,
 // and nobody else waits.
 func TestUnread(t *testing.T) {
