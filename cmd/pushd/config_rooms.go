@@ -80,6 +80,7 @@ func (c config) redis(log *slog.Logger, metrics prometheus.Registerer) (redis.Co
 type engine interface {
 	history.Store
 	history.Groups
+	history.Events
 }
 
 // directory returns what knows the connections of all nodes, and what ends it.
@@ -105,6 +106,7 @@ func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server,
 	return rpc.Config{
 		Store:         store,
 		Groups:        store,
+		Events:        store,
 		Directory:     directory,
 		Subscriptions: clients,
 		Auth:          credentials,

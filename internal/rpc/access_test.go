@@ -48,6 +48,7 @@ func samples() []sample {
 		{"", &pushv1.ListOnlineRequest{}},
 		{"", &pushv1.ListConnectionsRequest{User: ownUser}},
 		{"", &pushv1.DisconnectRequest{User: ownUser}},
+		{"", &pushv1.WatchRequest{}},
 		{"", &pushv1.AddMembersRequest{Group: "g", Users: []string{ownUser}}},
 		{"", &pushv1.RemoveMembersRequest{Group: "g", Users: []string{ownUser}}},
 		{"", &pushv1.ListMembersRequest{Group: "g"}},

@@ -12,6 +12,7 @@ import (
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/conn"
+	"pushd/internal/history"
 )
 
 // Directory knows who is connected. *conn.Server is one.
@@ -40,6 +41,9 @@ type connections struct {
 	pushv1.UnimplementedConnectionServiceServer
 
 	directory Directory
+	events    history.Events
+	metrics   *watchMetrics
+	draining  context.Context // ends when streams must
 }
 
 // Presence implements pushv1.ConnectionServiceServer.

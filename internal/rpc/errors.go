@@ -59,6 +59,7 @@ var meanings = []meaning{
 	{err: history.ErrUser, code: codes.InvalidArgument},
 	{err: history.ErrGroup, code: codes.InvalidArgument},
 	{err: history.ErrCursor, code: codes.InvalidArgument},
+	{err: history.ErrPosition, code: codes.InvalidArgument},
 	{err: history.ErrID, code: codes.InvalidArgument},
 	{err: history.ErrReadOnly, code: codes.Unavailable, say: "history is read-only: the store cannot write", retry: 5 * time.Second},
 	{err: history.ErrUnavailable, code: codes.Unavailable, say: "history is unavailable; nothing was done", retry: time.Second},

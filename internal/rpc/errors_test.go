@@ -35,6 +35,7 @@ var sentinels = []sentinel{
 	{"history.ErrUser", history.ErrUser, codes.InvalidArgument, 400, "", ""},
 	{"history.ErrGroup", history.ErrGroup, codes.InvalidArgument, 400, "", ""},
 	{"history.ErrCursor", history.ErrCursor, codes.InvalidArgument, 400, "after: reading: bad cursor", ""},
+	{"history.ErrPosition", history.ErrPosition, codes.InvalidArgument, 400, "after: reading: bad position", ""},
 	{"history.ErrID", history.ErrID, codes.InvalidArgument, 400, "after: reading: bad message id", ""},
 	{"history.ErrReadOnly", history.ErrReadOnly, codes.Unavailable, 503, "history is read-only: the store cannot write", "5"},
 	{"history.ErrUnavailable", history.ErrUnavailable, codes.Unavailable, 503, "history is unavailable; nothing was done", "1"},

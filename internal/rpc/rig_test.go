@@ -58,6 +58,7 @@ type rig struct {
 	server  *Server
 	store   history.Store
 	groups  history.Groups
+	events  history.Events
 	door    *conn.Server
 	auth    *auth.Auth
 	metrics *prometheus.Registry
@@ -75,6 +76,7 @@ type options struct {
 	store  func(history.Store) history.Store // wraps the memory store
 	auth   *auth.Auth                        // nil: one with the keys above
 	limits Limits
+	events int              // that are kept; 0: the default
 	now    func() time.Time // the memory store's clock; nil: time.Now
 }
 
@@ -84,16 +86,16 @@ func newRig(t testing.TB, o options) *rig {
 		o.auth = newAuth(t)
 	}
 	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
-	mem, err := memory.New(memory.Config{Now: o.now})
+	mem, err := memory.New(memory.Config{Now: o.now, Events: o.events})
 	must(t, err)
-	r.store, r.groups = mem, mem
+	r.store, r.groups, r.events = mem, mem, mem
 	t.Cleanup(func() { must(t, mem.Close()) })
 	if o.store != nil {
 		r.store = o.store(mem)
 	}
 	r.clients(o.auth)
 	r.server, err = New(Config{
-		Store: r.store, Groups: r.groups, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Groups: r.groups, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	})
 	must(t, err)

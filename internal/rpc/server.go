@@ -36,6 +36,8 @@ type Config struct {
 	Store history.Store
 	// Groups keeps who is in which group. Required.
 	Groups history.Groups
+	// Events keeps what happens to users. Required.
+	Events history.Events
 	// Directory knows who is connected. Required.
 	Directory Directory
 	// Subscriptions lets this node's gRPC subscribers in. Required.
@@ -104,8 +106,8 @@ type Server struct {
 // New returns a Server, which is not serving yet (see SetServing). It listens
 // nowhere: whoever calls New serves GRPC and REST.
 func New(c Config) (*Server, error) {
-	if c.Store == nil || c.Groups == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
-		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Directory, Config.Subscriptions and Config.Auth are required")
+	if c.Store == nil || c.Groups == nil || c.Events == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
+		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Events, Config.Directory, Config.Subscriptions and Config.Auth are required")
 	}
 	limits, err := c.Limits.withDefaults()
 	if err != nil {
@@ -118,12 +120,16 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	watches, err := newWatchMetrics(c.Metrics)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{health: health.NewServer()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	all := services{
 		push:        &service{store: c.Store, groups: c.Groups, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
 		groups:      &groups{store: c.Groups, maxUsers: limits.MaxUsers},
-		connections: &connections{directory: c.Directory},
+		connections: &connections{directory: c.Directory, events: c.Events, metrics: watches, draining: s.draining},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},
 	}
 	if s.rest, err = newREST(all, guard, limits.maxRequest()); err != nil {
@@ -147,7 +153,8 @@ func (s *Server) GRPC() *grpc.Server { return s.grpc }
 func (s *Server) REST() http.Handler { return s.rest }
 
 // Drain begins the end: it tells health checkers to send nothing more, and ends
-// Publish streams, each when all that was taken from it has its reply. Calls
+// Watch streams, and Publish streams, each when all that was taken from it has
+// its reply. Calls
 // are still answered; GracefulStop waits for them.
 func (s *Server) Drain() {
 	s.SetServing(false)

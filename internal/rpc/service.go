@@ -146,9 +146,9 @@ func (s *service) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckR
 	return &pushv1.AckResponse{Unread: count(unread)}, nil
 }
 
-// blame names the field that a cursor or id came in.
+// blame names the field that a cursor, position or id came in.
 func blame(field string, err error) error {
-	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) {
+	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) || errors.Is(err, history.ErrPosition) {
 		return &FieldError{field, err.Error()}
 	}
 	return err

@@ -582,6 +582,210 @@ func (x *DisconnectResponse) GetDisconnected() int32 {
 	return 0
 }
 
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kinds of events, as Event.kind has them; empty means all.
+	Kinds []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// At most 1,000 users, each as in UnicastRequest.user; empty means all.
+	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// Where to go on: the position of the last response that was dealt with. Empty
+	// begins now. It is good at all nodes that share the history.
+	Position      string `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_push_v1_connections_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_connections_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_push_v1_connections_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WatchRequest) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to go on after this response; opaque. It comes also when nothing has
+	// happened, every 10 seconds or so.
+	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// Of what happened between the position before and events, something is
+	// missing: it was too much to be kept, nobody had watched for a while, or the
+	// server keeps events in memory and was started again. Ask for what there is
+	// now: ListOnline, History.
+	Lost bool `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
+	// What happened, in order.
+	Events        []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_push_v1_connections_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_connections_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_push_v1_connections_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WatchResponse) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *WatchResponse) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *WatchResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// Event is something that happened to a user.
+type Event struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "connected": the user has a connection, and had none, on any node.
+	// "disconnected": the user has had no connection for 3 seconds.
+	// "acked": the user's read mark moved.
+	Kind string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	User string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// Of "acked": the cursor up to which the user has read.
+	Cursor        string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_push_v1_connections_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_connections_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_push_v1_connections_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Event) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Event) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Event) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Event) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 var File_push_v1_connections_proto protoreflect.FileDescriptor
 
 const file_push_v1_connections_proto_rawDesc = "" +
@@ -624,14 +828,28 @@ const file_push_v1_connections_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x121\n" +
 	"\x06refuse\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06refuse\"8\n" +
 	"\x12DisconnectResponse\x12\"\n" +
-	"\fdisconnected\x18\x01 \x01(\x05R\fdisconnected2\xb8\x02\n" +
+	"\fdisconnected\x18\x01 \x01(\x05R\fdisconnected\"V\n" +
+	"\fWatchRequest\x12\x14\n" +
+	"\x05kinds\x18\x01 \x03(\tR\x05kinds\x12\x14\n" +
+	"\x05users\x18\x02 \x03(\tR\x05users\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\tR\bposition\"g\n" +
+	"\rWatchResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
+	"\x04lost\x18\x02 \x01(\bR\x04lost\x12&\n" +
+	"\x06events\x18\x03 \x03(\v2\x0e.push.v1.EventR\x06events\"w\n" +
+	"\x05Event\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\x12\x16\n" +
+	"\x06cursor\x18\x04 \x01(\tR\x06cursor2\xf2\x02\n" +
 	"\x11ConnectionService\x12?\n" +
 	"\bPresence\x12\x18.push.v1.PresenceRequest\x1a\x19.push.v1.PresenceResponse\x12E\n" +
 	"\n" +
 	"ListOnline\x12\x1a.push.v1.ListOnlineRequest\x1a\x1b.push.v1.ListOnlineResponse\x12T\n" +
 	"\x0fListConnections\x12\x1f.push.v1.ListConnectionsRequest\x1a .push.v1.ListConnectionsResponse\x12E\n" +
 	"\n" +
-	"Disconnect\x12\x1a.push.v1.DisconnectRequest\x1a\x1b.push.v1.DisconnectResponseB\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
+	"Disconnect\x12\x1a.push.v1.DisconnectRequest\x1a\x1b.push.v1.DisconnectResponse\x128\n" +
+	"\x05Watch\x12\x15.push.v1.WatchRequest\x1a\x16.push.v1.WatchResponse0\x01B\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
 
 var (
 	file_push_v1_connections_proto_rawDescOnce sync.Once
@@ -645,7 +863,7 @@ func file_push_v1_connections_proto_rawDescGZIP() []byte {
 	return file_push_v1_connections_proto_rawDescData
 }
 
-var file_push_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_push_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_push_v1_connections_proto_goTypes = []any{
 	(*PresenceRequest)(nil),         // 0: push.v1.PresenceRequest
 	(*PresenceResponse)(nil),        // 1: push.v1.PresenceResponse
@@ -657,27 +875,34 @@ var file_push_v1_connections_proto_goTypes = []any{
 	(*Connection)(nil),              // 7: push.v1.Connection
 	(*DisconnectRequest)(nil),       // 8: push.v1.DisconnectRequest
 	(*DisconnectResponse)(nil),      // 9: push.v1.DisconnectResponse
-	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 11: google.protobuf.Duration
+	(*WatchRequest)(nil),            // 10: push.v1.WatchRequest
+	(*WatchResponse)(nil),           // 11: push.v1.WatchResponse
+	(*Event)(nil),                   // 12: push.v1.Event
+	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 14: google.protobuf.Duration
 }
 var file_push_v1_connections_proto_depIdxs = []int32{
 	2,  // 0: push.v1.PresenceResponse.users:type_name -> push.v1.UserPresence
 	7,  // 1: push.v1.ListConnectionsResponse.connections:type_name -> push.v1.Connection
-	10, // 2: push.v1.Connection.since:type_name -> google.protobuf.Timestamp
-	11, // 3: push.v1.DisconnectRequest.refuse:type_name -> google.protobuf.Duration
-	0,  // 4: push.v1.ConnectionService.Presence:input_type -> push.v1.PresenceRequest
-	3,  // 5: push.v1.ConnectionService.ListOnline:input_type -> push.v1.ListOnlineRequest
-	5,  // 6: push.v1.ConnectionService.ListConnections:input_type -> push.v1.ListConnectionsRequest
-	8,  // 7: push.v1.ConnectionService.Disconnect:input_type -> push.v1.DisconnectRequest
-	1,  // 8: push.v1.ConnectionService.Presence:output_type -> push.v1.PresenceResponse
-	4,  // 9: push.v1.ConnectionService.ListOnline:output_type -> push.v1.ListOnlineResponse
-	6,  // 10: push.v1.ConnectionService.ListConnections:output_type -> push.v1.ListConnectionsResponse
-	9,  // 11: push.v1.ConnectionService.Disconnect:output_type -> push.v1.DisconnectResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	13, // 2: push.v1.Connection.since:type_name -> google.protobuf.Timestamp
+	14, // 3: push.v1.DisconnectRequest.refuse:type_name -> google.protobuf.Duration
+	12, // 4: push.v1.WatchResponse.events:type_name -> push.v1.Event
+	13, // 5: push.v1.Event.time:type_name -> google.protobuf.Timestamp
+	0,  // 6: push.v1.ConnectionService.Presence:input_type -> push.v1.PresenceRequest
+	3,  // 7: push.v1.ConnectionService.ListOnline:input_type -> push.v1.ListOnlineRequest
+	5,  // 8: push.v1.ConnectionService.ListConnections:input_type -> push.v1.ListConnectionsRequest
+	8,  // 9: push.v1.ConnectionService.Disconnect:input_type -> push.v1.DisconnectRequest
+	10, // 10: push.v1.ConnectionService.Watch:input_type -> push.v1.WatchRequest
+	1,  // 11: push.v1.ConnectionService.Presence:output_type -> push.v1.PresenceResponse
+	4,  // 12: push.v1.ConnectionService.ListOnline:output_type -> push.v1.ListOnlineResponse
+	6,  // 13: push.v1.ConnectionService.ListConnections:output_type -> push.v1.ListConnectionsResponse
+	9,  // 14: push.v1.ConnectionService.Disconnect:output_type -> push.v1.DisconnectResponse
+	11, // 15: push.v1.ConnectionService.Watch:output_type -> push.v1.WatchResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_connections_proto_init() }
@@ -692,7 +917,7 @@ func file_push_v1_connections_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_push_v1_connections_proto_rawDesc), len(file_push_v1_connections_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

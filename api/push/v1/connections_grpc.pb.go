@@ -23,6 +23,7 @@ const (
 	ConnectionService_ListOnline_FullMethodName      = "/push.v1.ConnectionService/ListOnline"
 	ConnectionService_ListConnections_FullMethodName = "/push.v1.ConnectionService/ListConnections"
 	ConnectionService_Disconnect_FullMethodName      = "/push.v1.ConnectionService/Disconnect"
+	ConnectionService_Watch_FullMethodName           = "/push.v1.ConnectionService/Watch"
 )
 
 // ConnectionServiceClient is the client API for ConnectionService service.
@@ -47,6 +48,11 @@ type ConnectionServiceClient interface {
 	// which tells clients not to come back by themselves.
 	// Needs an API key with scope "manage".
 	Disconnect(ctx context.Context, in *DisconnectRequest, opts ...grpc.CallOption) (*DisconnectResponse, error)
+	// Watch tells what happens to users, until the caller ends it or the node
+	// shuts down (UNAVAILABLE). The first response says from where on all is told. A slow reader costs nothing; if it is too slow it is told that it
+	// lost something. gRPC only.
+	// Needs an API key with scope "read".
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
 type connectionServiceClient struct {
@@ -97,6 +103,25 @@ func (c *connectionServiceClient) Disconnect(ctx context.Context, in *Disconnect
 	return out, nil
 }
 
+func (c *connectionServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConnectionService_ServiceDesc.Streams[0], ConnectionService_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConnectionService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
+
 // ConnectionServiceServer is the server API for ConnectionService service.
 // All implementations must embed UnimplementedConnectionServiceServer
 // for forward compatibility.
@@ -119,6 +144,11 @@ type ConnectionServiceServer interface {
 	// which tells clients not to come back by themselves.
 	// Needs an API key with scope "manage".
 	Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error)
+	// Watch tells what happens to users, until the caller ends it or the node
+	// shuts down (UNAVAILABLE). The first response says from where on all is told. A slow reader costs nothing; if it is too slow it is told that it
+	// lost something. gRPC only.
+	// Needs an API key with scope "read".
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedConnectionServiceServer()
 }
 
@@ -140,6 +170,9 @@ func (UnimplementedConnectionServiceServer) ListConnections(context.Context, *Li
 }
 func (UnimplementedConnectionServiceServer) Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Disconnect not implemented")
+}
+func (UnimplementedConnectionServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedConnectionServiceServer) mustEmbedUnimplementedConnectionServiceServer() {}
 func (UnimplementedConnectionServiceServer) testEmbeddedByValue()                           {}
@@ -234,6 +267,17 @@ func _ConnectionService_Disconnect_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConnectionService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ConnectionServiceServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConnectionService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
+
 // ConnectionService_ServiceDesc is the grpc.ServiceDesc for ConnectionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -258,6 +302,12 @@ var ConnectionService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ConnectionService_Disconnect_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _ConnectionService_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "push/v1/connections.proto",
 }

@@ -27,7 +27,8 @@ type request struct {
 	exclude string
 	// targets are the recipients, each once; with opAck, the user.
 	targets []target
-	cursor  history.Cursor // opAck
+	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
+	moved   bool           // opAck: the read mark was not there before
 	changes *pebble.Batch  // opGroups: copied into the group's batch
 	prep    *preparation   // opPrepare, and the opAppend that it is for
 

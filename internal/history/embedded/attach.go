@@ -21,6 +21,9 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 	heads := s.visible
 	s.presence.add(user)
 	connections := s.presence.count(user)
+	if connections == 1 {
+		s.events.Attached(user)
+	}
 	s.mu.Unlock()
 
 	a, err := s.attachment(user, start, heads)
@@ -37,6 +40,9 @@ func (s *Store) Detach(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.presence.remove(user)
+	if s.presence.count(user) == 0 {
+		s.events.Detached(user)
+	}
 }
 
 func (s *Store) attachment(user string, start history.Start, at heads) (history.Attachment, error) {

@@ -120,7 +120,13 @@ func (c *committer) ack(r *request) error {
 	if err != nil {
 		return err
 	}
-	return c.moveMark(m, to)
+	was := m.markCursor()
+	if err := c.moveMark(m, to); err != nil {
+		return err
+	}
+	r.cursor = m.markCursor()
+	r.moved = r.cursor != was
+	return nil
 }
 
 // newInboxIter iterates over user's entries from first to last, both included.

@@ -116,6 +116,7 @@ func (c *committer) commitGroup() {
 		// If we die here, Open finds the group whole: it was stored but never
 		// acknowledged, and retries with keys find their ids.
 		c.publish()
+		c.recordAcks()
 	}
 	c.metrics.group(c.group, err)
 	for i, r := range c.group {

@@ -63,6 +63,8 @@ type Config struct {
 	// CacheBytes is the size of the block cache. Default 16 MiB. What is not yet
 	// flushed takes up to 32 MiB more while there is much to write.
 	CacheBytes int64
+	// Events is how many events are kept, in memory. Default history.EventsKept.
+	Events int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// FS is the file system. Default the operating system's.
@@ -80,8 +82,8 @@ func (c Config) withDefaults() (Config, error) {
 	if int(c.Sync) >= len(syncWords) {
 		return c, fmt.Errorf("unknown %v", c.Sync)
 	}
-	if c.SyncInterval < 0 || c.CacheBytes < 0 {
-		return c, fmt.Errorf("negative sync interval %v or cache of %d bytes", c.SyncInterval, c.CacheBytes)
+	if c.SyncInterval < 0 || c.CacheBytes < 0 || c.Events < 0 {
+		return c, fmt.Errorf("negative sync interval %v, cache of %d bytes or number of events %d", c.SyncInterval, c.CacheBytes, c.Events)
 	}
 	if err := c.Retention.Check(); err != nil {
 		return c, err
@@ -92,6 +94,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 16 << 20
+	}
+	if c.Events == 0 {
+		c.Events = history.EventsKept
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -59,6 +59,7 @@
 //	broadcasts.go   the index of the broadcast log
 //	attach.go       Attach and Detach
 //	groups.go       who is in which group
+//	events.go       what happened, for those who watch
 //	view.go         one user's history at one moment; unread
 //	page.go         pages: the two logs merged
 //	retention.go    what is taken off the disk, and when

@@ -16,9 +16,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pushd/internal/history"
+	"pushd/internal/history/eventlog"
 )
 
-// Store is a history.Store and history.Groups in one directory of one machine.
+// Store is a history.Store, history.Groups and history.Events in one directory
+// of one machine.
 type Store struct {
 	// Set once.
 	conf     Config
@@ -27,6 +29,7 @@ type Store struct {
 	fault    *fault
 	files    *faultFS
 	metrics  *metrics
+	events   *eventlog.Log
 	queue    chan *request
 	grouping chan struct{} // room for one: who has put a token there changes groups
 	closing  chan struct{} // closed by Close, after the last call: the committer ends
@@ -57,6 +60,7 @@ type Store struct {
 var (
 	_ history.Store  = (*Store)(nil)
 	_ history.Groups = (*Store)(nil)
+	_ history.Events = (*Store)(nil)
 )
 
 // heads is how far everything is that was made visible.
@@ -88,6 +92,7 @@ func open(c Config) (_ *Store, err error) {
 		closing:  make(chan struct{}),
 		stopped:  make(chan struct{}),
 		presence: newPresence(),
+		events:   eventlog.New(c.Now, c.Events),
 	}
 	if s.lock, err = lockDir(c); err != nil {
 		return nil, err
@@ -204,6 +209,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.metrics.unregister()
+	s.events.Close()
 	s.life.Lock() // no call runs any more, nor will
 	defer s.life.Unlock()
 	close(s.closing)

@@ -25,6 +25,15 @@ func (c *committer) publish() {
 	c.out.recipients = nil
 }
 
+// recordAcks tells those who watch of the read marks that the group moved.
+func (c *committer) recordAcks() {
+	for _, r := range c.group {
+		if r.moved {
+			c.events.Record(history.Event{Kind: history.Acked, User: r.targets[0].user, Cursor: r.cursor})
+		}
+	}
+}
+
 // makeVisible moves the heads and finds out who is here, in one step: whoever
 // attaches before it is among the recipients, whoever attaches after it sees
 // the new heads.

@@ -15,7 +15,7 @@ import (
 func opener(files func() vfs.FS, sync embedded.Sync) historytest.Opener {
 	return func(t testing.TB, o historytest.Options) historytest.Engine {
 		c := embedded.Config{
-			Dir: t.TempDir(), Retention: o.Retention, Now: o.Now, Sync: sync, FS: files(),
+			Dir: t.TempDir(), Retention: o.Retention, Events: o.Events, Now: o.Now, Sync: sync, FS: files(),
 		}
 		open := func() history.Store {
 			s, err := embedded.Open(c)

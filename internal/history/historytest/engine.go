@@ -12,14 +12,17 @@ import (
 type Options struct {
 	// Retention goes to the engine as it is; zero fields mean the defaults.
 	Retention history.Retention
+	// Events is about how many events the engine keeps, give or take some
+	// hundred for each of its parts.
+	Events int
 	// Now is the engine's only clock: for ids, TTLs, ages and keys.
 	Now func() time.Time
 }
 
 // Engine is one opened engine.
 type Engine struct {
-	// Store is new and empty, and a history.Groups too. The tests close it, some
-	// of them twice.
+	// Store is new and empty, and a history.Groups and a history.Events too. The
+	// tests close it, some of them twice.
 	Store history.Store
 	// Reopen opens again, with the same Options, what the last Store left when
 	// it was closed. Nil if nothing outlives a Store.

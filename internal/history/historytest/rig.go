@@ -21,6 +21,9 @@ const deadline = 30 * time.Second
 // all is a limit that no test's history reaches.
 const all = 100_000
 
+// eventsKept is how many events the engines under test keep.
+const eventsKept = 512
+
 // rig is a store under test with its clock. Its methods fail the test on an
 // error, so that a test reads as what it does.
 type rig struct {
@@ -35,7 +38,7 @@ type rig struct {
 func newRig(t *testing.T, open Opener, keep history.Retention) *rig {
 	t.Helper()
 	clock := NewClock()
-	e := open(t, Options{Retention: keep, Now: clock.Now})
+	e := open(t, Options{Retention: keep, Events: eventsKept, Now: clock.Now})
 	r := &rig{T: t, ctx: t.Context(), clock: clock, engine: e, store: e.Store}
 	t.Cleanup(func() {
 		if err := r.store.Close(); err != nil {

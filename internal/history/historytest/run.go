@@ -34,7 +34,7 @@ func (e engines) has(engine Engine) bool {
 }
 
 // Run checks that the engines that open returns keep the contract of
-// history.Store and history.Groups.
+// history.Store, history.Groups and history.Events.
 func Run(t *testing.T, open Opener) {
 	groups := []group{
 		{"Append", appendPromises()},
@@ -47,12 +47,13 @@ func Run(t *testing.T, open Opener) {
 		{"Attach", attachPromises()},
 		{"Follow", followPromises()},
 		{"Groups", groupPromises()},
+		{"Events", eventPromises()},
 		{"Close", closePromises()},
 		{"Concurrency", concurrencyPromises()},
 	}
 	engine := look(t, open)
 	if engine.Reopen != nil {
-		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()})
+		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()}, group{"ReopenEvents", reopenEventPromises()})
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) { g.run(t, open, engine) })

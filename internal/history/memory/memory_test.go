@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB, o historytest.Options) historytest.Engine {
-	s, err := memory.New(memory.Config{Retention: o.Retention, Now: o.Now})
+	s, err := memory.New(memory.Config{Retention: o.Retention, Events: o.Events, Now: o.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

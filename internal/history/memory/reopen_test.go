@@ -36,7 +36,7 @@ func openReplayed(t testing.TB, o historytest.Options) historytest.Engine {
 	r := replayed{now: o.Now, mu: &sync.Mutex{}, done: &[]deed{}}
 	reopen := func() history.Store {
 		now := o.Now
-		s, err := memory.New(memory.Config{Retention: o.Retention, Now: func() time.Time { return now() }})
+		s, err := memory.New(memory.Config{Retention: o.Retention, Events: o.Events, Now: func() time.Time { return now() }})
 		if err != nil {
 			t.Fatal(err)
 		}

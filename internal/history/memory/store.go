@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"pushd/internal/history"
+	"pushd/internal/history/eventlog"
 )
 
 // Config is what a Store needs; the zero value works.
 type Config struct {
 	// Retention says what is shown; its zero fields take the defaults.
 	Retention history.Retention
+	// Events is how many events are kept. Default history.EventsKept.
+	Events int
 	// Now is the clock of ids, TTLs and ages; nil means time.Now.
 	Now func() time.Time
 	// Align, if set, returns the first id from the given one on that a push may
@@ -29,6 +32,7 @@ type Store struct {
 	retention history.Retention
 	now       func() time.Time
 	align     func(history.Push, history.ID) history.ID
+	events    *eventlog.Log
 
 	// turn has room for one token. Who has put it there stores and delivers
 	// alone: this puts deliveries in id order, while readers, who need only mu,
@@ -52,6 +56,7 @@ type Store struct {
 var (
 	_ history.Store  = (*Store)(nil)
 	_ history.Groups = (*Store)(nil)
+	_ history.Events = (*Store)(nil)
 )
 
 // New returns an empty Store, or an error if c.Retention is negative.
@@ -65,10 +70,14 @@ func New(c Config) (*Store, error) {
 	if c.Align == nil {
 		c.Align = func(_ history.Push, id history.ID) history.ID { return id }
 	}
+	if c.Events == 0 {
+		c.Events = history.EventsKept
+	}
 	return &Store{
 		retention: c.Retention.WithDefaults(),
 		now:       c.Now,
 		align:     c.Align,
+		events:    eventlog.New(c.Now, c.Events),
 		turn:      make(chan struct{}, 1),
 		inboxes:   map[string]log{},
 		keys:      map[string]history.ID{},
@@ -195,6 +204,9 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 	a.Page.Unread = len(v.after(s.marks[user]))
 	s.attached[user]++
 	a.Connections = s.attached[user]
+	if a.Connections == 1 {
+		s.events.Attached(user)
+	}
 	return a, nil
 }
 
@@ -205,6 +217,7 @@ func (s *Store) Detach(user string) {
 	s.attached[user]--
 	if s.attached[user] <= 0 {
 		delete(s.attached, user)
+		s.events.Detached(user)
 	}
 }
 
@@ -255,7 +268,10 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 	if err != nil {
 		return 0, err
 	}
-	s.marks[user] = s.marks[user].Max(c)
+	if to := s.marks[user].Max(c); to != s.marks[user] {
+		s.marks[user] = to
+		s.events.Record(history.Event{Kind: history.Acked, User: user, Cursor: to})
+	}
 	return len(v.after(s.marks[user])), nil
 }
 
@@ -271,6 +287,11 @@ func (s *Store) openLocked(ctx context.Context) error {
 		return history.ErrClosed
 	}
 	return ctx.Err()
+}
+
+// ReadEvents implements history.Events.
+func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+	return s.events.Read(ctx, q)
 }
 
 // Follow implements history.Store.
@@ -305,6 +326,7 @@ func (s *Store) Ready() error {
 
 // Close implements history.Store.
 func (s *Store) Close() error {
+	s.events.Close()
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	s.mu.Lock()

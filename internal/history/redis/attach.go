@@ -30,7 +30,7 @@ func (p *partition) attach(ctx context.Context, user string, start history.Start
 	// The order in which counts change is that in which they are sent.
 	p.mu.Lock()
 	p.connections[user]++
-	o := &op{ctx: ctx, cmd: attachScript.call(append(p.viewKeys(user), p.presence, p.counts, p.leases), p.store.viewArgs(
+	o := &op{ctx: ctx, cmd: attachScript.call(append(p.viewKeys(user), p.registerKeys()...), p.store.viewArgs(
 		int(start.At), uint64(start.Cursor.Inbox), uint64(start.Cursor.Broadcast), start.Limit, start.MaxBytes,
 		p.node, user, p.connections[user],
 	)...)}
@@ -74,10 +74,13 @@ func (p *partition) add(user string, n int32) {
 	} else {
 		delete(p.connections, user)
 	}
-	_ = p.writes.put(&op{must: true, cmd: registerScript.call(p.registerKeys(), p.node, user, count)})
+	_ = p.writes.put(&op{must: true, cmd: registerScript.call(p.registerKeys(), p.store.clock(), p.node, user, count)})
 }
 
-func (p *partition) registerKeys() []string { return []string{p.presence, p.counts, p.leases} }
+// registerKeys are the keys of presence.lua.
+func (p *partition) registerKeys() []string {
+	return []string{p.presence, p.counts, p.leases, p.events, p.watch, p.leaving}
+}
 
 // registerBatch is how many users one script registers.
 const registerBatch = 200
@@ -85,18 +88,19 @@ const registerBatch = 200
 // registerLocked sends all connections of the node, and returns what to wait
 // for. It needs p.mu.
 func (p *partition) registerLocked() (ops []*op, err error) {
-	args := make([]any, 0, 1+2*registerBatch)
+	const first = 2
+	args := make([]any, 0, first+2*registerBatch)
 	flush := func() {
-		if err == nil && len(args) > 1 {
+		if err == nil && len(args) > first {
 			o := &op{must: true, cmd: registerScript.call(p.registerKeys(), args...)}
 			err = p.writes.put(o)
 			ops = append(ops, o)
 		}
-		args = append(args[:0], p.node)
+		args = append(args[:0], p.store.clock(), p.node)
 	}
 	flush()
 	for user, n := range p.connections {
-		if args = append(args, user, n); len(args) > 2*registerBatch {
+		if args = append(args, user, n); len(args) >= first+2*registerBatch {
 			flush()
 		}
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	// does not take them before the oldest are dropped; then its connections
 	// fetch from history. Default 10,000.
 	Backlog int
+	// Events is about how many events are kept. Default history.EventsKept.
+	Events int
 	// Now is a clock for tests: of ids, TTLs, ages and keys. Default: Redis's.
 	Now func() time.Time
 	// Log takes what an operator should know; nil discards it.
@@ -66,6 +68,7 @@ func (c Config) withDefaults(t Target) (Config, error) {
 	or(&c.Timeout, 3*time.Second)
 	or(&c.Lease, 6*time.Second)
 	or(&c.Backlog, 10_000)
+	or(&c.Events, history.EventsKept)
 	or(&c.Durability, history.Memory)
 	if c.Partitions == 0 {
 		c.Partitions = 1
@@ -83,8 +86,8 @@ func (c Config) withDefaults(t Target) (Config, error) {
 		return c, fmt.Errorf("%d partitions, want 1 to %d", c.Partitions, maxPartitions)
 	case !goodPrefix(c.Prefix):
 		return c, fmt.Errorf("prefix %q: want at most %d letters, digits, '-', '_', '.' and ':'", c.Prefix, maxPrefix)
-	case c.Timeout < 0 || c.Lease < 0 || c.Backlog < 0:
-		return c, errors.New("negative Timeout, Lease or Backlog")
+	case c.Timeout < 0 || c.Lease < 0 || c.Backlog < 0 || c.Events < 0:
+		return c, errors.New("negative Timeout, Lease, Backlog or Events")
 	case c.Durability > history.Replicated:
 		return c, fmt.Errorf("unknown durability %d", c.Durability)
 	}

@@ -50,11 +50,21 @@
 // stream was trimmed too early, the lease ended, the node's own probes do not
 // come back), it ends the session, takes a new number, registers its connections
 // under it, and has all of them read on from where they are (Delivery.Resync).
-// Numbers of the dead are struck out by whoever meets them.
+// Numbers of the dead are struck out by whoever meets them; those who were
+// connected to nothing else are found by going through the presence of all, a
+// piece with each beat.
 //
 // The appending script has to be told the streams of all nodes that live; it
 // does nothing if it meets one that it was not told, and is called again. That
 // is fine up to some 32 nodes.
+//
+// # Events
+//
+// Each partition has a stream of what happened to its users, which the scripts
+// write that make it happen: so an event is there if and only if it happened,
+// and a user's are in order. Readers ask all partitions, some times a second;
+// their asking is what has events recorded at all, and what finds out that
+// somebody has been gone for long enough.
 //
 // # Faults
 //
@@ -87,6 +97,7 @@
 //	page.go       Page and Ack
 //	attach.go     Attach and Detach
 //	groups.go     groups
+//	events.go     what happened, for those who watch
 //	partition.go  what a node knows of a partition
 //	session.go    a node's time in a partition: lease, beats
 //	probe.go      pushes of a node to itself

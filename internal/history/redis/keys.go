@@ -20,6 +20,10 @@ type keys struct {
 	log      string // STREAM id-bn: the broadcast log, or its copy
 	ends     string // ZSET id: when a broadcast's TTL ends
 	expired  string // ZSET id: broadcasts whose TTL has ended
+	events   string // STREAM time-number: what happened to users
+	watch    string // HASH: which events are recorded, and how many
+	leaving  string // ZSET user: when those who went are disconnected
+	scan     string // STRING: how far presence was cleared of dead nodes
 }
 
 func newKeys(prefix, tag string) keys {
@@ -27,6 +31,7 @@ func newKeys(prefix, tag string) keys {
 	return keys{
 		pre: pre, last: pre + "c", bodies: pre + "M", presence: pre + "o", counts: pre + "O",
 		leases: pre + "N", nodes: pre + "s", log: pre + "B", ends: pre + "T", expired: pre + "E",
+		events: pre + "e", watch: pre + "w", leaving: pre + "l", scan: pre + "D",
 	}
 }
 

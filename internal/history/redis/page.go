@@ -66,7 +66,7 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 	}
 	defer s.life.RUnlock()
 	p := s.partitionOf(user)
-	cmd := ackScript.call(p.viewKeys(user), s.viewArgs(uint64(c.Inbox), uint64(c.Broadcast))...)
+	cmd := ackScript.call(append(p.viewKeys(user), p.events, p.watch), s.viewArgs(uint64(c.Inbox), uint64(c.Broadcast), user)...)
 	reply, err := p.writes.do(ctx, cmd, s.conf.Durability == history.Replicated)
 	if err != nil {
 		return 0, harmless(err)

@@ -25,19 +25,20 @@ var (
 	broadcastScript = newScript("broadcasts", "broadcast")
 	relayScript     = newScript("broadcasts", "relay")
 	pageScript      = newScript("view", "merge", "page")
-	attachScript    = newScript("view", "merge", "presence", "attach")
-	ackScript       = newScript("view", "ack")
-	registerScript  = newScript("presence", "register")
+	attachScript    = newScript("view", "merge", "events", "presence", "attach")
+	ackScript       = newScript("view", "events", "ack")
+	registerScript  = newScript("events", "presence", "register")
 	joinScript      = newScript("join")
-	beatScript      = newScript("beat")
+	beatScript      = newScript("events", "presence", "beat")
 	leaveScript     = newScript("leave")
 	addScript       = newScript("members_add")
 	removeScript    = newScript("members_remove")
+	eventsScript    = newScript("events", "events_read")
 )
 
 var scripts = []script{
 	appendScript, broadcastScript, relayScript, pageScript, attachScript, ackScript, registerScript,
-	joinScript, beatScript, leaveScript, addScript, removeScript,
+	joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript,
 }
 
 // newScript joins common.lua and the given files. The first line, which says

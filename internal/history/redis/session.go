@@ -85,7 +85,7 @@ func (p *partition) join(again bool) (*session, error) {
 		return nil, fmt.Errorf("getting a number: %w", err)
 	}
 	se := &session{partition: p, name: strconv.FormatInt(number, 36), since: time.Now()}
-	keys := []string{p.leases, p.stream(se.name), p.stream(p.node), p.counts, p.presence, p.log}
+	keys := []string{p.leases, p.stream(se.name), p.stream(p.node), p.counts, p.presence, p.log, p.scan}
 	reply, err := s.client.Do(ctx, joinScript.call(keys, se.name, millis(s.conf.Lease), p.node)...).Result()
 	if err != nil {
 		p.relocate()
@@ -152,8 +152,11 @@ func (se *session) stay() error {
 			}
 		case <-tick.C:
 		}
-		if err := se.beat(); err != nil {
-			return err
+		for more := true; more; {
+			var err error
+			if more, err = se.beat(); err != nil {
+				return err
+			}
 		}
 		if err := se.probe(s.ctx, false); err != nil {
 			s.conf.Log.Debug("history: probing", "partition", se.number, "error", err)
@@ -171,13 +174,13 @@ func (se *session) stay() error {
 	}
 }
 
-// beat renews the lease. An error ends the session.
-func (se *session) beat() error {
+// beat renews the lease, and says whether another beat has to do at once what
+// this one left. An error ends the session.
+func (se *session) beat() (more bool, err error) {
 	s, p := se.store, se.partition
-	keys := []string{p.leases, p.stream(se.name), p.counts, p.log, p.ends, p.expired, p.presence}
-	cmd := beatScript.call(keys, s.clock(), se.name, millis(s.conf.Lease), se.tail.position())
+	keys := []string{p.leases, p.stream(se.name), p.counts, p.log, p.ends, p.expired, p.presence, p.scan}
+	cmd := beatScript.call(append(keys, p.registerKeys()...), s.clock(), se.name, millis(s.conf.Lease), se.tail.position())
 	var reply any
-	var err error
 	for range maxBroken {
 		// The connections may have been cut: each try finds one less.
 		if reply, err = s.client.Do(s.ctx, cmd...).Result(); fateOf(err) != unknown {
@@ -187,31 +190,32 @@ func (se *session) beat() error {
 	switch f := fateOf(err); {
 	case f == moving:
 		p.relocate()
-		return nil // the lease holds for some beats more
+		return false, nil // the lease holds for some beats more
 	case f == refused:
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("renewing the lease: %w", err)
+		return false, fmt.Errorf("renewing the lease: %w", err)
 	}
 	r := reader{reply: reply}
 	if r.int() == 0 {
-		return fmt.Errorf("%w: the lease has ended", errHole)
+		return false, fmt.Errorf("%w: the lease has ended", errHole)
 	}
 	runID, _ := r.next().(string)
 	trimmed, top := int64(r.int()), r.int()
 	r.int()
 	p.setNodes(names(r.next()))
+	more = r.int() == 1
 	if r.err != nil {
-		return r.err
+		return false, r.err
 	}
 	p.logTop.Store(uint64(top))
 	switch {
 	case runID != se.runID:
-		return fmt.Errorf("%w: another server is master, or it was started again", errHole)
+		return false, fmt.Errorf("%w: another server is master, or it was started again", errHole)
 	case trimmed > se.tail.read.Load():
-		return fmt.Errorf("%w: too many waited for this node", errHole)
+		return false, fmt.Errorf("%w: too many waited for this node", errHole)
 	}
-	return nil
+	return more, nil
 }
 
 // leave tells the other nodes that this one is gone. If it cannot, they learn
@@ -222,7 +226,7 @@ func (p *partition) leave() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.store.conf.Timeout)
 	defer cancel()
-	cmd := leaveScript.call([]string{p.leases, p.stream(p.node), p.counts, p.presence}, p.node)
+	cmd := leaveScript.call([]string{p.leases, p.stream(p.node), p.counts, p.presence, p.scan}, p.node)
 	if err := p.store.client.Do(ctx, cmd...).Err(); err != nil {
 		p.store.conf.Log.Debug("history: leaving", "partition", p.number, "error", err)
 	}

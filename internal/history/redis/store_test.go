@@ -15,7 +15,7 @@ func opener(url string, partitions int) historytest.Opener {
 	return func(t testing.TB, o historytest.Options) historytest.Engine {
 		c := redis.Config{
 			URL: url, Node: "suite", Prefix: rand.Text() + ":", Partitions: partitions,
-			Retention: o.Retention, Now: o.Now,
+			Retention: o.Retention, Events: o.Events, Now: o.Now,
 		}
 		var current *redis.Store
 		open := func() history.Store {

@@ -146,11 +146,8 @@ for j = 1, n do
   if struck[j] then
     local rest = {}
     for k, node in ipairs(struck[j]) do rest[k] = node .. '=' .. struck[j][node] end
-    if rest[1] then
-      redis.call('HSET', KEYS[4], ARGV[USERS + j], table.concat(rest, ','))
-    else
-      redis.call('HDEL', KEYS[4], ARGV[USERS + j])
-    end
+    -- Who is nowhere any more is the beat's: it is an event.
+    if rest[1] then redis.call('HSET', KEYS[4], ARGV[USERS + j], table.concat(rest, ',')) end
   end
 end
 redis.call('SET', KEYS[1], last)

@@ -1,0 +1,140 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// EventKind is what an [Event] says, one bit each; several together are a set
+// of kinds.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	// Connected: the user has a connection, and had none before.
+	Connected EventKind = 1 << iota
+	// Disconnected: for [Linger] the user has had no connection.
+	Disconnected
+	// Acked: the user's read mark was moved, by whatever door.
+	Acked
+
+	// EveryEvent is all of them.
+	EveryEvent EventKind = 1<<iota - 1
+)
+
+var eventWords = [...]string{"connected", "disconnected", "acked"}
+
+// ParseEventKind returns the kind that the API calls so, or false.
+func ParseEventKind(word string) (EventKind, bool) {
+	for i, w := range eventWords {
+		if w == word {
+			return 1 << i, true
+		}
+	}
+	return 0, false
+}
+
+// EventWords returns the words that the API uses for kinds, in a fixed order.
+func EventWords(kinds EventKind) (words []string) {
+	for i, w := range eventWords {
+		if kinds.Has(1 << i) {
+			words = append(words, w)
+		}
+	}
+	return words
+}
+
+// String returns the words of k.
+func (k EventKind) String() string { return strings.Join(EventWords(k), ", ") }
+
+// Has says whether k holds all of some kinds.
+func (k EventKind) Has(some EventKind) bool { return k&some == some }
+
+// Presence are the kinds that go together: who asks for one of them has both
+// recorded, so that each user's take turns.
+const Presence = Connected | Disconnected
+
+// WithPairs returns k with what is recorded together with it.
+func (k EventKind) WithPairs() EventKind {
+	if k&Presence != 0 {
+		k |= Presence
+	}
+	return k
+}
+
+// Event is something that happened to a user.
+type Event struct {
+	Kind EventKind // one
+	// Time is when, in milliseconds' precision, UTC.
+	Time time.Time
+	User string
+	// Cursor of Acked: where the read mark lies now.
+	Cursor Cursor
+}
+
+const (
+	// Linger is how long a user is taken to be connected after the last
+	// connection went.
+	Linger = 3 * time.Second
+	// WatchedFor is how long a kind goes on being recorded after somebody asked
+	// for it.
+	WatchedFor = 10 * time.Minute
+	// EventsKept is about how many events are kept.
+	EventsKept = 1 << 16
+)
+
+// EventQuery asks for some of the events.
+type EventQuery struct {
+	// Kinds are those to return; at least one.
+	Kinds EventKind
+	// After is where to begin. The zero Position is now: nothing is returned
+	// but where that is.
+	After Position
+	// Limit is the most events to return, or one of each part of the log if it
+	// has more parts than that; at least 1.
+	Limit int
+	// Wait is how long to wait if there is none yet.
+	Wait time.Duration
+}
+
+// EventPage is some events, oldest first.
+type EventPage struct {
+	Events []Event
+	// Next continues after this page, whatever its kinds.
+	Next Position
+	// Lost: of what happened between After and the first of Events, something is
+	// missing: it was dropped to make room for later events, was not recorded
+	// since nobody had asked for these kinds, or the log is another one by now.
+	Lost bool
+}
+
+// Events keeps what happened to users, for those who watch. It costs next to
+// nothing while nobody does: a kind is recorded from the first ReadEvents that
+// asks for it until [WatchedFor] after the last, and about [EventsKept] events
+// are kept, however old.
+//
+// The engine records by itself what its Store is told: Attach, Detach and Ack.
+// A user is Connected with the first Attach, in whatever process, and
+// Disconnected when [Linger] has passed since the last Detach: who comes back
+// in between has never been away. An Attach that fails may count as one that
+// was taken back at once. Where several processes share the data, a process
+// that dies detaches what was attached there, when the others notice.
+//
+// The events of one user come in the order in which they happened, except that
+// Disconnected may come after what happened meanwhile. All methods may be called
+// from any goroutine. Errors are those of [Store].
+type Events interface {
+	// ReadEvents returns the first events of q.Kinds after q.After. A page may
+	// be empty although there are more. Errors: ErrPosition.
+	ReadEvents(ctx context.Context, q EventQuery) (EventPage, error)
+}
+
+// Check returns an error unless q can be answered.
+func (q EventQuery) Check() error {
+	if q.Kinds == 0 || q.Kinds&^EveryEvent != 0 {
+		return fmt.Errorf("read events of unknown kinds %#x", uint8(q.Kinds))
+	}
+	return CheckList(q.Limit)
+}

@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Reads events, and has those of the kinds asked for recorded for a while.
+--
+-- KEYS: events, watch, leaving, presence.
+-- ARGV: clock, position (time when it was read, time of the last event, its
+-- number; all -1 for none), limit, events to keep, ms to go on recording, then
+-- the kinds.
+-- Returns {1 if something is missing before what is returned, now, time of the
+-- last event, its number, {events}}.
+local EVENTS, WATCH = KEYS[1], KEYS[2]
+local time = now(ARGV[1])
+local read, at, number = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+
+-- Renewed when a tenth is over: readers come many times a second.
+local since, renew = 0, tonumber(ARGV[7])
+for j = 8, #ARGV do
+  local began, ends = string.match(redis.call('HGET', WATCH, ARGV[j]) or '', '^(%d+) (%d+)$')
+  began, ends = tonumber(began), tonumber(ends or 0)
+  if time >= ends then began = time end
+  since = math.max(since, began)
+  if ends - time < renew * 0.9 then
+    redis.call('HSET', WATCH, ARGV[j], str(began) .. ' ' .. str(time + renew), 'keep', ARGV[6])
+  end
+end
+
+while settle(EVENTS, WATCH, KEYS[3], KEYS[4], time, 100) == 100 do end
+
+local last, n = top(EVENTS)
+if read < 0 then return {0, time, last, n, {}} end
+local found = redis.call('XRANGE', EVENTS, '(' .. str(at) .. '-' .. str(number), '+', 'COUNT', ARGV[5])
+local lost, out = read < since, {}
+if found[1] then
+  local _, after = place(found[1])
+  lost = lost or after ~= number + 1
+  for j, e in ipairs(found) do out[j] = e[2][2] end
+  last, n = place(found[#found])
+else
+  lost = lost or last ~= at or n ~= number
+end
+return {lost and 1 or 0, time, last, n, out}

@@ -1,0 +1,158 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/history"
+)
+
+const (
+	maxWatched = 1000 // users in a question
+	maxKinds   = 16   // words in a question
+	// eventBatch is how many events are read at a time. No more than these wait
+	// for a slow reader.
+	eventBatch = 256
+	// eventWait is how long one read waits.
+	eventWait = 10 * time.Second
+)
+
+// Watch implements pushv1.ConnectionServiceServer.
+func (c *connections) Watch(req *pushv1.WatchRequest, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
+	q, err := watchQuery(req)
+	if err != nil {
+		return err
+	}
+	users, err := watchedUsers(req.GetUsers())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(c.draining, cancel)()
+	c.metrics.watching.Inc()
+	defer c.metrics.watching.Dec()
+	err = c.watch(ctx, q, users, stream)
+	if c.draining.Err() != nil {
+		return history.ErrClosed
+	}
+	return err
+}
+
+// watch tells what happens until ctx ends.
+func (c *connections) watch(ctx context.Context, q history.EventQuery, users map[string]bool, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
+	var told time.Time
+	for {
+		page, err := c.events.ReadEvents(ctx, q)
+		if err != nil {
+			return fmt.Errorf("reading events: %w", blame("position", err))
+		}
+		q.After, q.Wait = page.Next, eventWait
+		events := eventsOf(page.Events, users)
+		if len(events) == 0 && !page.Lost && time.Since(told) < eventWait {
+			continue // of others
+		}
+		told = time.Now()
+		c.metrics.told(events, page.Lost)
+		err = stream.Send(&pushv1.WatchResponse{Position: page.Next.String(), Lost: page.Lost, Events: events})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// eventsOf returns the events of some users, of all if there are none.
+func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Event) {
+	for _, e := range events {
+		if len(users) > 0 && !users[e.User] {
+			continue
+		}
+		one := &pushv1.Event{Kind: e.Kind.String(), Time: timestamppb.New(e.Time), User: e.User}
+		if e.Kind == history.Acked {
+			one.Cursor = e.Cursor.String()
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// watchQuery reads which events are asked for, and from where on.
+func watchQuery(req *pushv1.WatchRequest) (history.EventQuery, error) {
+	q := history.EventQuery{Limit: eventBatch}
+	if n := len(req.GetKinds()); n > maxKinds {
+		return q, &FieldError{"kinds", fmt.Sprintf("at most %d kinds, got %d", maxKinds, n)}
+	}
+	for i, word := range req.GetKinds() {
+		kind, ok := history.ParseEventKind(word)
+		if !ok {
+			return q, &FieldError{fmt.Sprintf("kinds[%d]", i), fmt.Sprintf("want one of %v, got %q", history.EveryEvent, clip(word))}
+		}
+		q.Kinds |= kind
+	}
+	if q.Kinds == 0 {
+		q.Kinds = history.EveryEvent
+	}
+	var err error
+	q.After, err = history.ParsePosition(req.GetPosition())
+	return q, blame("position", err)
+}
+
+// watchedUsers returns the users asked for, none for all.
+func watchedUsers(users []string) (map[string]bool, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	if err := checkUsers(users, maxWatched); err != nil {
+		return nil, err
+	}
+	set := make(map[string]bool, len(users))
+	for _, user := range users {
+		set[user] = true
+	}
+	return set, nil
+}
+
+// watchMetrics count what is told.
+type watchMetrics struct {
+	watching prometheus.Gauge
+	events   *prometheus.CounterVec // by kind
+	losses   prometheus.Counter
+}
+
+func newWatchMetrics(reg prometheus.Registerer) (*watchMetrics, error) {
+	m := &watchMetrics{
+		watching: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushd_rpc_watches", Help: "Watch streams that are open.",
+		}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushd_rpc_events_total", Help: "Events sent on Watch streams, by kind.",
+		}, []string{"kind"}),
+		losses: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pushd_rpc_events_lost_total", Help: "Times that a Watch stream was told that it lost something.",
+		}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.watching, m.events, m.losses} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("rpc: registering metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *watchMetrics) told(events []*pushv1.Event, lost bool) {
+	for _, e := range events {
+		m.events.WithLabelValues(e.GetKind()).Inc()
+	}
+	if lost {
+		m.losses.Inc()
+	}
+}

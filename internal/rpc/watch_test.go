@@ -1,0 +1,162 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/history"
+)
+
+// watcherClient is a Watch stream as its caller sees it.
+type watcherClient struct {
+	grpc.ServerStreamingClient[pushv1.WatchResponse]
+	t        testing.TB
+	position string // after the last response
+	pending  []*pushv1.Event
+}
+
+func (r *rig) watch(req *pushv1.WatchRequest) *watcherClient {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.as(keyRead))
+	r.t.Cleanup(cancel)
+	stream, err := r.connections.Watch(ctx, req)
+	must(r.t, err)
+	w := &watcherClient{ServerStreamingClient: stream, t: r.t}
+	if req.GetPosition() == "" {
+		equal(r.t, "events in the first response", len(w.recv().GetEvents()), 0)
+	}
+	return w
+}
+
+func (w *watcherClient) recv() *pushv1.WatchResponse {
+	w.t.Helper()
+	resp, err := w.Recv()
+	must(w.t, err)
+	w.position = resp.GetPosition()
+	return resp
+}
+
+// expect reads one event for each text.
+func (w *watcherClient) expect(want ...string) {
+	w.t.Helper()
+	for _, text := range want {
+		for len(w.pending) == 0 {
+			resp := w.recv()
+			equal(w.t, "lost", resp.GetLost(), false)
+			w.pending = resp.GetEvents()
+		}
+		e := w.pending[0]
+		w.pending = w.pending[1:]
+		equal(w.t, "event", e.GetKind()+" "+e.GetUser()+" "+e.GetCursor(), text)
+		if age := time.Since(e.GetTime().AsTime()); age < -time.Minute || age > time.Minute {
+			w.t.Errorf("%s happened %v ago", text, age)
+		}
+	}
+}
+
+func (r *rig) attach(user string) {
+	r.t.Helper()
+	_, err := r.store.Attach(r.t.Context(), user, history.Start{})
+	must(r.t, err)
+}
+
+func TestWatch(t *testing.T) {
+	r := newRig(t, options{})
+	all := r.watch(&pushv1.WatchRequest{})
+	some := r.watch(&pushv1.WatchRequest{Kinds: []string{"connected", "acked"}, Users: []string{"42", "44"}})
+	begin := all.position
+
+	c := r.subscribe(keyAll, "42", "")
+	r.attach("43")
+	r.send("42", "1")
+	c.expect("1")
+	_, err := r.push.Ack(r.as(keyAll), &pushv1.AckRequest{User: "42", Cursor: c.cursor})
+	must(t, err)
+	r.attach("44")
+	all.expect("connected 42 ", "connected 43 ", "acked 42 "+c.cursor, "connected 44 ")
+	some.expect("connected 42 ", "acked 42 "+c.cursor, "connected 44 ")
+
+	// A position is good again and again, and on a stream that asks for less.
+	r.watch(&pushv1.WatchRequest{Position: begin}).expect("connected 42 ", "connected 43 ", "acked 42 "+c.cursor, "connected 44 ")
+	r.watch(&pushv1.WatchRequest{Position: begin, Users: []string{"43"}}).expect("connected 43 ")
+
+	r.store.Detach("44")
+	all.expect("disconnected 44 ")
+}
+
+// TestWatchSaysWhatItLost: by a position of a log that is no more, and by one
+// that knows what was not recorded.
+func TestWatchSaysWhatItLost(t *testing.T) {
+	r := newRig(t, options{})
+	for name, position := range map[string]history.Position{
+		"of another log": {Marks: []history.PositionMark{{Read: history.SinceEpoch(time.Now()), Run: 1, Seq: 5}}},
+		"of long ago":    {Marks: []history.PositionMark{{}}},
+	} {
+		w := r.watch(&pushv1.WatchRequest{Position: position.String()})
+		equal(t, name+": lost", w.recv().GetLost(), true)
+		r.attach(name)
+		w.expect("connected " + name + " ")
+	}
+}
+
+// TestWatchEndsAtDrain: callers go on at another node, from where they were.
+func TestWatchEndsAtDrain(t *testing.T) {
+	r := newRig(t, options{})
+	w := r.watch(&pushv1.WatchRequest{})
+	r.server.Drain()
+	_, err := w.Recv()
+	equal(t, "code", status.Code(err), codes.Unavailable)
+	equal(t, "message", status.Convert(err).Message(), "this node is shutting down")
+}
+
+// TestWatchOfASlowReader: what it does not take waits in the log, which drops
+// the oldest.
+func TestWatchOfASlowReader(t *testing.T) {
+	r := newRig(t, options{events: 1000})
+	w := r.watch(&pushv1.WatchRequest{Kinds: []string{"connected"}})
+	const most = 20_000
+	for i := range most {
+		r.attach(fmt.Sprint("a rather long name of a user, so that buffers fill ", i))
+	}
+	n, lost := 0, false
+	for n == 0 || w.pending[0].GetUser() != fmt.Sprint("a rather long name of a user, so that buffers fill ", most-1) {
+		resp := w.recv()
+		lost = lost || resp.GetLost()
+		if events := resp.GetEvents(); len(events) > 0 {
+			n += len(events)
+			w.pending = events[len(events)-1:]
+		}
+	}
+	if !lost || n >= most {
+		t.Errorf("%d events of %d, lost: %v", n, most, lost)
+	}
+}
+
+func TestWatchIsRefused(t *testing.T) {
+	r := newRig(t, options{})
+	for _, c := range []struct {
+		req     *pushv1.WatchRequest
+		message string
+	}{
+		{&pushv1.WatchRequest{Kinds: []string{"acked", "seen"}}, `kinds[1]: want one of connected, disconnected, acked, got "seen"`},
+		{&pushv1.WatchRequest{Kinds: make([]string, 17)}, "kinds: at most 16 kinds, got 17"},
+		{&pushv1.WatchRequest{Users: users(1001)}, "users: between 1 and 1000 users, got 1001"},
+		{&pushv1.WatchRequest{Users: []string{"42", longUser}}, "users[1]: at most 128 bytes, got 130"},
+		{&pushv1.WatchRequest{Position: "x"}, `position: bad position: "x" is damaged`},
+		{&pushv1.WatchRequest{Position: history.Position{Marks: make([]history.PositionMark, 2)}.String()},
+			"position: bad position: it is of a log with 2 parts, this one has 1"},
+	} {
+		stream, err := r.connections.Watch(r.as(keyRead), c.req)
+		must(t, err)
+		_, err = stream.Recv()
+		equal(t, "code", status.Code(err), codes.InvalidArgument)
+		equal(t, "message", status.Convert(err).Message(), c.message)
+	}
+}
