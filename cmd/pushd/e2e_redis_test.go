@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -262,98 +261,4 @@ func TestE2ERedisCutOff(t *testing.T) {
 		t.Errorf("got %v, want %v and %v", got, second.ID, third.ID)
 	}
 	eventually(t, "the node to be well again", func() error { return cutOff.readyz(http.StatusOK) })
-}
-
-// TestE2ERedisRefusesToStart tries every Redis that pushd must not run on.
-func TestE2ERedisRefusesToStart(t *testing.T) {
-	plain := redistest.Start(t, redistest.Options{})
-	locked := redistest.Start(t, redistest.Options{Password: "open sesame"})
-	evicting := redistest.Start(t, redistest.Options{Args: []string{"maxmemory 100mb", "maxmemory-policy allkeys-lru"}})
-	full := redistest.Start(t, redistest.Options{Args: []string{"maxmemory 1"}})
-	replica := redistest.Start(t, redistest.Options{Args: []string{"replicaof " + strings.Replace(plain.Addr(), ":", " ", 1)}})
-	version, err := plain.Info(t.Context(), "redis_version")
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := redistest.NewProxy(t, plain.Addr())
-	old.Rewrite("redis_version:"+version, "redis_version:"+"6.2.19"[:len(version)])
-	gone := redistest.Start(t, redistest.Options{})
-	gone.Kill()
-
-	for name, c := range map[string]struct {
-		url  string
-		says []string
-	}{
-		"no password":    {"redis://" + locked.Addr() + "/0", []string{locked.Addr(), "password"}},
-		"wrong password": {"redis://:sesame@" + locked.Addr() + "/0", []string{locked.Addr(), "password"}},
-		"evicting":       {evicting.URL(), []string{"maxmemory-policy", "allkeys-lru", "noeviction"}},
-		"full":           {full.URL(), []string{"memory"}},
-		"a replica":      {replica.URL(), []string{replica.Addr(), "replica"}},
-		"too old":        {old.URL(), []string{"6.2.19", "7.0"}},
-		"unreachable":    {gone.URL(), []string{gone.Addr()}},
-		"not a URL":      {"127.0.0.1:6379", []string{"redis: ", "redis://"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			file := writeFile(t, "pushd.yaml", "redis: "+c.url) // a password may not stand on the command line
-			out := fails(t, append([]string{"-dev", "-config", file}, anyPort...)...)
-			for _, word := range c.says {
-				if !strings.Contains(out, word) {
-					t.Errorf("the refusal does not mention %q:\n%s", word, out)
-				}
-			}
-			if strings.Contains(out, "sesame") {
-				t.Errorf("the refusal shows the password:\n%s", out)
-			}
-		})
-	}
-}
-
-// TestE2ERedisTurnsBad changes a running Redis: full, then a replica of a server
-// that is not there. Pushes say so, nothing is lost, and it all goes away with
-// its cause, on the same socket.
-func TestE2ERedisTurnsBad(t *testing.T) {
-	redis, gone := redistest.Start(t, redistest.Options{}), redistest.Start(t, redistest.Options{})
-	gone.Kill()
-	s := startOn(t, redis.URL(), "n1")
-	c := mustDial(t, s, "42", "")
-	ids := []string{s.push("unicast", `{"user":"42","data":0}`).ID}
-	host, port, _ := strings.Cut(gone.Addr(), ":")
-	for _, f := range []struct {
-		name       string
-		begin, end []any
-		readable   bool
-	}{
-		{"full", []any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}, true},
-		{"a replica", []any{"REPLICAOF", host, port}, []any{"REPLICAOF", "NO", "ONE"}, false},
-	} {
-		do(t, redis, f.begin...)
-		if status, err := s.rest("POST", "/v1/unicast", `{"user":"42","data":"x"}`, nil); status != http.StatusServiceUnavailable {
-			t.Errorf("%s: a push is answered %d, %v; want 503", f.name, status, err)
-		}
-		if f.readable {
-			if got := frameIDs(s.wholeHistory("42")); !slices.Equal(got, ids) {
-				t.Errorf("%s: history %v, want %v", f.name, got, ids)
-			}
-		}
-		eventually(t, "/readyz to turn red", func() error { return s.readyz(http.StatusServiceUnavailable) })
-		do(t, redis, f.end...)
-		eventually(t, "/readyz to turn green", func() error { return s.readyz(http.StatusOK) })
-		ids = append(ids, s.push("unicast", `{"user":"42","data":1}`).ID)
-	}
-	for _, id := range ids {
-		if f := c.next(t); f.ID != id {
-			t.Errorf("got %s, want %s", f.ID, id)
-		}
-	}
-	if got := frameIDs(s.wholeHistory("42")); !slices.Equal(got, ids) {
-		t.Errorf("in the end the history is %v, want %v", got, ids)
-	}
-}
-
-func do(t *testing.T, s *redistest.Server, args ...any) {
-	t.Helper()
-	if _, err := s.Do(t.Context(), args...); err != nil {
-		t.Fatalf("%v: %v", args, err)
-	}
 }

@@ -128,7 +128,7 @@ func succeed(ctx context.Context, c *redistest.Sentinel, killed *redistest.Serve
 // loseTail kills a master whose replica lacks what was answered last. Without
 // CLIENT KILL the socket's buffer would bring the replica all of it when it
 // goes on. It must be quick: Sentinels promote nobody who was cut off for more
-// than 10 s when the master died.
+// than 30 s when the master died.
 func (r *run) loseTail(c *redistest.Sentinel) fault {
 	return fault{"a tail that no replica had", func(ctx context.Context, _ *rand.Rand) error {
 		ctx = context.WithoutCancel(ctx)

@@ -16,7 +16,7 @@ import (
 const MasterName = "pushd"
 
 // Sentinel is a master with a replica, watched by three Sentinels that take the
-// master for dead after a second.
+// master for dead after three seconds.
 type Sentinel struct {
 	// Nodes are the two data servers, the first master first.
 	Nodes []*Server
@@ -80,7 +80,7 @@ func newSentinel(dir string, master int, o Options) (*Server, error) {
 	lines := []string{
 		fmt.Sprintf("port %d", s.port.number), "bind 127.0.0.1", "dir " + dir, "daemonize no", "logfile \"\"",
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master),
-		"sentinel down-after-milliseconds " + MasterName + " 1000",
+		"sentinel down-after-milliseconds " + MasterName + " 3000",
 		"sentinel failover-timeout " + MasterName + " 3000",
 	}
 	if o.Password != "" {
@@ -204,10 +204,17 @@ func (c *Sentinel) Failover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// It refuses while its own link to the replica is broken.
-	err = await("a Sentinel to take on a failover", func() error {
-		_, err := c.Sentinels[0].Do(ctx, "SENTINEL", "FAILOVER", MasterName)
-		return err
+	// A Sentinel refuses while its own link to the replica is broken, and gives
+	// up if the replica takes too long.
+	err = await("a Sentinel to see a failover through", func() error {
+		m, err := c.masterOf(ctx, c.Sentinels[0])
+		if err != nil || m != old {
+			return err
+		}
+		if _, err := c.Sentinels[0].Do(ctx, "SENTINEL", "FAILOVER", MasterName); err != nil {
+			return err
+		}
+		return errors.New("it has begun")
 	})
 	if err != nil {
 		return err

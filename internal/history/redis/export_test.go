@@ -33,3 +33,6 @@ func Settle(ctx context.Context, s *Store) error {
 	}
 	return nil
 }
+
+// Tag returns the hash tag of the first partition.
+func Tag(s *Store) string { return tags(len(s.partitions))[0] }

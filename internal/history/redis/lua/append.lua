@@ -77,10 +77,11 @@ for j = 1, n do
 end
 
 -- The id. An id that was chosen in another partition or by an earlier chunk may
--- have been overtaken; then each inbox is looked at.
+-- have been overtaken; then each inbox is looked at. If it is still the last one,
+-- as mostly for a later chunk, none has.
 local last = tonumber(redis.call('GET', KEYS[1]) or 0)
 if id == 0 then id = own(math.max(first(time), last + 1, math.min(floor, first(time + 60000)) + 1), share) end
-local overtaken = id <= last
+local overtaken = id < last
 if not overtaken then last = id end
 local expires = ttl > 0 and math.floor(id / PER_MS) + ttl or 0
 

@@ -1,0 +1,224 @@
+package redis_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+	"pushd/internal/history/redis"
+	"pushd/internal/redistest"
+)
+
+// The figures of docs/cluster.md come from here:
+//
+//	go test ./internal/history/redis -run - -bench . -benchtime 2s
+
+// benchStores opens n nodes on a Redis of their own, which keeps nothing on
+// disk: that has its own price.
+func benchStores(b *testing.B, n int) (*redistest.Server, []*redis.Store) {
+	b.Helper()
+	server := redistest.Start(b, redistest.Options{})
+	stores := make([]*redis.Store, n)
+	for i := range stores {
+		stores[i] = openStore(b, redis.Config{URL: server.URL(), Node: fmt.Sprint("n", i)})
+	}
+	return server, stores
+}
+
+func name(i int64) string { return fmt.Sprintf("user-%d", i*7919%10000) }
+
+var body200 = bytes.Repeat([]byte("x"), 200)
+
+// BenchmarkAppend is unicasts of 200 bytes to 10,000 users, who are connected
+// nowhere, or to another node, which reads what it must deliver.
+func BenchmarkAppend(b *testing.B) {
+	for _, where := range []string{"offline", "online"} {
+		for _, callers := range []int{1, 32, 256} {
+			b.Run(fmt.Sprintf("%s/callers=%d", where, callers), func(b *testing.B) {
+				server, s := benchStores(b, 2)
+				if where == "online" {
+					attachAll(b, s[1])
+				}
+				fromCallers(b, server, callers, func(i int64) { unicast(b, s[0], name(i), body200) })
+			})
+		}
+	}
+}
+
+func unicast(b testing.TB, s history.Store, user string, data []byte) {
+	_, err := s.Append(context.Background(), history.Push{Kind: history.Unicast, Users: []string{user}, Data: data})
+	if err != nil {
+		b.Error(err)
+	}
+}
+
+func attachAll(b *testing.B, s history.Store) {
+	var wg sync.WaitGroup
+	for c := range int64(100) {
+		wg.Go(func() {
+			for i := range int64(100) {
+				attach(b, s, name(100*c+i))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func attach(b testing.TB, s history.Store, user string) {
+	if _, err := s.Attach(context.Background(), user, history.Start{At: history.StartNow}); err != nil {
+		b.Error(err)
+	}
+}
+
+// BenchmarkAttach is connects, each with its cursor, and their ends.
+func BenchmarkAttach(b *testing.B) {
+	server, s := benchStores(b, 1)
+	fromCallers(b, server, 256, func(i int64) {
+		attach(b, s[0], name(i))
+		s[0].Detach(name(i))
+	})
+}
+
+// BenchmarkPage is pages of 50 from inboxes of 1,000.
+func BenchmarkPage(b *testing.B) {
+	for _, callers := range []int{1, 32} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			server, s := benchStores(b, 1)
+			for range 1000 {
+				multicast(b, s[0], 10, body200)
+			}
+			fromCallers(b, server, callers, func(i int64) {
+				q := history.Query{Direction: history.Newest, Limit: 50}
+				if p, err := s[0].Page(context.Background(), "u"+strconv.FormatInt(i%10, 10), q); err != nil || len(p.Messages) != 50 {
+					b.Errorf("%d messages, %v", len(p.Messages), err)
+				}
+			})
+		})
+	}
+}
+
+// multicast sends to u0 to u(users-1).
+func multicast(b testing.TB, s history.Store, users int, data []byte) {
+	p := history.Push{Kind: history.Multicast, Data: data}
+	for i := range users {
+		p.Users = append(p.Users, "u"+strconv.Itoa(i))
+	}
+	if _, err := s.Append(context.Background(), p); err != nil {
+		b.Error(err)
+	}
+}
+
+// BenchmarkMulticast is multicasts of 1 KiB to 10,000 users who have inboxes.
+func BenchmarkMulticast(b *testing.B) {
+	const users = 10_000
+	server, s := benchStores(b, 1)
+	for range 10 {
+		multicast(b, s[0], users, body200)
+	}
+	before := info(b, server, "used_memory_dataset")
+	body := bytes.Repeat([]byte("x"), 1024)
+	fromCallers(b, server, 1, func(int64) { multicast(b, s[0], users, body) })
+	// Lists grow in steps: below some ten multicasts this says little.
+	b.ReportMetric((info(b, server, "used_memory_dataset")-before)/float64(b.N)/users, "bytes/user")
+}
+
+// BenchmarkBroadcast is broadcasts, whoever has an inbox.
+func BenchmarkBroadcast(b *testing.B) {
+	for _, users := range []int{10, 10_000} {
+		b.Run(fmt.Sprintf("users=%d", users), func(b *testing.B) {
+			server, s := benchStores(b, 1)
+			multicast(b, s[0], users, body200)
+			fromCallers(b, server, 32, func(int64) {
+				if _, err := s[0].Append(context.Background(), history.Push{Kind: history.Broadcast, Data: body200}); err != nil {
+					b.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkMemory asks Redis what an inbox takes, key and all.
+func BenchmarkMemory(b *testing.B) {
+	for _, entries := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprintf("entries=%d", entries), func(b *testing.B) {
+			server, s := benchStores(b, 1)
+			for b.Loop() {
+				do(b, server, "FLUSHALL")
+				s[0].Close()
+				s[0] = openStore(b, redis.Config{URL: server.URL(), Node: "n"})
+				for range entries {
+					unicast(b, s[0], "inline", body200[:100])
+					multicast(b, s[0], 10, body200)
+				}
+			}
+			for unit, key := range map[string]string{"inline-bytes": "inline", "refs-bytes": "u0"} {
+				tag := "pushd:{" + redis.Tag(s[0]) + "}i:"
+				b.ReportMetric(float64(do(b, server, "MEMORY", "USAGE", tag+key, "SAMPLES", 0).(int64)), unit)
+			}
+		})
+	}
+}
+
+// fromCallers runs op b.N times from some goroutines, and reports what it takes
+// of this process and of Redis.
+func fromCallers(b *testing.B, server *redistest.Server, callers int, op func(i int64)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	runtime.GC()
+	cpu, redisCPU := cpuTime(), redisTime(b, server)
+	b.ResetTimer()
+	for range callers {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				op(i)
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric((redisTime(b, server)-redisCPU)*1e9/float64(b.N), "redis-cpu-ns/op")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// redisTime returns the seconds of CPU that the server has used.
+func redisTime(b testing.TB, s *redistest.Server) float64 {
+	return info(b, s, "used_cpu_user") + info(b, s, "used_cpu_sys")
+}
+
+func info(b testing.TB, s *redistest.Server, field string) float64 {
+	text, err := s.Info(context.Background(), field)
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v
+}
+
+func do(t testing.TB, s *redistest.Server, args ...any) any {
+	t.Helper()
+	got, err := s.Do(context.Background(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
