@@ -65,14 +65,14 @@ func attachAll(b *testing.B, s history.Store) {
 	for c := range int64(100) {
 		wg.Go(func() {
 			for i := range int64(100) {
-				attach(b, s, name(100*c+i))
+				connect(b, s, name(100*c+i))
 			}
 		})
 	}
 	wg.Wait()
 }
 
-func attach(b testing.TB, s history.Store, user string) {
+func connect(b testing.TB, s history.Store, user string) {
 	if _, err := s.Attach(context.Background(), user, history.Start{At: history.StartNow}); err != nil {
 		b.Error(err)
 	}
@@ -82,7 +82,7 @@ func attach(b testing.TB, s history.Store, user string) {
 func BenchmarkAttach(b *testing.B) {
 	server, s := benchStores(b, 1)
 	fromCallers(b, server, 256, func(i int64) {
-		attach(b, s[0], name(i))
+		connect(b, s[0], name(i))
 		s[0].Detach(name(i))
 	})
 }

@@ -80,7 +80,7 @@ func wakeByStore(b *testing.B, got *arrivals) func([]byte) {
 			}
 		}
 	}))
-	attach(b, s[1], "u")
+	connect(b, s[1], "u")
 	return func(at []byte) { unicast(b, s[0], "u", at) }
 }
 
