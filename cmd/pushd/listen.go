@@ -189,8 +189,19 @@ func (l *listener) session(ctx context.Context) error {
 	}
 }
 
+// last returns the cursor's id of the named log, nil if it is none of the two.
+func (l *listener) last(log string) *history.ID {
+	switch log {
+	case history.Unicast.Log():
+		return &l.cursor.Inbox
+	case history.Broadcast.Log():
+		return &l.cursor.Broadcast
+	}
+	return nil
+}
+
 // handle prints a frame and moves the cursor past it. A message at or below
-// the cursor was printed before.
+// the cursor was printed before; one that lies in no log moves nothing.
 func (l *listener) handle(text []byte) error {
 	var m struct {
 		Type   string `json:"type"`
@@ -213,14 +224,12 @@ func (l *listener) handle(text []byte) error {
 		if err != nil {
 			return err
 		}
-		last := &l.cursor.Inbox
-		if m.Log == history.Broadcast.Log() {
-			last = &l.cursor.Broadcast
+		if last := l.last(m.Log); last != nil {
+			if id <= *last {
+				return nil
+			}
+			*last = id
 		}
-		if id <= *last {
-			return nil
-		}
-		*last = id
 	}
 	if _, err := fmt.Fprintf(l.out, "%s\n", text); err != nil {
 		return fmt.Errorf("listen: printing: %w", err)

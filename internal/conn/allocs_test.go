@@ -79,7 +79,7 @@ func broadcast(id history.ID, data []byte) []history.Delivery {
 // offering is the line of a client that takes compressed messages.
 const offering = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 
-// Neither a broadcast nor a unicast allocates anything, from the store's call
+// No broadcast, ephemeral or not, and no unicast allocates anything, from the store's call
 // to the kernel's, compressed or not.
 func TestDeliveriesDoNotAllocate(t *testing.T) {
 	data := []byte(`{"title":"` + strings.Repeat("Hi ", 300) + `"}`)
@@ -126,8 +126,17 @@ func deliveriesDoNotAllocate(t *testing.T, lines string, data []byte) {
 	}); n > 0 {
 		t.Errorf("%v allocations a unicast", n)
 	}
-	const messages = 1 + 200 // of either kind
-	made, sent := uint64(2*messages), uint64(messages*clients+messages)
+	brief := broadcast(id, data)
+	brief[0].Message.Ephemeral = true
+	if n := testing.AllocsPerRun(200, func() {
+		before := s.stats().Ephemeral
+		s.post.deliver(brief)
+		await(t, func() bool { return s.stats().Ephemeral == before+clients })
+	}); n > 0 {
+		t.Errorf("%v allocations an ephemeral broadcast to %d clients", n, clients)
+	}
+	const messages = 1 + 200 // of each kind
+	made, sent := uint64(3*messages), uint64(2*messages*clients+messages)
 	if lines == "" {
 		made, sent = 0, 0
 	}

@@ -14,6 +14,7 @@ type delivery struct {
 	user  string     // "": a broadcast
 	hash  uint32
 	skip  reactor.Handle // a connection that is passed over; 0: none
+	brief bool           // ephemeral: id and prev mean nothing
 	last  bool           // of those with this frame on this shard: the reference goes with it
 }
 
@@ -82,7 +83,7 @@ func (p *postman) address(d *history.Delivery) {
 	f := p.server.reactor.NewFrame(len(d.Message.Data) + envelope)
 	f.B = proto.AppendMessage(f.B, d.Message)
 	f.Message = true
-	item := delivery{frame: f, id: d.Message.ID, prev: d.Prev}
+	item := delivery{frame: f, id: d.Message.ID, prev: d.Prev, brief: d.Message.Ephemeral}
 	if d.Exclude != "" {
 		item.skip = p.server.connectionNamed(d.Exclude)
 	}
@@ -162,6 +163,8 @@ func (s *shard) toUser(d *delivery) int {
 
 func (s *shard) toSession(ses *session, d *delivery) {
 	switch {
+	case d.brief:
+		s.brief(ses, d)
 	case ses.state < live:
 		ses.behind = true
 	case d.id <= ses.inbox: // came with a page already
@@ -173,6 +176,20 @@ func (s *shard) toSession(ses *session, d *delivery) {
 		ses.inbox = d.id
 		s.count.Inbox++
 		s.loop.Send(ses.handle, d.frame)
+	}
+}
+
+// brief delivers an ephemeral message, unless the client has others to take
+// first: it would come late, and make room for itself by what must not be lost.
+func (s *shard) brief(ses *session, d *delivery) {
+	switch {
+	case ses.handle == d.skip:
+	case ses.state < live:
+		s.count.Dropped[catchingUp]++
+	case s.loop.SendAtOnce(ses.handle, d.frame):
+		s.count.Ephemeral++
+	default:
+		s.count.Dropped[slow]++
 	}
 }
 

@@ -16,7 +16,7 @@ type collector struct {
 	server *Server
 
 	connections, handshakes, refused, closes, errors *prometheus.Desc
-	deliveries, replayed, holes, acks                *prometheus.Desc
+	deliveries, dropped, replayed, holes, acks       *prometheus.Desc
 	frames, bytes, deferred, received, panics        *prometheus.Desc
 	backlogged, backlogBytes, inputBytes, waiting    *prometheus.Desc
 	turns, flusher                                   *prometheus.Desc
@@ -34,7 +34,8 @@ func newCollector(s *Server) *collector {
 		refused:      d("refused_total", "Connections answered 503 before their request was complete, by reason.", "reason"),
 		closes:       d("closes_total", "Open connections that ended, by reason.", "reason"),
 		errors:       d("client_errors_total", "What clients did wrong in their frames, which ended their connections, by error.", "error"),
-		deliveries:   d("deliveries_total", "Messages sent live, one for each connection, by log.", "log"),
+		deliveries:   d("deliveries_total", "Messages sent live, one for each connection, by log; none: ephemeral ones.", "log"),
+		dropped:      d("ephemeral_dropped_total", "Ephemeral messages not sent, one for each connection, by reason.", "reason"),
 		replayed:     d("replayed_total", "Messages sent out of history, one for each connection."),
 		holes:        d("holes_total", "Live messages that found one missing before them, and were fetched with it."),
 		acks:         d("acks_total", "Read marks moved by clients."),
@@ -104,6 +105,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.server.stats()
 	counter(c.deliveries, s.Inbox, "inbox")
 	counter(c.deliveries, s.Broadcast, "broadcast")
+	counter(c.deliveries, s.Ephemeral, "none")
+	for i, n := range s.Dropped {
+		counter(c.dropped, n, dropWords[i])
+	}
 	counter(c.replayed, s.Replayed)
 	counter(c.holes, s.Holes)
 	counter(c.acks, s.Acks)
@@ -121,6 +126,9 @@ func turns(d *prometheus.Desc, h *reactor.Histogram) prometheus.Metric {
 
 // stats returns the sum over all shards.
 func (s *Server) stats() (sum stats) {
+	for i := range sum.Dropped {
+		sum.Dropped[i] = s.subscribers.dropped[i].Load()
+	}
 	for _, sh := range s.shards {
 		sh.published.mu.Lock()
 		n := sh.published.stats
@@ -130,6 +138,10 @@ func (s *Server) stats() (sum stats) {
 		sum.Replayed += n.Replayed
 		sum.Holes += n.Holes
 		sum.Acks += n.Acks
+		sum.Ephemeral += n.Ephemeral
+		for i, dropped := range n.Dropped {
+			sum.Dropped[i] += dropped
+		}
 		sum.Sessions += n.Sessions
 	}
 	return sum

@@ -62,8 +62,23 @@ type stats struct {
 	Replayed         uint64 // messages out of pages
 	Holes            uint64 // live deliveries that found one missing before them
 	Acks             uint64
-	Sessions         int // a gauge
+	Ephemeral        uint64        // live deliveries of what is in no log
+	Dropped          [drops]uint64 // ephemeral messages that were not sent
+	Sessions         int           // a gauge
 }
+
+// drop is why a connection did not get an ephemeral message.
+type drop uint8
+
+const (
+	// slow: something waited for the client to read.
+	slow drop = iota
+	// catchingUp: it was not live yet.
+	catchingUp
+	drops
+)
+
+var dropWords = [drops]string{"slow", "catching_up"}
 
 func (s *Server) newShard(l *reactor.Loop) reactor.Handler {
 	sh := &shard{server: s, loop: l, users: users{sessions: s.sessions, first: map[uint32]uint32{}}}

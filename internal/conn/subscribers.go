@@ -12,7 +12,8 @@ import (
 // and take, the postman looks. While nobody subscribes it costs the postman one
 // load.
 type subscribers struct {
-	some atomic.Int64 // how many there are
+	some    atomic.Int64 // how many there are
+	dropped [drops]atomic.Uint64
 
 	mu     sync.Mutex // guards what follows
 	byUser map[string][]*Subscription

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,7 @@ type Subscriber struct {
 // only say how far there is something to read, and Next reads the history after
 // the cursor. So its order is the history's, nothing is lost or sent twice, and
 // a slow reader costs no memory.
+// Only of ephemeral messages it holds a few.
 type Subscription struct {
 	// Set once.
 	server  *Server
@@ -158,7 +160,7 @@ func (s *Subscription) read(ctx context.Context) ([]history.Message, error) {
 	if p.Truncated {
 		return nil, ErrTruncated
 	}
-	return s.take(&p, told), nil
+	return s.withBrief(s.take(&p, told), told.brief), nil
 }
 
 // take moves the cursor past what of a page the subscription may have, and
@@ -189,19 +191,28 @@ func (s *Subscription) Close() {
 
 // told is what a subscription knows of deliveries.
 type told struct {
-	upTo     history.Cursor // the last in each log
-	missed   bool           // some may have been left out
-	excluded []history.ID   // it is not to get these, the last few
+	brief    []history.Message // ephemeral ones, which are in no history
+	upTo     history.Cursor    // the last in each log
+	missed   bool              // some may have been left out
+	excluded []history.ID      // it is not to get these, the last few
 }
 
 // maxExcluded bounds told.excluded: a subscription that is so far behind gets
 // what it need not.
 const maxExcluded = 256
 
+// maxBrief bounds told.brief, in messages and in bytes.
+const (
+	maxBrief      = 16
+	maxBriefBytes = 64 << 10
+)
+
 // tell notes a delivery, and makes Next read.
 func (s *Subscription) tell(d *history.Delivery) {
 	s.mu.Lock()
 	switch id := d.Message.ID; {
+	case d.Message.Ephemeral:
+		s.tellBriefLocked(d)
 	case d.Resync:
 		s.told.missed = true
 	case d.Message.Kind == history.Broadcast:
@@ -209,7 +220,7 @@ func (s *Subscription) tell(d *history.Delivery) {
 	default:
 		s.told.upTo.Inbox = id
 	}
-	if d.Exclude != "" && d.Exclude == s.id {
+	if d.Exclude != "" && d.Exclude == s.id && !d.Message.Ephemeral {
 		s.told.excluded = append(s.told.excluded, d.Message.ID)
 		s.told.excluded = s.told.excluded[max(0, len(s.told.excluded)-maxExcluded):]
 	}
@@ -225,8 +236,34 @@ func (s *Subscription) toldSoFar() told {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.told
-	s.told.missed = false
+	s.told.missed, s.told.brief = false, nil
 	return t
+}
+
+func (s *Subscription) tellBriefLocked(d *history.Delivery) {
+	size := len(d.Message.Data)
+	for _, m := range s.told.brief {
+		size += len(m.Data)
+	}
+	switch {
+	case d.Exclude == s.id:
+	case len(s.told.brief) == maxBrief, len(s.told.brief) > 0 && size > maxBriefBytes:
+		s.server.subscribers.dropped[slow].Add(1)
+	default:
+		s.told.brief = append(s.told.brief, d.Message)
+	}
+}
+
+// withBrief puts ephemeral messages to where they came among others. Who has
+// more to catch up with gets none.
+func (s *Subscription) withBrief(batch, brief []history.Message) []history.Message {
+	if s.more {
+		s.server.subscribers.dropped[catchingUp].Add(uint64(len(brief)))
+		return batch
+	}
+	batch = append(batch, brief...)
+	slices.SortStableFunc(batch, func(a, b history.Message) int { return cmp.Compare(a.ID, b.ID) })
+	return batch
 }
 
 // end makes Next return why.

@@ -29,7 +29,7 @@ func (s *shard) beginWalk(queue []delivery) int {
 	for n < min(len(queue), maxGroup) {
 		d := &queue[n]
 		size += len(d.frame.B)
-		if d.user != "" || d.prev != queue[n-1].id || size > maxGroupBytes || d.skip != queue[n-1].skip {
+		if d.user != "" || d.brief || d.prev != queue[n-1].id || size > maxGroupBytes || d.skip != queue[n-1].skip {
 			break
 		}
 		n++
@@ -74,6 +74,8 @@ func (s *shard) visit(ses *session) {
 	w := &s.walk
 	first, last := &w.group[0], &w.group[len(w.group)-1]
 	switch {
+	case first.brief: // a group of its own
+		s.brief(ses, first)
 	case ses.state < live:
 		ses.behind = true
 	case last.id <= ses.broadcast: // came with a page already

@@ -69,6 +69,10 @@ type Push struct {
 	// in partitions, that holds for a retry of the same push, and one key for two
 	// pushes may store both.
 	Key string
+	// Ephemeral: it goes to those who are connected now, takes its turn among the
+	// other appends, and is not kept: no entry, no key, no place in a log. It has
+	// neither TTL nor Key nor Durability.
+	Ephemeral bool
 	// Durability; an engine of one machine has only one, its sync policy's.
 	Durability Durability
 	// Exclude names a connection that need not get it live, since it is where
@@ -102,6 +106,17 @@ type Message struct {
 	ID   ID
 	Kind Kind
 	Data []byte
+	// Ephemeral: it was handed over, but lies in no log. Its id is above those
+	// before it; once the store was opened again another may have it.
+	Ephemeral bool
+}
+
+// Log returns the word for the log that m lies in.
+func (m *Message) Log() string {
+	if m.Ephemeral {
+		return "none"
+	}
+	return m.Kind.Log()
 }
 
 // Direction is where a page lies.
@@ -194,7 +209,7 @@ type Recipient struct {
 	User string
 	// Prev is the id of the entry before this one in the user's inbox, whether
 	// or not it is still kept; 0 if there never was one. A connection whose last inbox id is below Prev has
-	// a hole and reads the page after its cursor.
+	// a hole and reads the page after its cursor. 0 of an ephemeral message.
 	Prev ID
 }
 
@@ -206,7 +221,7 @@ type Delivery struct {
 	// user once, in no particular order.
 	Recipients []Recipient
 	// Prev of a broadcast: the id of the broadcast before it, whether or not it
-	// is still kept; 0 if there never was one.
+	// is still kept; 0 if there never was one, and of an ephemeral one.
 	Prev ID
 	// Exclude is the Push's.
 	Exclude string
@@ -234,7 +249,8 @@ type Store interface {
 	// durable, never before. Ordered: ids rise in the order of visibility, over
 	// all users and both logs of an engine that is one process, and always
 	// within each log. Idempotent: by p.Key. Errors: ErrUser, ErrReadOnly,
-	// ErrUnavailable, ErrUnknown.
+	// ErrUnavailable, ErrUnknown. Of an ephemeral p nothing is durable or visible:
+	// only followers see it.
 	//
 	// Where several processes share the data, followers get it soon after.
 	// There a multicast to many is not one step: some inboxes have it before
@@ -270,6 +286,9 @@ type Store interface {
 	// returns when deliver will not be called any more; then another may
 	// follow. Broadcasts concern every connection; while none is attached
 	// nothing is handed over.
+	//
+	// An ephemeral append is handed over in its turn, once or not at all. Where
+	// several processes share the data it has that turn within one partition.
 	//
 	// Where several processes share the data, a delivery comes soon after its
 	// Append returned, wherever that was called, in id order within each log; no

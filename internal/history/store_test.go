@@ -37,6 +37,17 @@ func TestKindWords(t *testing.T) {
 	}
 }
 
+func TestMessageLog(t *testing.T) {
+	for want, m := range map[string]history.Message{
+		"inbox": {Kind: history.Multicast}, "broadcast": {Kind: history.Broadcast},
+		"none": {Kind: history.Broadcast, Ephemeral: true},
+	} {
+		if got := m.Log(); got != want {
+			t.Errorf("%+v is in log %q, want %q", m, got, want)
+		}
+	}
+}
+
 func TestRetentionDefaults(t *testing.T) {
 	day := 24 * time.Hour
 	want := history.Retention{InboxCount: 1000, InboxAge: 30 * day, BroadcastCount: 10_000, BroadcastAge: 30 * day, Keys: day}
@@ -71,6 +82,7 @@ func TestPushCheck(t *testing.T) {
 		{Kind: history.Multicast, Users: one},
 		{Kind: history.Multicast, Users: two, TTL: time.Second, Key: "k"},
 		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 128)},
+		{Kind: history.Broadcast, Ephemeral: true, Exclude: "c"},
 	} {
 		if err := p.Check(); err != nil {
 			t.Errorf("%+v: %v", p, err)
@@ -80,6 +92,8 @@ func TestPushCheck(t *testing.T) {
 		{}, {Kind: 4}, {Kind: history.Unicast}, {Kind: history.Unicast, Users: two},
 		{Kind: history.Multicast}, {Kind: history.Broadcast, Users: one}, {Kind: history.Broadcast, TTL: -1},
 		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 129)},
+		{Kind: history.Broadcast, Ephemeral: true, TTL: 1}, {Kind: history.Broadcast, Ephemeral: true, Key: "k"},
+		{Kind: history.Broadcast, Ephemeral: true, Durability: history.Memory},
 	} {
 		if err := p.Check(); err == nil || errors.Is(err, history.ErrUser) {
 			t.Errorf("%+v: %v, want an error that is not ErrUser", p, err)

@@ -150,7 +150,7 @@ func messages(page []history.Message) []*pushv1.Message {
 		it := &items[i]
 		it.time.Seconds, it.time.Nanos = t.Unix(), int32(t.Nanosecond())
 		it.message.Id = m.ID.String()
-		it.message.Log, it.message.Kind = m.Kind.Log(), m.Kind.String()
+		it.message.Log, it.message.Kind = m.Log(), m.Kind.String()
 		it.message.Time, it.message.Data = &it.time, m.Data
 		out[i] = &it.message
 	}

@@ -94,6 +94,7 @@ type sendRequest interface {
 	GetTtl() *durationpb.Duration
 	GetDurability() string
 	GetExcludeConnection() string
+	GetEphemeral() bool
 }
 
 // push checks what the three sends have in common, and leaves the recipients
@@ -108,6 +109,9 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 	if err := checkText("exclude_connection", req.GetExcludeConnection(), history.MaxConnection); err != nil {
 		return history.Push{}, err
 	}
+	if err := checkEphemeral(req); err != nil {
+		return history.Push{}, err
+	}
 	durability, err := checkDurability(req.GetDurability())
 	if err != nil {
 		return history.Push{}, err
@@ -115,7 +119,7 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 	ttl, err := checkTTL(req.GetTtl())
 	return history.Push{
 		Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(), Durability: durability,
-		Exclude: req.GetExcludeConnection(),
+		Exclude: req.GetExcludeConnection(), Ephemeral: req.GetEphemeral(),
 	}, err
 }
 

@@ -56,9 +56,11 @@ func (s *service) Subscribe(req *pushv1.SubscribeRequest, stream grpc.ServerStre
 // last.
 func sendBatch(stream grpc.ServerStreamingServer[pushv1.SubscribeResponse], cursor history.Cursor, batch []history.Message) (history.Cursor, error) {
 	for i, m := range messages(batch) {
-		if batch[i].Kind == history.Broadcast {
+		switch {
+		case batch[i].Ephemeral: // it lies in no log
+		case batch[i].Kind == history.Broadcast:
 			cursor.Broadcast = batch[i].ID
-		} else {
+		default:
 			cursor.Inbox = batch[i].ID
 		}
 		if err := stream.Send(&pushv1.SubscribeResponse{Cursor: cursor.String(),

@@ -158,3 +158,27 @@ func TestSubscribeKeepsUp(t *testing.T) {
 	}
 	must(t, <-done)
 }
+
+// TestSubscribeEphemeral: what is not kept comes with the cursor as it was.
+func TestSubscribeEphemeral(t *testing.T) {
+	r := newRig(t, options{})
+	c := r.subscribe(keyAll, "42", "")
+	r.send("42", "1")
+	c.expect("1")
+	before := c.cursor
+	re := r.rest(keyAll, "POST", "/v1/multicast", `{"users":["41","42"],"data":2,"ephemeral":true}`)
+	equal(t, "status", re.status, 200)
+	contains(t, "reply", re.body, `"online":1,"recipients":0,"online_users":1,"unknown":0}`)
+	resp, err := c.Recv()
+	must(t, err)
+	equal(t, "data", string(resp.GetMessage().GetData()), "2")
+	equal(t, "log", resp.GetMessage().GetLog(), "none")
+	equal(t, "kind", resp.GetMessage().GetKind(), "multicast")
+	equal(t, "cursor", resp.GetCursor(), before)
+	r.send("42", "3")
+	c.expect("3")
+	page, err := r.push.History(r.as(keyAll), &pushv1.HistoryRequest{User: "42"})
+	must(t, err)
+	equal(t, "messages", len(page.GetMessages()), 2)
+	equal(t, "unread", page.GetUnread(), 2)
+}

@@ -89,6 +89,25 @@ func checkText(field, text string, most int) error {
 	return nil
 }
 
+// checkEphemeral refuses what is for messages that are kept.
+func checkEphemeral(req sendRequest) error {
+	if !req.GetEphemeral() {
+		return nil
+	}
+	field := ""
+	switch {
+	case req.GetIdempotencyKey() != "":
+		field = "idempotency_key"
+	case req.GetTtl() != nil:
+		field = "ttl"
+	case req.GetDurability() != "":
+		field = "durability"
+	default:
+		return nil
+	}
+	return &FieldError{field, "not together with ephemeral: such a message is not kept"}
+}
+
 // checkTTL returns 0 for an unset ttl.
 func checkTTL(d *durationpb.Duration) (time.Duration, error) {
 	if d == nil {

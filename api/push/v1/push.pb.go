@@ -54,8 +54,12 @@ type UnicastRequest struct {
 	// all the same. A page that it reads, also one with which it comes back or
 	// catches up, may show the message. An id of no connection is no error.
 	ExcludeConnection string `protobuf:"bytes,6,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// True: the message goes to who is connected now, live, and is not kept: it is
+	// in no history, unread nowhere, and lost for a connection that has others to
+	// take first. Not together with idempotency_key, ttl or durability.
+	Ephemeral     bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UnicastRequest) Reset() {
@@ -130,6 +134,13 @@ func (x *UnicastRequest) GetExcludeConnection() string {
 	return ""
 }
 
+func (x *UnicastRequest) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
 type UnicastResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The message's id: a decimal number below 2^53, rising with time.
@@ -139,7 +150,7 @@ type UnicastResponse struct {
 	// Connections that the message goes to now, an excluded one included; 0 when
 	// duplicate, as all counts.
 	Online int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
-	// Users that the message was stored for: 1.
+	// Users that the message was stored for: 1, of an ephemeral one 0.
 	Recipients int32 `protobuf:"varint,4,opt,name=recipients,proto3" json:"recipients,omitempty"`
 	// Users who have the connections in online.
 	OnlineUsers int32 `protobuf:"varint,5,opt,name=online_users,json=onlineUsers,proto3" json:"online_users,omitempty"`
@@ -245,8 +256,10 @@ type MulticastRequest struct {
 	Durability string `protobuf:"bytes,7,opt,name=durability,proto3" json:"durability,omitempty"`
 	// As in UnicastRequest.exclude_connection.
 	ExcludeConnection string `protobuf:"bytes,8,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// As in UnicastRequest.ephemeral.
+	Ephemeral     bool `protobuf:"varint,9,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MulticastRequest) Reset() {
@@ -335,6 +348,13 @@ func (x *MulticastRequest) GetExcludeConnection() string {
 	return ""
 }
 
+func (x *MulticastRequest) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
 type MulticastResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in UnicastResponse.id; the same for all recipients. Empty where there is
@@ -345,7 +365,8 @@ type MulticastResponse struct {
 	// Connections of all recipients that the message goes to now; 0 when
 	// duplicate.
 	Online int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
-	// Users that the message was stored for, each counted once; 0 when duplicate.
+	// Users that the message was stored for, each counted once; 0 when duplicate
+	// or ephemeral.
 	Recipients int32 `protobuf:"varint,4,opt,name=recipients,proto3" json:"recipients,omitempty"`
 	// As in UnicastResponse.online_users.
 	OnlineUsers int32 `protobuf:"varint,5,opt,name=online_users,json=onlineUsers,proto3" json:"online_users,omitempty"`
@@ -439,8 +460,10 @@ type BroadcastRequest struct {
 	Durability string `protobuf:"bytes,4,opt,name=durability,proto3" json:"durability,omitempty"`
 	// As in UnicastRequest.exclude_connection.
 	ExcludeConnection string `protobuf:"bytes,5,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// As in UnicastRequest.ephemeral.
+	Ephemeral     bool `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BroadcastRequest) Reset() {
@@ -506,6 +529,13 @@ func (x *BroadcastRequest) GetExcludeConnection() string {
 		return x.ExcludeConnection
 	}
 	return ""
+}
+
+func (x *BroadcastRequest) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
 }
 
 type BroadcastResponse struct {
@@ -1085,7 +1115,7 @@ type Message struct {
 	// As in UnicastResponse.id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Which of the two logs it lies in, as a cursor counts them: "inbox" or
-	// "broadcast".
+	// "broadcast"; "none" of an ephemeral one.
 	Log string `protobuf:"bytes,2,opt,name=log,proto3" json:"log,omitempty"`
 	// How it was sent: "unicast", "multicast" or "broadcast".
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -1478,7 +1508,7 @@ var File_push_v1_push_proto protoreflect.FileDescriptor
 
 const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
-	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n" +
+	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x01\n" +
 	"\x0eUnicastRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1487,7 +1517,8 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\x05 \x01(\tR\n" +
 	"durability\x12-\n" +
-	"\x12exclude_connection\x18\x06 \x01(\tR\x11excludeConnection\"\xb4\x01\n" +
+	"\x12exclude_connection\x18\x06 \x01(\tR\x11excludeConnection\x12\x1c\n" +
+	"\tephemeral\x18\a \x01(\bR\tephemeral\"\xb4\x01\n" +
 	"\x0fUnicastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
@@ -1496,7 +1527,7 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"recipients\x18\x04 \x01(\x05R\n" +
 	"recipients\x12!\n" +
 	"\fonline_users\x18\x05 \x01(\x05R\vonlineUsers\x12\x18\n" +
-	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\x91\x02\n" +
+	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xaf\x02\n" +
 	"\x10MulticastRequest\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1507,7 +1538,8 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\a \x01(\tR\n" +
 	"durability\x12-\n" +
-	"\x12exclude_connection\x18\b \x01(\tR\x11excludeConnection\"\xb6\x01\n" +
+	"\x12exclude_connection\x18\b \x01(\tR\x11excludeConnection\x12\x1c\n" +
+	"\tephemeral\x18\t \x01(\bR\tephemeral\"\xb6\x01\n" +
 	"\x11MulticastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
@@ -1516,7 +1548,7 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"recipients\x18\x04 \x01(\x05R\n" +
 	"recipients\x12!\n" +
 	"\fonline_users\x18\x05 \x01(\x05R\vonlineUsers\x12\x18\n" +
-	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xcb\x01\n" +
+	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xe9\x01\n" +
 	"\x10BroadcastRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12+\n" +
@@ -1524,7 +1556,8 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\x04 \x01(\tR\n" +
 	"durability\x12-\n" +
-	"\x12exclude_connection\x18\x05 \x01(\tR\x11excludeConnection\"|\n" +
+	"\x12exclude_connection\x18\x05 \x01(\tR\x11excludeConnection\x12\x1c\n" +
+	"\tephemeral\x18\x06 \x01(\bR\tephemeral\"|\n" +
 	"\x11BroadcastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +

@@ -60,7 +60,7 @@ func AppendMessage(dst []byte, m history.Message) []byte {
 	dst = append(dst, `{"type":"message","id":"`...)
 	dst = strconv.AppendUint(dst, uint64(m.ID), 10)
 	dst = append(dst, `","log":"`...)
-	dst = append(dst, m.Kind.Log()...)
+	dst = append(dst, m.Log()...)
 	dst = append(dst, `","kind":"`...)
 	dst = append(dst, m.Kind.String()...)
 	dst = append(dst, `","time":"`...)

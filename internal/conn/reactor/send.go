@@ -20,6 +20,21 @@ func (l *Loop) Send(h Handle, f *Frame) {
 	}
 }
 
+// SendAtOnce sends f as Send does, unless something waits for the client to read
+// it. It reports whether it did.
+func (l *Loop) SendAtOnce(h Handle, f *Frame) bool {
+	s := l.lookup(h)
+	if s != nil && s.has(inBatch) {
+		l.flush() // only then it is known
+		s = l.lookup(h)
+	}
+	if s == nil || s.state != open || s.has(inBatch) || s.queue != 0 {
+		return false
+	}
+	l.Send(h, f)
+	return true
+}
+
 // Drop gives back a reference when the present batch is on its way.
 func (l *Loop) Drop(f *Frame) { l.dropped = append(l.dropped, f) }
 

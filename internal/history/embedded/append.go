@@ -24,7 +24,8 @@ type request struct {
 	ttl  time.Duration
 	key  string
 	// exclude goes with the delivery.
-	exclude string
+	exclude   string
+	ephemeral bool
 	// targets are the recipients, each once; with opAck, the user.
 	targets []target
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
@@ -96,9 +97,9 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 		return history.Receipt{}, err
 	}
 	r := s.newRequest(opAppend)
-	r.kind, r.data, r.ttl, r.key, r.exclude = p.Kind, p.Data, p.TTL, p.Key, p.Exclude
+	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.Key, p.Exclude, p.Ephemeral
 	r.targets = appendTargets(r.targets, p.Users)
-	if len(r.targets) >= prepareFrom {
+	if len(r.targets) >= prepareFrom && !r.ephemeral {
 		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {
 			return known, err
 		}

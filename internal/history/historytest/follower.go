@@ -77,6 +77,9 @@ func (f *follower) logs(d history.Delivery) []string {
 	if f.engine.Settle == nil {
 		return []string{""}
 	}
+	if d.Message.Ephemeral {
+		return nil
+	}
 	if d.Message.Kind == history.Broadcast {
 		return []string{"broadcast"}
 	}

@@ -81,6 +81,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"Unicast":   func(rt *rapid.T) { m.append(rt, drawUnicast(rt)) },
 		"Multicast": func(rt *rapid.T) { m.append(rt, drawMulticast(rt)) },
 		"Broadcast": func(rt *rapid.T) { m.append(rt, history.Push{Kind: history.Broadcast}) },
+		"Ephemeral": m.ephemeral,
 		"Burst":     m.burst,
 		"Page":      m.page,
 		"PageOn":    m.pageOn,

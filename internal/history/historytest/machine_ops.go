@@ -40,6 +40,28 @@ func (m *machine) append(rt *rapid.T, p history.Push) {
 	m.note(p, want)
 }
 
+// ephemeral appends what is not kept. Its id may not be, either: so the next
+// comes from a later time.
+func (m *machine) ephemeral(rt *rapid.T) {
+	p := rapid.SampledFrom([]history.Push{
+		{Kind: history.Broadcast}, {Kind: history.Unicast, Users: addressees[:1]}, {Kind: history.Multicast, Users: addressees},
+	}).Draw(rt, "push")
+	p.Data, p.Ephemeral = m.body(drawSize(rt)), true
+	p.Exclude = rapid.SampledFrom([]string{"", "c1"}).Draw(rt, "exclude")
+	m.clock.Advance(time.Millisecond)
+	want, err := m.oracle.Append(context.Background(), p)
+	if err != nil {
+		rt.Fatalf("oracle: %v", err)
+	}
+	got, err := m.store.Append(context.Background(), p)
+	what := fmt.Sprintf("ephemeral %v to %q", p.Kind, p.Users)
+	if err != nil || got != want {
+		rt.Fatalf("%s: receipt %+v, %v, want %+v", what, got, err, want)
+	}
+	m.compareDeliveries(rt, what)
+	m.clock.Advance(time.Millisecond)
+}
+
 // burst makes a log long enough for retention by count.
 func (m *machine) burst(rt *rapid.T) {
 	p := history.Push{Kind: history.Broadcast}

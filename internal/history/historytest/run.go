@@ -46,6 +46,7 @@ func Run(t *testing.T, open Opener) {
 		{"Ack", ackPromises()},
 		{"Attach", attachPromises()},
 		{"Follow", followPromises()},
+		{"Ephemeral", ephemeralPromises()},
 		{"Groups", groupPromises()},
 		{"Events", eventPromises()},
 		{"Close", closePromises()},

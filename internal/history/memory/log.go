@@ -13,7 +13,7 @@ type entry struct {
 }
 
 func newEntry(id history.ID, p history.Push, data []byte) entry {
-	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data}}
+	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data, Ephemeral: p.Ephemeral}}
 	if p.TTL > 0 {
 		end := id.Time().Add(p.TTL)
 		e.expires = end.Truncate(time.Millisecond)

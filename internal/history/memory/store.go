@@ -139,9 +139,12 @@ func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
 	}
 	e := newEntry(s.last, p, bytes.Clone(p.Data))
 	d, receipt := history.Delivery{Message: e.Message, Exclude: p.Exclude}, history.Receipt{ID: e.ID}
-	if p.Kind == history.Broadcast {
+	switch {
+	case p.Ephemeral:
+		s.ephemeralLocked(p, &d, &receipt)
+	case p.Kind == history.Broadcast:
 		s.broadcastLocked(e, &d, &receipt)
-	} else {
+	default:
 		s.inboxLocked(e, p.Users, &d, &receipt)
 	}
 	if s.deliver == nil || receipt.Online == 0 {
@@ -175,6 +178,20 @@ func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *his
 		}
 		s.inboxes[user] = append(s.inboxes[user], e)
 		r.Recipients++
+	}
+}
+
+func (s *Store) ephemeralLocked(p history.Push, d *history.Delivery, r *history.Receipt) {
+	for user, n := range s.attached {
+		switch {
+		case p.Kind == history.Broadcast:
+		case slices.Contains(p.Users, user):
+			d.Recipients = append(d.Recipients, history.Recipient{User: user})
+		default:
+			continue
+		}
+		r.Online += n
+		r.OnlineUsers++
 	}
 }
 

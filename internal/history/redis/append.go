@@ -54,6 +54,9 @@ func (s *Store) append(ctx context.Context, p *history.Push) (history.Receipt, e
 	if p.Key == "" {
 		j.key, j.remember = "\xff"+rand.Text(), ownKeyLife
 	}
+	if p.Ephemeral {
+		return j.ephemeral()
+	}
 	j.replicate = p.Durability == history.Replicated || p.Durability == history.AsConfigured && s.conf.Durability == history.Replicated
 	if p.Kind == history.Broadcast {
 		return j.broadcast()

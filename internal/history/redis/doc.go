@@ -41,6 +41,12 @@
 // their next beat. A node hands a broadcast to its connections when it has read
 // it from all copies.
 //
+// # Ephemeral messages
+//
+// They are looked up like others, and written to the streams of the nodes alone:
+// a broadcast once for each node, into its stream of the first partition. A call
+// that Redis may have got is not sent again.
+//
 // # Presence and sessions
 //
 // In each partition a node has a number, a lease, and a stream of what it must
@@ -94,6 +100,7 @@
 //	entry.go      entries as bytes
 //	append.go     unicasts and multicasts
 //	broadcast.go  broadcasts and their copies
+//	ephemeral.go  what is not kept
 //	page.go       Page and Ack
 //	attach.go     Attach and Detach
 //	groups.go     groups

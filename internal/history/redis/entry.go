@@ -15,6 +15,7 @@ const (
 	flagTTL
 	flagFar
 	flagBroadcast
+	flagEphemeral = 1 << 6 // in the streams of nodes only
 )
 
 const (
@@ -119,9 +120,13 @@ func parseNode(e streamEntry) (history.Delivery, error) {
 		Message: history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"])},
 		Exclude: e.fields["x"],
 	}
-	if flags&flagMulticast != 0 {
+	switch {
+	case flags&flagBroadcast != 0:
+		d.Message.Kind = history.Broadcast
+	case flags&flagMulticast != 0:
 		d.Message.Kind = history.Multicast
 	}
+	d.Message.Ephemeral = flags&flagEphemeral != 0
 	for lines = lines[headSize:]; len(lines) >= headSize; {
 		prev, size := parseID(lines), int(lines[7])
 		if lines = lines[headSize:]; size > len(lines) {

@@ -17,6 +17,8 @@ import (
 // is to do, the less each costs. Commands must bear to be sent twice, since a
 // pipeline whose connection broke is sent again.
 //
+// The exception are those that say once.
+//
 // When Redis cannot be reached, or does not answer in time, the lane is down:
 // what waits fails, and so does at once whatever comes, until somebody says up.
 type lane struct {
@@ -36,6 +38,7 @@ type op struct {
 	cmd       []any
 	replicate bool // answered when a replica has it
 	must      bool // takes a place even where there is none
+	once      bool // not sent again if Redis may have got it
 
 	// The worker's until done is closed.
 	doubt bool // an earlier try may have been done
@@ -219,7 +222,7 @@ func (l *lane) answer(ops []*op, t *tries) (again []*op) {
 	for _, o := range ops {
 		f := fateOf(o.reply.Err())
 		switch {
-		case f == unknown && t.broken < maxBroken:
+		case f == unknown && t.broken < maxBroken && !o.once:
 			isBroken, o.doubt = true, true
 			again = append(again, o)
 			continue

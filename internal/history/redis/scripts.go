@@ -23,6 +23,8 @@ type script struct {
 var (
 	appendScript    = newScript("append")
 	broadcastScript = newScript("broadcasts", "broadcast")
+	ephemeralScript = newScript("ephemeral")
+	onlineScript    = newScript("online")
 	relayScript     = newScript("broadcasts", "relay")
 	pageScript      = newScript("view", "merge", "page")
 	attachScript    = newScript("view", "merge", "events", "presence", "attach")
@@ -37,8 +39,8 @@ var (
 )
 
 var scripts = []script{
-	appendScript, broadcastScript, relayScript, pageScript, attachScript, ackScript, registerScript,
-	joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript,
+	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
+	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript,
 }
 
 // newScript joins common.lua and the given files. The first line, which says

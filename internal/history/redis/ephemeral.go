@@ -1,0 +1,125 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"pushd/internal/history"
+)
+
+// ephemeral hands a push that is not kept to the nodes where its recipients are
+// connected. The partition of its first user gives the id, of a broadcast the
+// home.
+func (j *job) ephemeral() (history.Receipt, error) {
+	parts := []part{{partition: j.store.home()}}
+	if j.push.Kind != history.Broadcast {
+		parts = j.parts()
+	}
+	sum, err := j.handChunks(parts[0], 0)
+	if err != nil {
+		return history.Receipt{}, err
+	}
+	rest := parts[1:]
+	if j.push.Kind == history.Broadcast {
+		rest = elsewhere(j.store)
+	}
+	return j.handToOthers(rest, sum)
+}
+
+// elsewhere is where connections lie that a broadcast goes to as well.
+func elsewhere(s *Store) (parts []part) {
+	for _, p := range s.partitions[1:] {
+		parts = append(parts, part{partition: p})
+	}
+	return parts
+}
+
+// handToOthers does in other partitions what was done in the first, and adds up.
+func (j *job) handToOthers(parts []part, sum history.Receipt) (history.Receipt, error) {
+	type result struct {
+		history.Receipt
+		error
+	}
+	results := make(chan result, len(parts))
+	for _, p := range parts {
+		go func() {
+			var r result
+			if j.push.Kind == history.Broadcast { // every node has it from the home
+				r.Online, r.OnlineUsers, r.error = p.online(j.ctx)
+			} else {
+				r.Receipt, r.error = j.handChunks(p, sum.ID)
+			}
+			results <- r
+		}()
+	}
+	var err error
+	for range parts {
+		r := <-results
+		err = errors.Join(err, r.error)
+		sum.Online += r.Online
+		sum.OnlineUsers += r.OnlineUsers
+	}
+	if err != nil {
+		return history.Receipt{}, fmt.Errorf("%w: handing a message to all nodes: %w", history.ErrUnknown, err)
+	}
+	return sum, nil
+}
+
+// handChunks hands the push to the users of one partition, under the given id,
+// or with 0 under one that the partition gives.
+func (j *job) handChunks(p part, id history.ID) (sum history.Receipt, err error) {
+	sum.ID = id
+	for done := 0; done == 0 || done < len(p.users); done += maxChunk {
+		users := p.users[min(done, len(p.users)):min(done+maxChunk, len(p.users))]
+		r, err := j.hand(p.partition, users, sum.ID)
+		if err != nil {
+			return history.Receipt{}, j.halfway(done, err)
+		}
+		sum = history.Receipt{ID: r.ID, Online: sum.Online + r.Online, OnlineUsers: sum.OnlineUsers + r.OnlineUsers}
+	}
+	p.saw(sum.ID)
+	return sum, nil
+}
+
+// hand hands the push to some users, or with none to everybody.
+func (j *job) hand(p *partition, users []string, id history.ID) (history.Receipt, error) {
+	for range maxRefresh {
+		o := &op{ctx: j.ctx, cmd: j.ephemeralCommand(p, users, id), once: true}
+		if err := p.writes.put(o); err != nil {
+			return history.Receipt{}, err
+		}
+		reply, err := ints(o.wait(j.ctx))
+		if err != nil {
+			return history.Receipt{}, err
+		}
+		if reply[0] == stored {
+			return history.Receipt{ID: history.ID(reply[1]), Online: int(reply[2]), OnlineUsers: int(reply[3])}, nil
+		}
+		if err := p.refreshNodes(j.ctx); err != nil {
+			return history.Receipt{}, err
+		}
+	}
+	return history.Receipt{}, unavailable(errors.New("nodes come faster than they are met"))
+}
+
+func (j *job) ephemeralCommand(p *partition, users []string, id history.ID) []any {
+	flags := flagEphemeral
+	switch j.push.Kind {
+	case history.Broadcast:
+		flags |= int(flagBroadcast)
+	case history.Multicast:
+		flags |= int(flagMulticast)
+	}
+	nodes := p.nodesNow()
+	keys := []string{p.last, p.presence, p.leases, p.counts}
+	for _, node := range nodes {
+		keys = append(keys, p.stream(node))
+	}
+	args := []any{j.store.clock(), p.floor(), uint64(id), flags, j.push.Data, j.push.Exclude,
+		j.store.conf.Backlog, p.share, len(users), len(nodes)}
+	for _, name := range slices.Concat(users, nodes) {
+		args = append(args, name)
+	}
+	return ephemeralScript.call(keys, args...)
+}
