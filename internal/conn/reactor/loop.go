@@ -298,7 +298,9 @@ func (l *Loop) greetNewcomers() (more bool) {
 		l.greetAt = l.greetAt.Add(l.greetPace)
 		l.greet(a.socket, a.ip)
 	}
-	l.newcomers = l.newcomers[:copy(l.newcomers, l.newcomers[n:])]
+	if n > 0 {
+		l.newcomers = l.newcomers[:copy(l.newcomers, l.newcomers[n:])]
+	}
 	return len(l.newcomers) > 0 && l.untilGreeting() == 0
 }
 
