@@ -116,11 +116,12 @@ func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server,
 	}
 }
 
-func (c config) conn(store history.Store, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) conn.Config {
+func (c config) conn(store engine, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) conn.Config {
 	return conn.Config{
 		Listen:     c.Listen,
 		Node:       c.Node,
 		Store:      store,
+		Events:     store,
 		Auth:       credentials,
 		Origins:    c.Origins,
 		MaxPerUser: c.MaxConnectionsPerUser,

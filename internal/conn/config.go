@@ -25,6 +25,8 @@ type Config struct {
 
 	// Store is where messages come from. The server is its only follower.
 	Store history.Store
+	// Events, if set, is told what was delivered, while somebody watches that.
+	Events history.Events
 	// Auth checks client tokens.
 	Auth Authenticator
 	// Origins are the web pages that may connect. Default: those of the host

@@ -175,6 +175,9 @@ func (s *shard) toSession(ses *session, d *delivery) {
 	default:
 		ses.inbox = d.id
 		s.count.Inbox++
+		if s.log.on {
+			s.log.note(d.user, d.id)
+		}
 		s.loop.Send(ses.handle, d.frame)
 	}
 }

@@ -124,6 +124,14 @@ func (s *Subscription) Hello() (id string, begin history.Attachment) { return s.
 // after them. Errors: ctx's; ErrTruncated; DisconnectedError;
 // history.ErrClosed; those of Store.Page.
 func (s *Subscription) Next(ctx context.Context) ([]history.Message, error) {
+	batch, err := s.next(ctx)
+	if err == nil {
+		s.recordDelivered(ctx, batch)
+	}
+	return batch, err
+}
+
+func (s *Subscription) next(ctx context.Context) ([]history.Message, error) {
 	if batch := s.first; len(batch) > 0 {
 		s.first = nil
 		return batch, nil

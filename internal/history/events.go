@@ -19,12 +19,16 @@ const (
 	Disconnected
 	// Acked: the user's read mark was moved, by whatever door.
 	Acked
+	// Delivered: a unicast or multicast was sent to a connection of the user,
+	// live or in a page. A message comes once for each connection, though not
+	// for each of those that it goes to at once.
+	Delivered
 
 	// EveryEvent is all of them.
 	EveryEvent EventKind = 1<<iota - 1
 )
 
-var eventWords = [...]string{"connected", "disconnected", "acked"}
+var eventWords = [...]string{"connected", "disconnected", "acked", "delivered"}
 
 // ParseEventKind returns the kind that the API calls so, or false.
 func ParseEventKind(word string) (EventKind, bool) {
@@ -70,6 +74,8 @@ type Event struct {
 	// Time is when, in milliseconds' precision, UTC.
 	Time time.Time
 	User string
+	// ID of Delivered: the message.
+	ID ID
 	// Cursor of Acked: where the read mark lies now.
 	Cursor Cursor
 }
@@ -129,6 +135,31 @@ type Events interface {
 	// ReadEvents returns the first events of q.Kinds after q.After. A page may
 	// be empty although there are more. Errors: ErrPosition.
 	ReadEvents(ctx context.Context, q EventQuery) (EventPage, error)
+
+	// Watched says whether events of this kind are recorded. Where several
+	// processes share the data it may take a second to know. It costs little.
+	Watched(kind EventKind) bool
+
+	// RecordDelivered records events of kind Delivered, as of now; the caller
+	// sets User and ID. The zero Event stands for some that were not recorded,
+	// which readers are told.
+	RecordDelivered(ctx context.Context, events []Event) error
+}
+
+// CheckDelivered returns an error unless RecordDelivered can take events.
+func CheckDelivered(events []Event) error {
+	for _, e := range events {
+		if e == (Event{}) {
+			continue
+		}
+		if e.Kind != Delivered {
+			return fmt.Errorf("record %v as delivered", e.Kind)
+		}
+		if err := CheckUser(e.User); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Check returns an error unless q can be answered.

@@ -74,8 +74,11 @@ func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Even
 			continue
 		}
 		one := &pushv1.Event{Kind: e.Kind.String(), Time: timestamppb.New(e.Time), User: e.User}
-		if e.Kind == history.Acked {
+		switch e.Kind {
+		case history.Acked:
 			one.Cursor = e.Cursor.String()
+		case history.Delivered:
+			one.Message = e.ID.String()
 		}
 		out = append(out, one)
 	}

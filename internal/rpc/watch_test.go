@@ -54,7 +54,7 @@ func (w *watcherClient) expect(want ...string) {
 		}
 		e := w.pending[0]
 		w.pending = w.pending[1:]
-		equal(w.t, "event", e.GetKind()+" "+e.GetUser()+" "+e.GetCursor(), text)
+		equal(w.t, "event", e.GetKind()+" "+e.GetUser()+" "+e.GetCursor()+e.GetMessage(), text)
 		if age := time.Since(e.GetTime().AsTime()); age < -time.Minute || age > time.Minute {
 			w.t.Errorf("%s happened %v ago", text, age)
 		}
@@ -69,7 +69,8 @@ func (r *rig) attach(user string) {
 
 func TestWatch(t *testing.T) {
 	r := newRig(t, options{})
-	all := r.watch(&pushv1.WatchRequest{})
+	kinds := []string{"connected", "disconnected", "acked"}
+	all := r.watch(&pushv1.WatchRequest{Kinds: kinds})
 	some := r.watch(&pushv1.WatchRequest{Kinds: []string{"connected", "acked"}, Users: []string{"42", "44"}})
 	begin := all.position
 
@@ -84,11 +85,32 @@ func TestWatch(t *testing.T) {
 	some.expect("connected 42 ", "acked 42 "+c.cursor, "connected 44 ")
 
 	// A position is good again and again, and on a stream that asks for less.
-	r.watch(&pushv1.WatchRequest{Position: begin}).expect("connected 42 ", "connected 43 ", "acked 42 "+c.cursor, "connected 44 ")
-	r.watch(&pushv1.WatchRequest{Position: begin, Users: []string{"43"}}).expect("connected 43 ")
+	r.watch(&pushv1.WatchRequest{Kinds: kinds, Position: begin}).expect("connected 42 ", "connected 43 ", "acked 42 "+c.cursor, "connected 44 ")
+	r.watch(&pushv1.WatchRequest{Kinds: kinds, Position: begin, Users: []string{"43"}}).expect("connected 43 ")
 
 	r.store.Detach("44")
 	all.expect("disconnected 44 ")
+}
+
+// TestWatchDelivered: live and out of history, but not broadcasts.
+func TestWatchDelivered(t *testing.T) {
+	r := newRig(t, options{})
+	w := r.watch(&pushv1.WatchRequest{Kinds: []string{"delivered"}})
+	var ids []string
+	send := func(data string) {
+		resp, err := r.push.Multicast(r.as(keyAll), &pushv1.MulticastRequest{Users: []string{"42", "away"}, Data: []byte(data)})
+		must(t, err)
+		ids = append(ids, "delivered 42 "+resp.GetId())
+	}
+	send("1")
+	send("2")
+	c := r.subscribe(keyAll, "42", "0")
+	c.expect("1", "2")
+	_, err := r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: []byte("3")})
+	must(t, err)
+	send("4")
+	c.expect("3", "4")
+	w.expect(ids...)
 }
 
 // TestWatchSaysWhatItLost: by a position of a log that is no more, and by one
@@ -145,7 +167,7 @@ func TestWatchIsRefused(t *testing.T) {
 		req     *pushv1.WatchRequest
 		message string
 	}{
-		{&pushv1.WatchRequest{Kinds: []string{"acked", "seen"}}, `kinds[1]: want one of connected, disconnected, acked, got "seen"`},
+		{&pushv1.WatchRequest{Kinds: []string{"acked", "seen"}}, `kinds[1]: want one of connected, disconnected, acked, delivered, got "seen"`},
 		{&pushv1.WatchRequest{Kinds: make([]string, 17)}, "kinds: at most 16 kinds, got 17"},
 		{&pushv1.WatchRequest{Users: users(1001)}, "users: between 1 and 1000 users, got 1001"},
 		{&pushv1.WatchRequest{Users: []string{"42", longUser}}, "users[1]: at most 128 bytes, got 130"},

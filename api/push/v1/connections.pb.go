@@ -719,11 +719,14 @@ type Event struct {
 	// "connected": the user has a connection, and had none, on any node.
 	// "disconnected": the user has had no connection for 3 seconds.
 	// "acked": the user's read mark moved.
+	// "delivered": a unicast or multicast was sent to a connection of the user.
 	Kind string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	User string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
 	// Of "acked": the cursor up to which the user has read.
-	Cursor        string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Of "delivered": the id of the message.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +789,13 @@ func (x *Event) GetCursor() string {
 	return ""
 }
 
+func (x *Event) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_push_v1_connections_proto protoreflect.FileDescriptor
 
 const file_push_v1_connections_proto_rawDesc = "" +
@@ -836,12 +846,13 @@ const file_push_v1_connections_proto_rawDesc = "" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
 	"\x04lost\x18\x02 \x01(\bR\x04lost\x12&\n" +
-	"\x06events\x18\x03 \x03(\v2\x0e.push.v1.EventR\x06events\"w\n" +
+	"\x06events\x18\x03 \x03(\v2\x0e.push.v1.EventR\x06events\"\x91\x01\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04user\x18\x03 \x01(\tR\x04user\x12\x16\n" +
-	"\x06cursor\x18\x04 \x01(\tR\x06cursor2\xf2\x02\n" +
+	"\x06cursor\x18\x04 \x01(\tR\x06cursor\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xf2\x02\n" +
 	"\x11ConnectionService\x12?\n" +
 	"\bPresence\x12\x18.push.v1.PresenceRequest\x1a\x19.push.v1.PresenceResponse\x12E\n" +
 	"\n" +

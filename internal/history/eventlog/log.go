@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -119,6 +120,30 @@ func (l *Log) Record(e history.Event) {
 	l.settleLocked()
 	e.Time, e.User = l.now(), strings.Clone(e.User)
 	l.addLocked(e)
+}
+
+// RecordDelivered does what history.Events promises.
+func (l *Log) RecordDelivered(ctx context.Context, events []history.Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := history.CheckDelivered(events); err != nil {
+		return err
+	}
+	if !l.Watched(history.Delivered) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return history.ErrClosed
+	}
+	l.settleLocked()
+	for _, e := range events {
+		e.Time, e.User = l.now(), strings.Clone(e.User)
+		l.addLocked(e)
+	}
+	return nil
 }
 
 func (l *Log) addLocked(e history.Event) {

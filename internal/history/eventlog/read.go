@@ -100,7 +100,10 @@ func (l *Log) findLocked(after history.PositionMark) (at uint64, lost bool) {
 // came.
 func (l *Log) pageLocked(page *history.EventPage, at uint64, q history.EventQuery) uint64 {
 	for at < l.last && len(page.Events) < q.Limit {
-		if e := l.events[at%uint64(l.size)]; q.Kinds.Has(e.Kind) {
+		switch e := l.events[at%uint64(l.size)]; {
+		case e.Kind == 0:
+			page.Lost = page.Lost || q.Kinds.Has(history.Delivered)
+		case q.Kinds.Has(e.Kind):
 			page.Events = append(page.Events, e)
 		}
 		at++

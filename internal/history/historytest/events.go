@@ -18,6 +18,7 @@ func eventPromises() []promise {
 		{name: "WhoComesBackInTimeWasNotAway", check: backInTime},
 		{name: "WhoComesBackLateWasAway", check: backLate},
 		{name: "AckedWhereTheMarkMoved", check: ackedEvents},
+		{name: "DeliveredAsRecorded", check: deliveredEvents},
 		{name: "OnlyTheKindsAskedFor", check: kindsOfEvents},
 		{name: "PagesJoin", check: eventPagesJoin},
 		{name: "OnePositionForManyReaders", check: manyEventReaders},
@@ -82,7 +83,7 @@ func (w *watcher) want(events ...history.Event) {
 		w.Error("something was lost")
 	}
 	if got, want := eventText(p.Events), eventText(events); got != want {
-		w.Errorf("events %s, want %s", got, want)
+		w.Errorf("events %.500s, want %.500s", got, want)
 	}
 }
 
@@ -90,7 +91,7 @@ func (w *watcher) wantLost(events ...history.Event) {
 	w.Helper()
 	p := w.read(0)
 	if got, want := eventText(p.Events), eventText(events); !p.Lost || got != want {
-		w.Errorf("events %s, lost: %v, want lost and %s", got, p.Lost, want)
+		w.Errorf("events %.500s, lost: %v, want lost and %.500s", got, p.Lost, want)
 	}
 	w.want()
 }
@@ -98,7 +99,7 @@ func (w *watcher) wantLost(events ...history.Event) {
 func eventText(events []history.Event) string {
 	words := make([]string, len(events))
 	for i, e := range events {
-		words[i] = fmt.Sprintf("%v:%q:%s:%v", e.Kind, e.User, e.Cursor, e.Time.Format(time.TimeOnly+".000"))
+		words[i] = fmt.Sprintf("%v:%q:%s:%d:%v", e.Kind, e.User, e.Cursor, e.ID, e.Time.Format(time.TimeOnly+".000"))
 	}
 	return fmt.Sprint(words)
 }
@@ -190,6 +191,59 @@ func ackedEvents(r *rig) {
 	r.unicast("ann")
 	if _, err := r.store.Ack(r.ctx, "ann", history.Cursor{Inbox: history.MaxID}); !errors.Is(err, history.ErrCursor) {
 		r.Errorf("acking what is to come: %v, want ErrCursor", err)
+	}
+	w.want()
+}
+
+func (r *rig) delivered(user string, id history.ID) history.Event {
+	e := r.event(history.Delivered, user)
+	e.ID = id
+	return e
+}
+
+func (r *rig) record(events ...history.Event) {
+	r.Helper()
+	if err := r.events().RecordDelivered(r.ctx, events); err != nil {
+		r.Fatalf("recording %s: %v", eventText(events), err)
+	}
+}
+
+func deliveredEvents(r *rig) {
+	r.record(r.delivered("ann", 1)) // nobody watches
+	if r.engine.Settle == nil && r.events().Watched(history.Delivered) {
+		r.Error("deliveries are watched before anybody does")
+	}
+	w := r.watch(history.Delivered)
+	if r.engine.Settle == nil && !r.events().Watched(history.Delivered) {
+		r.Error("deliveries are not watched")
+	}
+	id := r.unicast("ann").ID
+	var want []history.Event
+	for i := range 1000 {
+		r.clock.Advance(time.Millisecond)
+		e := r.delivered(fmt.Sprint("user", i%7), id+history.ID(i))
+		r.record(e)
+		want = append(want, e)
+		if i%100 == 99 {
+			w.want(want...)
+			want = nil
+		}
+	}
+	many := make([]history.Event, 60)
+	for i := range many {
+		many[i] = r.delivered("ann", id+history.ID(i))
+	}
+	r.record(many...)
+	w.want(many...)
+	// What could not be recorded is told to who watches that.
+	other := r.watch(history.Acked)
+	r.record(r.delivered("bob", id), history.Event{})
+	w.wantLost(r.delivered("bob", id))
+	other.want()
+	for _, bad := range []history.Event{r.event(history.Acked, "ann"), r.delivered("", id), {ID: id}} {
+		if err := r.events().RecordDelivered(r.ctx, []history.Event{bad}); err == nil {
+			r.Errorf("recorded %+v", bad)
+		}
 	}
 	w.want()
 }

@@ -70,15 +70,20 @@ func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (page hist
 		}
 		r := reader{reply: reply}
 		page.Lost = r.int() == 1 || page.Lost
+		if q.Kinds.Has(history.Delivered) {
+			s.partitions[i].watched.Store(true) // here at once, elsewhere with the next beat
+		}
 		page.Next.Marks[i] = history.PositionMark{Read: int64(r.int()), Run: uint64(r.int()), Seq: uint64(r.int())}
 		events, _ := r.next().([]any)
 		if r.err != nil {
 			return page, false, r.err
 		}
 		moved = moved || len(events) > 0
-		if page.Events, err = appendEvents(page.Events, events, q.Kinds); err != nil {
+		var lost bool
+		if page.Events, lost, err = appendEvents(page.Events, events, q.Kinds); err != nil {
 			return page, false, err
 		}
+		page.Lost = page.Lost || lost
 	}
 	// A user's are all in one partition.
 	slices.SortStableFunc(page.Events, func(a, b history.Event) int { return a.Time.Compare(b.Time) })
@@ -106,28 +111,78 @@ func (p *partition) eventsCommand(i int, q history.EventQuery) []any {
 // minEvents is the fewest events that a partition keeps.
 const minEvents = 128
 
-// appendEvents appends those of some kinds.
-func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) ([]history.Event, error) {
+// appendEvents appends those of some kinds, and says whether some were never
+// recorded.
+func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) (_ []history.Event, lost bool, _ error) {
 	for _, t := range texts {
 		text, _ := t.(string)
-		if len(text) <= eventSize {
-			return nil, fmt.Errorf("%w: an event of %d bytes", errEntry, len(text))
+		if len(text) < eventSize {
+			return nil, false, fmt.Errorf("%w: an event of %d bytes", errEntry, len(text))
 		}
-		if e := parseEvent(text); kinds.Has(e.Kind) {
+		switch e := parseEvent(text); {
+		case e.Kind == 0:
+			lost = lost || kinds.Has(history.Delivered)
+		case kinds.Has(e.Kind):
 			dst = append(dst, e)
 		}
 	}
-	return dst, nil
+	return dst, lost, nil
 }
 
 // parseEvent reads what events.lua records.
 func parseEvent(text string) history.Event {
 	var ms [8]byte
 	copy(ms[2:], text[1:7])
-	return history.Event{
-		Kind:   history.EventKind(text[0]),
-		Time:   history.Epoch.Add(time.Duration(binary.BigEndian.Uint64(ms[:])) * time.Millisecond),
-		User:   text[eventSize:],
-		Cursor: history.Cursor{Inbox: parseID(text[7:]), Broadcast: parseID(text[14:])},
+	e := history.Event{
+		Kind: history.EventKind(text[0]),
+		Time: history.Epoch.Add(time.Duration(binary.BigEndian.Uint64(ms[:])) * time.Millisecond),
+		User: text[eventSize:],
 	}
+	a, b := parseID(text[7:]), parseID(text[14:])
+	if e.Kind == history.Acked {
+		e.Cursor = history.Cursor{Inbox: a, Broadcast: b}
+	} else {
+		e.ID = a
+	}
+	return e
+}
+
+// Watched implements history.Events.
+func (s *Store) Watched(kind history.EventKind) bool {
+	return kind != history.Delivered || s.home().watched.Load()
+}
+
+// deliveredBatch is how many deliveries one script records.
+const deliveredBatch = 200
+
+// RecordDelivered implements history.Events.
+func (s *Store) RecordDelivered(ctx context.Context, events []history.Event) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.life.RUnlock()
+	if err := history.CheckDelivered(events); err != nil {
+		return err
+	}
+	of := make([][]any, len(s.partitions))
+	for _, e := range events {
+		i := s.partitionOf(e.User).number
+		of[i] = append(of[i], e.User, uint64(e.ID))
+	}
+	var ops []*op
+	for i, p := range s.partitions {
+		for batch := range slices.Chunk(of[i], 2*deliveredBatch) {
+			o := &op{ctx: ctx, cmd: deliveredScript.call([]string{p.events, p.watch}, append([]any{s.clock()}, batch...)...)}
+			if err := p.writes.put(o); err != nil {
+				return err
+			}
+			ops = append(ops, o)
+		}
+	}
+	for _, o := range ops {
+		if _, err := o.wait(ctx); err != nil {
+			return harmless(err)
+		}
+	}
+	return nil
 }

@@ -36,11 +36,12 @@ var (
 	addScript       = newScript("members_add")
 	removeScript    = newScript("members_remove")
 	eventsScript    = newScript("events", "events_read")
+	deliveredScript = newScript("events", "delivered")
 )
 
 var scripts = []script{
 	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
-	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript,
+	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, deliveredScript,
 }
 
 // newScript joins common.lua and the given files. The first line, which says

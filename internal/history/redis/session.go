@@ -205,6 +205,7 @@ func (se *session) beat() (more bool, err error) {
 	r.int()
 	p.setNodes(names(r.next()))
 	more = r.int() == 1
+	p.watched.Store(r.int() == 1)
 	if r.err != nil {
 		return false, r.err
 	}

@@ -8,7 +8,7 @@
 -- ARGV: clock, number, lease in ms, id up to which the stream was read.
 -- Returns {1, server's run id, entries ever taken off the stream, last
 -- broadcast's id, its number, numbers of living nodes, 1 if there are more to
--- clear away}, or {0} if the lease has ended.
+-- clear away, 1 if somebody watches what is delivered}, or {0} if the lease has ended.
 local time = now('')
 if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or 0) <= time then return {0} end
 redis.call('ZADD', KEYS[1], time + ARGV[3], ARGV[2])
@@ -53,4 +53,5 @@ end
 
 local id, bn = top(KEYS[4])
 return {1, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), added - length, id, bn,
-  redis.call('ZRANGE', KEYS[1], 0, -1), cursor and 1 or 0}
+  redis.call('ZRANGE', KEYS[1], 0, -1), cursor and 1 or 0,
+  watched(KEYS[13], DELIVERED, now(ARGV[1])) and 1 or 0}

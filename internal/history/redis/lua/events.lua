@@ -3,7 +3,7 @@
 -- stream, "time-number": numbers have no gaps, so that a reader sees whether
 -- there is one. Its text is 1 byte kind, 6 bytes time, 7 bytes each of two ids,
 -- and the user.
-local CONNECTED, DISCONNECTED, ACKED = 1, 2, 4
+local CONNECTED, DISCONNECTED, ACKED, DELIVERED = 1, 2, 4, 8
 local LINGER = 3000 -- ms that somebody must be gone to be disconnected
 
 -- watched says whether events of a kind are recorded: the HASH has "since until"

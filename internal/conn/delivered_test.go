@@ -1,0 +1,62 @@
+package conn_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pushd/internal/conn"
+	"pushd/internal/history"
+)
+
+// TestDeliveredIsRecorded: what clients are sent, live and in pages, once for
+// all tabs that it goes to at once; no broadcasts, and nothing unwatched.
+func TestDeliveredIsRecorded(t *testing.T) {
+	var events history.Events
+	r := serve(t, func(c *conn.Config) {
+		events = c.Store.(history.Events)
+		c.Events = events
+	})
+	tab, other := r.connect("ann"), r.connect("ann")
+	r.unicast("ann", `"unwatched"`)
+	tab.wantData(`"unwatched"`)
+	other.wantData(`"unwatched"`)
+
+	q := history.EventQuery{Kinds: history.Delivered, Limit: 1000}
+	read := func() (got []string) {
+		t.Helper()
+		p, err := events.ReadEvents(r.ctx, q)
+		if err != nil || p.Lost {
+			t.Fatalf("reading events: lost: %v, %v", p.Lost, err)
+		}
+		q.After, q.Wait = p.Next, patience
+		for _, e := range p.Events {
+			got = append(got, fmt.Sprintf("%s %d", e.User, e.ID))
+		}
+		return got
+	}
+	read()
+	var want []string
+	for i := range 20 {
+		p := history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, Data: fmt.Append(nil, i)}
+		want = append(want, fmt.Sprintf("ann %d", r.append(p).ID))
+		r.broadcast(`"to all"`)
+	}
+	var got []string
+	for len(got) < len(want) {
+		got = append(got, read()...)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("delivered %q, want %q", got, want)
+	}
+	for i := range want {
+		want[i] = "bob" + want[i][len("ann"):]
+	}
+	r.connect("bob", "cursor", "0")
+	for got = nil; len(got) < len(want); {
+		got = append(got, read()...)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("delivered out of history %q, want %q", got, want)
+	}
+}
