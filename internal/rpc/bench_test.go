@@ -22,6 +22,8 @@ import (
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/history"
 	"pushd/internal/history/embedded"
+	"pushd/internal/history/redis"
+	"pushd/internal/redistest"
 )
 
 // The benchmarks compare ours, with auth, checks, metrics and a real append,
@@ -57,7 +59,7 @@ func BenchmarkREST(b *testing.B) {
 }
 
 // eachStore runs ours with memory, which is mostly this package's work, and
-// with the store that is shipped, without and with a sync a call.
+// with the embedded store, without and with a sync a call, and with Redis.
 func eachStore(b *testing.B, run func(*testing.B, *rig)) {
 	b.Run("memory", func(b *testing.B) { run(b, newRig(b, options{})) })
 	for _, sync := range []embedded.Sync{embedded.SyncNever, embedded.SyncInterval, embedded.SyncAlways} {
@@ -68,6 +70,12 @@ func eachStore(b *testing.B, run func(*testing.B, *rig)) {
 			run(b, newRig(b, options{store: func(history.Store) history.Store { return store }}))
 		})
 	}
+	b.Run("redis", func(b *testing.B) {
+		store, err := redis.Open(b.Context(), redis.Config{URL: redistest.Start(b, redistest.Options{}).URL(), Node: "bench"})
+		must(b, err)
+		b.Cleanup(func() { must(b, store.Close()) })
+		run(b, newRig(b, options{store: func(history.Store) history.Store { return store }}))
+	})
 }
 
 // benchREST posts unicasts from 32 connections with as little client as can

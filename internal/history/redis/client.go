@@ -39,7 +39,7 @@ func (c *Config) newSingle(t Target) *goredis.Client {
 			PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: t.greet,
 		})
 	}
-	return c.newServer(t, t.addresses[0])
+	return c.newServer(t, t.addresses[0], loadScripts)
 }
 
 // greet begins a connection to a Sentinel or to whom it names: go-redis calls it
@@ -66,13 +66,13 @@ func (t Target) authenticate(ctx context.Context, conn *goredis.Conn) error {
 	return conn.Auth(ctx, t.password).Err()
 }
 
-// newServer returns a client for one server.
-func (c *Config) newServer(t Target, address string) *goredis.Client {
+// newServer returns a client for one server, whose connections begin with greet.
+func (c *Config) newServer(t Target, address string, greet func(context.Context, *goredis.Conn) error) *goredis.Client {
 	return goredis.NewClient(&goredis.Options{
 		Addr: address, Username: t.user, Password: t.password, DB: t.db, TLSConfig: t.tlsConfig(),
 		Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: quiet(), MaxRetries: -1,
 		DialTimeout: c.Timeout, ReadTimeout: c.Timeout, WriteTimeout: c.Timeout, DialerRetries: 1,
-		PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: loadScripts,
+		PoolSize: poolSize, PipelinePoolSize: -1, OnConnect: greet,
 	})
 }
 
@@ -110,5 +110,5 @@ func (p *partition) newReader(ctx context.Context) (*goredis.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for the master of partition %d: %w", p.number, err)
 	}
-	return s.conf.newServer(s.target, owner.Options().Addr), nil
+	return s.conf.newServer(s.target, owner.Options().Addr, nil), nil // it runs no scripts
 }

@@ -2,6 +2,8 @@ package redis_test
 
 import (
 	"errors"
+	"flag"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,5 +31,23 @@ func TestGuardedSentinels(t *testing.T) {
 func TestCluster(t *testing.T) {
 	c := redistest.StartCluster(t, redistest.Options{})
 	t.Run("Conformance", func(t *testing.T) { historytest.Run(t, opener(c.URL(), 16)) })
-	t.Run("StateMachine", func(t *testing.T) { historytest.StateMachine(t, opener(c.URL(), 16)) })
+	t.Run("StateMachine", func(t *testing.T) {
+		aQuarter(t)
+		historytest.StateMachine(t, opener(c.URL(), 16))
+	})
+}
+
+// aQuarter lowers -rapid.checks for a test: each try joins 16 partitions, and
+// what is not the Cluster's own TestPartitionsStateMachine tries at length.
+func aQuarter(t *testing.T) {
+	checks := flag.Lookup("rapid.checks").Value
+	whole := checks.String()
+	n, err := strconv.Atoi(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = checks.Set(whole) })
+	if err := checks.Set(strconv.Itoa((n + 3) / 4)); err != nil {
+		t.Fatal(err)
+	}
 }
