@@ -7,7 +7,10 @@
 local function append_broadcast(log, ends, id, bn, prev, expires, data, exclude, keep, cutoff)
   redis.call('XADD', log, str(id) .. '-' .. bn, fields('m', head(BROADCAST, prev, expires), data, exclude))
   redis.call('XTRIM', log, 'MAXLEN', keep + 1)
-  local old = redis.call('XREVRANGE', log, str(math.max(cutoff - 1, 0)), '-', 'COUNT', 1)
-  if old[1] then redis.call('XTRIM', log, 'MINID', old[1][1]) end
+  local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)
+  -- Asked for what lies before its first entry, Redis walks the whole stream.
+  if place(oldest[1]) < cutoff then
+    redis.call('XTRIM', log, 'MINID', redis.call('XREVRANGE', log, str(cutoff - 1), '-', 'COUNT', 1)[1][1])
+  end
   if expires > 0 then redis.call('ZADD', ends, expires, str(id)) end
 end

@@ -48,7 +48,7 @@ local function log_side(at, stop, dir)
   local batch, k = {}, 0
   local fields
   local function read()
-    if (stop - at) * dir < 0 then return nil end
+    if (stop - at) * dir < 0 or at < log_first and dir < 0 then return nil end
     if k == #batch then
       if k > 0 and k < BATCH then return nil end -- that was all
       batch = dir > 0 and redis.call('XRANGE', LOG, str(at), str(stop), 'COUNT', BATCH)

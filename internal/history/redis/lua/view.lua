@@ -36,22 +36,23 @@ do
 end
 
 -- log_hidden is the same of the broadcast log, log_oldest the number of the
--- first one kept.
-local log_hidden, log_oldest = 0, 1
+-- first one kept and log_first its id. Asked backwards for what lies before its
+-- first entry, Redis walks the whole stream: it is never asked.
+local log_hidden, log_oldest, log_first = 0, 1, 0
 do
   local oldest = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)
   if oldest[1] then
-    local _, bn = place(oldest[1])
-    log_oldest = bn
+    local first_id, bn = place(oldest[1])
+    log_first, log_oldest = first_id, bn
     local over = log_bn - tonumber(ARGV[4]) - bn + 1
     if over > 0 then
       local gone = redis.call('XRANGE', LOG, '-', '+', 'COUNT', over)
       log_hidden = place(gone[#gone])
     end
     local cutoff = first(time - tonumber(ARGV[5]))
-    if cutoff > 0 then
+    if log_first < cutoff then
       local old = redis.call('XREVRANGE', LOG, str(cutoff - 1), '-', 'COUNT', 1)
-      if old[1] then log_hidden = math.max(log_hidden, (place(old[1]))) end
+      log_hidden = math.max(log_hidden, (place(old[1])))
     end
   end
 end
@@ -96,12 +97,9 @@ local function unread()
   after = math.max(log_mark, log_hidden)
   if after < log_head then
     local before = log_oldest - 1
-    if after > 0 then
-      local e = redis.call('XREVRANGE', LOG, str(after), '-', 'COUNT', 1)
-      if e[1] then
-        local _, bn = place(e[1])
-        before = bn
-      end
+    if after >= log_first then
+      local _, bn = place(redis.call('XREVRANGE', LOG, str(after), '-', 'COUNT', 1)[1])
+      before = bn
     end
     n = n + log_bn - before - redis.call('ZCOUNT', EXPIRED, after + 1, '+inf')
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', ENDS, '-inf', time)) do
