@@ -14,6 +14,7 @@ when they are connected, from their history when they were not.
   pushd check-config [flags]                check the configuration and print it
   pushd token -user NAME [-ttl 1h] [flags]  issue a client token
   pushd listen -user NAME                   print what a user receives (-h for more)
+  pushd watch                               print who comes, goes and reads (-h for more)
 
 Every flag can also be set in the environment (-max-data as PUSHD_MAX_DATA) and
 in the -config file (max-data: 64KiB). Flags beat the environment, which beats

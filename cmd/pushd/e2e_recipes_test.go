@@ -75,7 +75,7 @@ func cook(t *testing.T, steps []step) {
 	sh := startShell(t, s)
 	var listeners []func()
 	for _, step := range steps {
-		if strings.HasPrefix(step.command, "pushd listen ") {
+		if strings.HasPrefix(step.command, "pushd listen ") || strings.HasPrefix(step.command, "pushd watch ") {
 			listeners = append(listeners, sh.listen(step))
 			continue
 		}
@@ -117,8 +117,9 @@ func startShell(t *testing.T, s *server) *shell {
 		t: t, dir: t.TempDir(),
 		env: append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH")),
 		here: strings.NewReplacer(
-			"127.0.0.1:8081", s.HTTP, "127.0.0.1:9090", s.GRPC,
-			"pushd listen ", "pushd listen -url ws://"+s.Listen+"/push "),
+			"127.0.0.1:8081", s.HTTP, "127.0.0.1:9090", s.GRPC, "127.0.0.1:8080", s.Listen,
+			"pushd listen ", "pushd listen -url ws://"+s.Listen+"/push ",
+			"pushd watch ", "pushd watch -addr "+s.GRPC+" "),
 	}
 	cmd := exec.Command("sh")
 	cmd.Dir, cmd.Env = sh.dir, sh.env

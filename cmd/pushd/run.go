@@ -33,8 +33,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 			return runListen(ctx, args[1:], getenv, stdout)
 		case "token":
 			return runToken(args[1:], getenv, stdout)
+		case "watch":
+			return runWatch(ctx, args[1:], getenv, stdout)
 		}
-		return fmt.Errorf("unknown command %q: want check-config, listen, token, or flags only", args[0])
+		return fmt.Errorf("unknown command %q: want check-config, listen, token, watch, or flags only", args[0])
 	}
 	cfg, err := loadConfig(args, getenv, stdout)
 	if err != nil {
