@@ -17,6 +17,8 @@ var (
 	ErrPosition = errors.New("bad position")
 	// ErrID: not a message id.
 	ErrID = errors.New("bad message id")
+	// ErrNotFound: no message has this id, or retention has dropped it.
+	ErrNotFound = errors.New("no such message")
 
 	// Trouble of the store: reads may still work, and the same append may
 	// succeed later.

@@ -225,6 +225,9 @@ type Delivery struct {
 	Prev ID
 	// Exclude is the Push's.
 	Exclude string
+	// Recall: the message was taken back (Sent.Recall). It has no Data, and no
+	// Prev anywhere.
+	Recall bool
 	// Resync: what came before may have holes, in all logs. Every connection
 	// reads the page after its cursor. Nothing else is set.
 	Resync bool

@@ -26,7 +26,8 @@ type request struct {
 	// exclude goes with the delivery.
 	exclude   string
 	ephemeral bool
-	// targets are the recipients, each once; with opAck, the user.
+	// targets are the recipients, each once; with opAck, the user. With opRecall
+	// receipt.ID is the message's id.
 	targets []target
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
 	moved   bool           // opAck: the read mark was not there before
@@ -54,6 +55,7 @@ const (
 	opGroups
 	opPrepare
 	opTrim
+	opRecall
 	opAppend
 )
 

@@ -83,15 +83,18 @@ func (l *broadcastLog) kept(count int, cutoff history.ID) int {
 	return max(len(l.live)-count, l.from(cutoff), 0)
 }
 
-// unexpired counts those of live[from:] that have not expired.
-func (l *broadcastLog) unexpired(from int, now millis) int {
+// shown counts those of live[from:] that have not expired and were not recalled.
+func (l *broadcastLog) shown(from int, now millis, recalled ids) int {
 	tail := l.live[from:]
-	if len(tail) == 0 || !expires(tail) {
-		return len(tail)
+	if len(tail) == 0 {
+		return 0
+	}
+	if !expires(tail) {
+		return len(tail) - recalled.between(tail[0].id, tail[len(tail)-1].id)
 	}
 	n := 0
 	for _, b := range tail {
-		if !b.expires.past(now) {
+		if !b.expires.past(now) && !recalled.has(b.id) {
 			n++
 		}
 	}

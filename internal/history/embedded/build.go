@@ -49,6 +49,7 @@ func (c *committer) append(r *request) error {
 		c.appendBroadcast(r, id)
 	} else {
 		c.appendEntries(r, id)
+		c.note(r, id)
 	}
 	if r.key != "" {
 		c.remember(r.key, id)

@@ -22,17 +22,20 @@ type committer struct {
 
 	// All below is the committer's own.
 
-	heads   heads // with the running group; Store.visible is without
-	buckets []history.ID
-	batch   *pebble.Batch
-	group   []*request
-	size    int                   // of the group, about, in bytes
-	groups  uint64                // so far
-	keys    map[string]history.ID // idempotency keys that the group stores
-	members members
-	preps   []*preparation // whose appends have yet to come
-	now     time.Time      // of the group
-	credit  int            // bytes until the next look at Pebble's debts
+	heads     heads // with the running group; Store.visible is without
+	buckets   []history.ID
+	batch     *pebble.Batch
+	group     []*request
+	size      int                   // of the group, about, in bytes
+	groups    uint64                // so far
+	keys      map[string]history.ID // idempotency keys that the group stores
+	noted     []byte                // the recipients of what it stores
+	notedFrom history.ID            // the first id in noted
+	names     []byte                // of one message, for noted
+	members   members
+	preps     []*preparation // whose appends have yet to come
+	now       time.Time      // of the group
+	credit    int            // bytes until the next look at Pebble's debts
 	// panicked: Pebble panicked, which it does with locks held.
 	panicked bool
 	out      publisher
@@ -149,6 +152,7 @@ func (c *committer) storeGroup() error {
 		}
 	}
 	c.writeMembers()
+	c.writeNotes()
 	if c.batch.Empty() {
 		return c.batch.Close()
 	}
@@ -175,6 +179,8 @@ func (c *committer) do(r *request) error {
 		return c.beginPreparation(r)
 	case opTrim:
 		return c.trimAll(r)
+	case opRecall:
+		return c.recall(r)
 	case opGroups:
 		return c.batch.Apply(r.changes, nil)
 	default:
@@ -236,7 +242,8 @@ func (c *committer) waitForRoom(size int) error {
 	}
 }
 
-// load reads the heads, the broadcast index and the buckets of keys.
+// load reads the heads, the broadcast index, the buckets of keys and what was
+// recalled.
 func (c *committer) load() error {
 	if err := c.loadHeads(); err != nil {
 		return fmt.Errorf("reading its heads: %w", err)
@@ -246,6 +253,9 @@ func (c *committer) load() error {
 	}
 	if err := c.loadBuckets(); err != nil {
 		return fmt.Errorf("reading idempotency keys: %w", err)
+	}
+	if err := c.loadRecalls(); err != nil {
+		return fmt.Errorf("reading what was recalled: %w", err)
 	}
 	return nil
 }

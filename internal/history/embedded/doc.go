@@ -53,6 +53,8 @@
 //	prepare.go      what a large multicast reads before its turn
 //	build.go        what a request puts into a batch
 //	members.go      the metas that the committer has at hand
+//	recipients.go   to whom messages went
+//	recall.go       taking messages back
 //	idempotency.go  keys that make retries harmless
 //	publish.go      becoming visible; Follow
 //	presence.go     who is attached

@@ -20,6 +20,8 @@ import (
 //	'k' bucket key        id that an idempotency key was given
 //	'g' len group user    nothing: user is a member of group
 //	'o' len user group    nothing: the same, by user
+//	'r' id                to whom the messages of a group went; id is the first's
+//	'x' id                kind of a multicast or broadcast that was recalled
 //
 // Headers of broadcasts lie apart from the bodies so that Open can read all of
 // them without reading the bodies.
@@ -34,6 +36,8 @@ const (
 	tagKey             = 'k'
 	tagMember          = 'g'
 	tagGroupOf         = 'o'
+	tagRecipients      = 'r'
+	tagRecalled        = 'x'
 )
 
 const idSize = 8

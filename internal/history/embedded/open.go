@@ -19,8 +19,8 @@ import (
 	"pushd/internal/history/eventlog"
 )
 
-// Store is a history.Store, history.Groups and history.Events in one directory
-// of one machine.
+// Store is a history.Store, history.Groups, history.Sent and history.Events in
+// one directory of one machine.
 type Store struct {
 	// Set once.
 	conf     Config
@@ -39,6 +39,8 @@ type Store struct {
 	// dirty: something was committed since the last sync.
 	dirty  atomic.Bool
 	closed atomic.Bool
+	// recalled is written by the committer.
+	recalled atomic.Pointer[recalled]
 
 	// life is held for reading by each running call: Close waits for them.
 	life sync.RWMutex
@@ -61,6 +63,7 @@ var (
 	_ history.Store  = (*Store)(nil)
 	_ history.Groups = (*Store)(nil)
 	_ history.Events = (*Store)(nil)
+	_ history.Sent   = (*Store)(nil)
 )
 
 // heads is how far everything is that was made visible.

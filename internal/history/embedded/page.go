@@ -178,7 +178,7 @@ func (s *inboxSide) settle(v *view, ok bool) error {
 			return nil
 		case v.dropped(&e):
 			s.dropped = true
-		case !e.expires.past(v.now):
+		case !v.gone(&e):
 			s.entry, s.ok = e, true
 			return nil
 		}
@@ -246,10 +246,11 @@ func (m *merge) peek(data bool) (history.Message, bool, error) {
 	}
 }
 
-// broadcast returns the id of the next broadcast that has not expired.
+// broadcast returns the id of the next broadcast that has not expired and was
+// not recalled.
 func (m *merge) broadcast() (history.ID, bool) {
 	for ; m.next*m.step < m.end*m.step; m.next += m.step {
-		if b := &m.view.broadcasts.live[m.next]; !b.expires.past(m.view.now) {
+		if b := &m.view.broadcasts.live[m.next]; !b.expires.past(m.view.now) && !m.view.recalled.broadcasts.has(b.id) {
 			return b.id, true
 		}
 	}

@@ -42,13 +42,14 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 	defer c.mu.Unlock()
 	c.visible = c.heads
 	for _, r := range c.group {
-		if r.op != opAppend || r.err != nil || r.receipt.Duplicate {
+		if r.op != opAppend && r.op != opRecall || r.err != nil || r.receipt.Duplicate {
 			continue
 		}
 		d := history.Delivery{
 			Message: history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data, Ephemeral: r.ephemeral},
 			Prev:    r.prev,
 			Exclude: r.exclude,
+			Recall:  r.op == opRecall,
 		}
 		if r.kind == history.Broadcast {
 			r.receipt.Online, r.receipt.OnlineUsers = c.presence.total, len(c.presence.counts)

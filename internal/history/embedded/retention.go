@@ -107,7 +107,13 @@ func (c *committer) maintain(now time.Time) error {
 			return err
 		}
 	}
-	if err := c.deleteBefore(b, tagMulticastBody, spared(now, keep.InboxAge)); err != nil {
+	for _, tag := range []byte{tagMulticastBody, tagRecipients} {
+		if err := c.deleteBefore(b, tag, spared(now, keep.InboxAge)); err != nil {
+			return err
+		}
+	}
+	recalled, err := c.forgetRecalls(b, now, log)
+	if err != nil {
 		return err
 	}
 	if err := c.dropBuckets(b); err != nil {
@@ -121,6 +127,7 @@ func (c *committer) maintain(now time.Time) error {
 	if err := c.apply(b); err != nil {
 		return err
 	}
+	c.recalled.Store(recalled)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.visible.broadcasts = log

@@ -23,6 +23,7 @@ type view struct {
 	meta       meta
 	last       history.ID // nothing after this is in the view
 	broadcasts broadcastLog
+	recalled   *recalled
 	// floor is the position up to which the count hides entries, or they are
 	// gone; cutoff the id before which the age does.
 	floor  uint64
@@ -63,6 +64,7 @@ func (s *Store) viewNow(user string) (*view, error) {
 func (s *Store) openView(user string, at heads) (*view, error) {
 	v := &view{snap: s.db.NewSnapshot(), user: user, keep: s.conf.Retention, clock: s.conf.Now()}
 	v.now = millisOf(v.clock)
+	v.recalled = s.recalled.Load() // after the snapshot
 	var err error
 	if v.meta, err = readMeta(v.snap, user); err != nil {
 		v.close()
@@ -158,17 +160,22 @@ func (v *view) head() history.Cursor {
 // dropped says whether retention hides e.
 func (v *view) dropped(e *entry) bool { return e.seq <= v.floor || e.id < v.cutoff }
 
+// gone says whether e has expired or was recalled.
+func (v *view) gone(e *entry) bool {
+	return e.expires.past(v.now) || e.flags&flagMulticast != 0 && v.recalled.multicasts.has(e.id)
+}
+
 // firstBroadcast returns the index of the first broadcast that retention shows.
 func (v *view) firstBroadcast() int {
 	return v.broadcasts.kept(v.keep.BroadcastCount, history.FirstIDAt(v.clock.Add(-v.keep.BroadcastAge)))
 }
 
 // unread counts what is shown after the read mark: by subtraction of positions
-// where neither an age nor a ttl can have made holes.
+// where no age, ttl or recall can have made holes.
 func (v *view) unread() (int, error) {
 	inbox, err := v.unreadInbox()
 	from := max(v.firstBroadcast(), v.broadcasts.from(v.meta.markBroadcast+1))
-	return inbox + v.broadcasts.unexpired(from, v.now), err
+	return inbox + v.broadcasts.shown(from, v.now, v.recalled.broadcasts), err
 }
 
 func (v *view) unreadInbox() (int, error) {
@@ -193,21 +200,21 @@ func (v *view) unreadInbox() (int, error) {
 		return 0, nil
 	}
 	n := int(m.last.seq - from)
-	if m.lastTTL <= from {
+	if m.lastTTL <= from && v.recalled.multicasts.between(begin, m.last.id) == 0 {
 		return n, nil
 	}
-	gone, err := v.expiredAfter(from, begin)
+	gone, err := v.goneAfter(from, begin)
 	return n - gone, err
 }
 
-// expiredAfter counts the entries behind position from that have expired,
-// looking from id begin on.
-func (v *view) expiredAfter(from uint64, begin history.ID) (int, error) {
+// goneAfter counts the entries behind position from that have expired or were
+// recalled, looking from id begin on.
+func (v *view) goneAfter(from uint64, begin history.ID) (int, error) {
 	n := 0
 	ok, err := v.seek(begin)
 	for ; ok && err == nil; ok = v.inbox.Next() {
 		var e entry
-		if e, err = v.entry(); e.seq > from && e.expires.past(v.now) {
+		if e, err = v.entry(); e.seq > from && v.gone(&e) {
 			n++
 		}
 	}

@@ -21,7 +21,7 @@ type Options struct {
 
 // Engine is one opened engine.
 type Engine struct {
-	// Store is new and empty, and a history.Groups and a history.Events too. The
+	// Store is new and empty, and a history.Groups, Sent and Events too. The
 	// tests close it, some of them twice.
 	Store history.Store
 	// Reopen opens again, with the same Options, what the last Store left when

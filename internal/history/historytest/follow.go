@@ -42,7 +42,11 @@ func deliveryText(d history.Delivery) string {
 	to := slices.SortedFunc(slices.Values(d.Recipients), func(a, b history.Recipient) int {
 		return cmp.Compare(a.User, b.User)
 	})
-	return fmt.Sprintf("%s prev %d to %+v but %q", list([]history.Message{d.Message}), d.Prev, to, d.Exclude)
+	recall := ""
+	if d.Recall {
+		recall = "recall of "
+	}
+	return fmt.Sprintf("%s%s prev %d to %+v but %q", recall, list([]history.Message{d.Message}), d.Prev, to, d.Exclude)
 }
 
 func deliveryTexts(all []history.Delivery) []string {

@@ -63,6 +63,10 @@ func (f *follower) deliver(batch []history.Delivery) {
 func (f *follower) record(d history.Delivery) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if d.Recall {
+		f.got = append(f.got, d)
+		return
+	}
 	for _, log := range f.logs(d) {
 		if d.Message.ID <= f.last[log] {
 			f.t.Errorf("delivered %d after %d", d.Message.ID, f.last[log])

@@ -18,7 +18,7 @@ func (e *Engine) inOrder(got []history.Delivery) []history.Delivery {
 	slices.SortStableFunc(got, func(a, b history.Delivery) int { return cmp.Compare(a.Message.ID, b.Message.ID) })
 	out := got[:0]
 	for _, d := range got {
-		if n := len(out); n > 0 && out[n-1].Message.ID == d.Message.ID && d.Message.Kind == history.Multicast {
+		if n := len(out); n > 0 && out[n-1].Message.ID == d.Message.ID && out[n-1].Recall == d.Recall && d.Message.Kind == history.Multicast {
 			out[n-1].Recipients = slices.Concat(out[n-1].Recipients, d.Recipients)
 		} else {
 			out = append(out, d)

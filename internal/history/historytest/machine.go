@@ -95,6 +95,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		a["DeleteGroup"] = m.deleteGroup
 		a["ListGroups"] = m.listGroups
 	}
+	if _, ok := m.store.(history.Sent); ok {
+		a["Recall"] = m.recall
+	}
 	if m.engine.Reopen != nil {
 		a["Reopen"] = m.reopen
 	}
@@ -115,7 +118,7 @@ func (m *machine) invariant(rt *rapid.T) {
 
 func (m *machine) compareErrors(rt *rapid.T, what string, got, want error) {
 	rt.Helper()
-	for _, sentinel := range []error{nil, history.ErrUser, history.ErrGroup, history.ErrCursor, history.ErrReadOnly, history.ErrClosed} {
+	for _, sentinel := range []error{nil, history.ErrUser, history.ErrGroup, history.ErrCursor, history.ErrNotFound, history.ErrReadOnly, history.ErrClosed} {
 		if errors.Is(got, sentinel) != errors.Is(want, sentinel) {
 			rt.Fatalf("%s: error %v, want %v", what, got, want)
 		}

@@ -33,8 +33,8 @@ func (e engines) has(engine Engine) bool {
 	return true
 }
 
-// Run checks that the engines that open returns keep the contract of
-// history.Store, history.Groups and history.Events.
+// Run checks that the engines that open returns keep the contracts of
+// history.Store, history.Groups, history.Sent and history.Events.
 func Run(t *testing.T, open Opener) {
 	groups := []group{
 		{"Append", appendPromises()},
@@ -49,12 +49,14 @@ func Run(t *testing.T, open Opener) {
 		{"Ephemeral", ephemeralPromises()},
 		{"Groups", groupPromises()},
 		{"Events", eventPromises()},
+		{"Recall", recallPromises()},
 		{"Close", closePromises()},
 		{"Concurrency", concurrencyPromises()},
 	}
 	engine := look(t, open)
 	if engine.Reopen != nil {
-		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()}, group{"ReopenEvents", reopenEventPromises()})
+		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()}, group{"ReopenEvents", reopenEventPromises()},
+			group{"ReopenRecall", reopenRecallPromises()})
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) { g.run(t, open, engine) })

@@ -9,7 +9,8 @@ import (
 // entry is one line of a log.
 type entry struct {
 	history.Message
-	expires time.Time // when its TTL ends; zero: never
+	expires  time.Time // when its TTL ends; zero: never
+	recalled bool
 }
 
 func newEntry(id history.ID, p history.Push, data []byte) entry {
@@ -53,7 +54,7 @@ func (l log) shown(now time.Time, k keep) []entry {
 	var out []entry
 	for i, e := range l {
 		expired := !e.expires.IsZero() && !now.Before(e.expires)
-		if !l.dropped(i, now, k) && !expired {
+		if !l.dropped(i, now, k) && !expired && !e.recalled {
 			out = append(out, e)
 		}
 	}
@@ -73,4 +74,14 @@ func (l log) truncated(id history.ID, now time.Time, k keep) bool {
 		}
 	}
 	return false
+}
+
+// find returns the index of the entry with this id, -1 if there is none.
+func (l log) find(id history.ID) int {
+	for i, e := range l {
+		if e.ID == id {
+			return i
+		}
+	}
+	return -1
 }

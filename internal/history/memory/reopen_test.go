@@ -107,3 +107,9 @@ func (r replayed) DeleteGroup(ctx context.Context, group string) (int, error) {
 	})
 	return removed, err
 }
+
+func (r replayed) Recall(ctx context.Context, id history.ID) error {
+	err := r.Store.Recall(ctx, id)
+	r.keep(err, func(s *memory.Store) error { return s.Recall(context.Background(), id) })
+	return err
+}

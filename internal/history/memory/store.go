@@ -57,6 +57,7 @@ var (
 	_ history.Store  = (*Store)(nil)
 	_ history.Groups = (*Store)(nil)
 	_ history.Events = (*Store)(nil)
+	_ history.Sent   = (*Store)(nil)
 )
 
 // New returns an empty Store, or an error if c.Retention is negative.
@@ -95,15 +96,29 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 	if err := p.Check(); err != nil {
 		return history.Receipt{}, err
 	}
+	var receipt history.Receipt
+	err := s.inTurn(ctx, func() (handOver func(), err error) {
+		receipt, handOver, err = s.store(p)
+		return handOver, err
+	})
+	if err != nil {
+		return history.Receipt{}, err
+	}
+	return receipt, nil
+}
+
+// inTurn makes a change, and then what that leaves to be done before the call
+// may return, nil if that is nothing, while nobody else stores or delivers.
+func (s *Store) inTurn(ctx context.Context, change func() (handOver func(), err error)) error {
 	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
-		return history.Receipt{}, ctx.Err()
+		return ctx.Err()
 	}
-	receipt, handOver, err := s.store(p)
+	handOver, err := change()
 	if err != nil || handOver == nil {
 		<-s.turn
-		return receipt, err
+		return err
 	}
 	// In a goroutine of its own, so that a caller whose context ends need not
 	// wait for a slow follower; the turn ends with the delivery all the same.
@@ -115,9 +130,9 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 	}()
 	select {
 	case <-done:
-		return receipt, nil
+		return nil
 	case <-ctx.Done():
-		return history.Receipt{}, ctx.Err()
+		return ctx.Err()
 	}
 }
 

@@ -231,7 +231,7 @@ func (j *job) command(p part, users []string, id history.ID, chunk, chunks int) 
 	}
 	return s.appendCommand(p.partition, users, appendArgs{
 		id: id, floor: j.floor, flags: flags, data: push.Data, ttl: millis(push.TTL), inline: inline,
-		chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
+		names: noteOf(flags, users), chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
 		exclude: push.Exclude,
 	})
 }
@@ -244,6 +244,7 @@ type appendArgs struct {
 	data          []byte
 	ttl           int64
 	inline        bool
+	names         []byte // what is noted of the recipients
 	chunk, chunks int
 	key           string
 	remember      time.Duration
@@ -253,8 +254,8 @@ type appendArgs struct {
 
 func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any {
 	nodes := p.nodesNow()
-	keys := make([]string, 0, 5+2*len(users)+len(nodes))
-	keys = append(keys, p.last, p.record(a.key), p.bodies, p.presence, p.leases)
+	keys := make([]string, 0, 7+2*len(users)+len(nodes))
+	keys = append(keys, p.last, p.record(a.key), p.bodies, p.presence, p.leases, p.notes, p.moved)
 	for _, user := range users {
 		keys = append(keys, p.inbox(user))
 	}
@@ -266,10 +267,10 @@ func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any 
 	for _, node := range nodes {
 		keys = append(keys, p.stream(node))
 	}
-	args := make([]any, 0, 18+len(users)+len(nodes))
+	args := make([]any, 0, 19+len(users)+len(nodes))
 	args = append(args, s.clock(), a.floor, uint64(a.id), int(a.flags), a.data, a.ttl, bit(a.inline),
 		a.chunk, a.chunks, millis(a.remember), s.forget(a.remember), a.keep, millis(s.conf.Retention.InboxAge),
-		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude)
+		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude, a.names)
 	for _, user := range users {
 		args = append(args, user)
 	}

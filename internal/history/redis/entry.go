@@ -15,7 +15,8 @@ const (
 	flagTTL
 	flagFar
 	flagBroadcast
-	flagEphemeral = 1 << 6 // in the streams of nodes only
+	flagRecall             // in the streams of nodes only
+	flagEphemeral = 1 << 6 // likewise
 )
 
 const (
@@ -121,10 +122,13 @@ func parseNode(e streamEntry) (history.Delivery, error) {
 		Exclude: e.fields["x"],
 	}
 	switch {
-	case flags&flagBroadcast != 0:
-		d.Message.Kind = history.Broadcast
 	case flags&flagMulticast != 0:
 		d.Message.Kind = history.Multicast
+	case flags&flagBroadcast != 0: // a recall, or ephemeral: others lie in their log
+		d.Message.Kind = history.Broadcast
+	}
+	if flags&flagRecall != 0 {
+		d.Recall, d.Message.Data = true, nil
 	}
 	d.Message.Ephemeral = flags&flagEphemeral != 0
 	for lines = lines[headSize:]; len(lines) >= headSize; {

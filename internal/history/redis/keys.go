@@ -19,11 +19,15 @@ type keys struct {
 	nodes    string // STRING: the last number given to a node
 	log      string // STREAM id-bn: the broadcast log, or its copy
 	ends     string // ZSET id: when a broadcast's TTL ends
-	expired  string // ZSET id: broadcasts whose TTL has ended
+	expired  string // ZSET id: broadcasts whose TTL has ended, or that were recalled
 	events   string // STREAM time-number: what happened to users
 	watch    string // HASH: which events are recorded, and how many
 	leaving  string // ZSET user: when those who went are disconnected
 	scan     string // STRING: how far presence was cleared of dead nodes
+	notes    string // STREAM id-n: to whom messages went
+	moved    string // ZSET place in notes: the id that the note there is about
+	recalled string // ZSET id: multicasts that were recalled
+	back     string // ZSET id: broadcasts that were recalled
 }
 
 func newKeys(prefix, tag string) keys {
@@ -32,6 +36,7 @@ func newKeys(prefix, tag string) keys {
 		pre: pre, last: pre + "c", bodies: pre + "M", presence: pre + "o", counts: pre + "O",
 		leases: pre + "N", nodes: pre + "s", log: pre + "B", ends: pre + "T", expired: pre + "E",
 		events: pre + "e", watch: pre + "w", leaving: pre + "l", scan: pre + "D",
+		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y",
 	}
 }
 

@@ -36,6 +36,7 @@ type Store struct {
 var _ history.Store = (*Store)(nil)
 var _ history.Groups = (*Store)(nil)
 var _ history.Events = (*Store)(nil)
+var _ history.Sent = (*Store)(nil)
 
 // Open connects to Redis, takes part as a node, and returns when pushes go
 // through. What it finds wrong is one of this package's errors or says itself

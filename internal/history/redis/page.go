@@ -10,7 +10,7 @@ import (
 
 // viewKeys are the keys of view.lua.
 func (p *partition) viewKeys(user string) []string {
-	return []string{p.inbox(user), p.meta(user), p.log, p.bodies, p.ends, p.expired}
+	return []string{p.inbox(user), p.meta(user), p.log, p.bodies, p.ends, p.expired, p.recalled, p.back}
 }
 
 // viewArgs are the arguments of view.lua, and room for more.

@@ -37,11 +37,15 @@ var (
 	removeScript    = newScript("members_remove")
 	eventsScript    = newScript("events", "events_read")
 	deliveredScript = newScript("events", "delivered")
+	sentScript      = newScript("sent")
+	recallScript    = newScript("recall")
+	backScript      = newScript("recall_broadcast")
 )
 
 var scripts = []script{
 	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
 	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, deliveredScript,
+	sentScript, recallScript, backScript,
 }
 
 // newScript joins common.lua and the given files. The first line, which says

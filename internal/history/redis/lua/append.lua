@@ -6,8 +6,8 @@
 -- The push's record says how far it came: "id chunks-done chunks-in-all body".
 -- So a retry goes on where the first try broke off, and stores nothing twice.
 --
--- KEYS: last id, record, bodies, presence, leases, n inboxes, n metas if there
--- is a TTL, s streams. ARGV: see args in append.go.
+-- KEYS: last id, record, bodies, presence, leases, notes, moved, n inboxes, n
+-- metas if there is a TTL, s streams. ARGV: see args in append.go.
 -- Returns {outcome, id, users, connections that are here, users who have them,
 -- users whose first entry it is}; outcome 0: stored, 1: was stored before, 2: a
 -- node is connected whose stream is not among KEYS, nothing done, 3: the chunk
@@ -19,8 +19,9 @@ local remember, forget = tonumber(ARGV[10]), tonumber(ARGV[11])
 local keep, age, maxlen = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
 local share, n, s = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
 local exclude = ARGV[18]
-local USERS, NODES, INBOX, META = 18, 18 + n, 5, 5 + n
-local STREAM = ttl > 0 and 5 + 2 * n or 5 + n
+local names = ARGV[19] -- the users as notes have them; none: nothing is noted
+local USERS, NODES, INBOX, META = 19, 19 + n, 7, 7 + n
+local STREAM = ttl > 0 and 7 + 2 * n or 7 + n
 local time = now(clock)
 
 -- What became of this push before.
@@ -82,6 +83,25 @@ end
 local last = tonumber(redis.call('GET', KEYS[1]) or 0)
 if id == 0 then id = own(math.max(first(time), last + 1, math.min(floor, first(time + 60000)) + 1), share) end
 local overtaken = id < last
+
+-- note says to whom a message went, for recalls and receipts. The stream takes
+-- only rising ids: what comes late lies at its end, and moved tells where.
+-- apart: these users have the message under the id that the note lies at.
+local function note(at, users, apart)
+  local fields = {'u', users}
+  if at ~= id then
+    fields[3], fields[4] = 'o', str(id)
+    if apart then fields[5], fields[6] = 'a', '' end
+  end
+  local cutoff = first(time - age)
+  local place = redis.call('XADD', KEYS[6], 'MINID', '~', str(cutoff), str(at) .. '-*', unpack(fields))
+  if at ~= id then
+    redis.call('ZADD', KEYS[7], id, place)
+    redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', '(' .. str(cutoff))
+  end
+end
+if names ~= '' then note(math.max(id, last), names, false) end
+
 if not overtaken then last = id end
 local expires = ttl > 0 and math.floor(id / PER_MS) + ttl or 0
 
@@ -127,6 +147,9 @@ for j = 1, n do
       last = own(math.max(last, prev) + 1, share)
       at = last
       line = entry(at)
+      if names ~= '' then
+        note(at, string.sub(names, 1, 1) .. struct.pack('BB', 0, #ARGV[USERS + j]) .. ARGV[USERS + j], true)
+      end
     end
   end
   local len = redis.call('RPUSH', inbox, line)

@@ -8,7 +8,7 @@
 -- An entry of an inbox, and a row of a reply:
 --   1 byte flags, 7 bytes id, [TTL: 6 bytes end in ms], [FAR: 7 bytes id of
 --   the body], data unless it is a REF
-local REF, MULTICAST, TTL, FAR, BROADCAST = 1, 2, 4, 8, 16
+local REF, MULTICAST, TTL, FAR, BROADCAST, RECALL = 1, 2, 4, 8, 16, 32
 
 local EPOCH = 1704067200000 -- 2024-01-01, in ms: the time of id 0
 local PER_MS = 4096         -- ids in a millisecond

@@ -2,7 +2,8 @@
 -- Pages: the two logs of a view merged by id, for page.lua and attach.lua.
 
 -- Each side of the merge has the id of the entry that is next, nil if there is
--- none; load returns its row, step goes on to the next that has not expired.
+-- none; load returns its row, step goes on to the next that has not expired and
+-- was not recalled.
 local BATCH = 16
 
 local function inbox_side(at, stop, dir)
@@ -26,7 +27,8 @@ local function inbox_side(at, stop, dir)
       if not e then side.id = nil return end
       flags, side.id, from = struct.unpack('>BI7', e)
       if has(flags, TTL) then ends, from = struct.unpack('>I6', e, from) end
-      if not has(flags, TTL) or ends > time then return end
+      local back = has(flags, MULTICAST) and recalled(RECALLED, side.id)
+      if not back and (not has(flags, TTL) or ends > time) then return end
     end
   end
   -- load returns the row and the size of its data, nil if the body is gone:
@@ -65,7 +67,8 @@ local function log_side(at, stop, dir)
       if not e then side.id = nil return end
       side.id = place(e)
       at, fields = side.id + dir, e[2]
-      if #fields[2] < 14 or not expired(fields[2]) then return end
+      local over = #fields[2] >= 14 and expired(fields[2])
+      if not over and not recalled(RECALLED_LOG, side.id) then return end
     end
   end
   function side.load()

@@ -1,11 +1,12 @@
 #!lua
 -- One user's history at this moment, for page.lua, attach.lua and ack.lua.
 --
--- KEYS[1..6]: inbox, meta, broadcast log, bodies, ends of TTLs of broadcasts,
--- broadcasts that have expired.
+-- KEYS[1..8]: inbox, meta, broadcast log, bodies, ends of TTLs of broadcasts,
+-- broadcasts that have expired, multicasts and broadcasts that were recalled.
 -- ARGV[1..5]: clock, entries that an inbox shows, their age in ms, broadcasts
 -- that are shown, their age in ms.
 local INBOX, META, LOG, BODIES, ENDS, EXPIRED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local RECALLED, RECALLED_LOG = KEYS[7], KEYS[8]
 local time = now(ARGV[1])
 
 local len = redis.call('LLEN', INBOX)
@@ -78,18 +79,32 @@ local function expired(e)
   return has(flags, TTL) and ends <= time
 end
 
+-- recalled says whether an id is in one of the sets of recalled messages.
+local some = {}
+local function recalled(set, id)
+  if some[set] == nil then some[set] = redis.call('EXISTS', set) == 1 end
+  return some[set] and redis.call('ZSCORE', set, str(id)) ~= false
+end
+
+-- gone says whether an entry of the inbox has expired or was recalled.
+local function gone(e)
+  local flags, id = struct.unpack('>BI7', e)
+  if has(flags, TTL) and struct.unpack('>I6', e, 9) <= time then return true end
+  return has(flags, MULTICAST) and recalled(RECALLED, id)
+end
+
 -- unread counts what is shown after the read mark: by positions, less what has
--- expired.
+-- expired or was recalled. Recalled broadcasts are among the expired.
 local function unread()
   local n = 0
   local after = math.max(mark, hidden)
   if after < inbox_head then
     local from = math.max(shown, search(shown, after + 1))
     n = len - from
-    if last_ttl > after then
+    if last_ttl > after or redis.call('ZCOUNT', RECALLED, after + 1, inbox_head) > 0 then
       for i = from, len - 1, 64 do
         for _, e in ipairs(redis.call('LRANGE', INBOX, i, math.min(i + 63, len - 1))) do
-          if #e >= 14 and expired(e) then n = n - 1 end
+          if gone(e) then n = n - 1 end
         end
       end
     end

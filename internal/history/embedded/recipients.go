@@ -1,0 +1,141 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pushd/internal/history"
+)
+
+// To whom a message went is noted when it is stored: it is what a recall and a
+// receipt begin with. The notes of a group lie in one record, under the first of
+// their ids: a key for each unicast would cost the committer a fifth of what it
+// does for one, a line in a record costs next to nothing. The record is a list
+// of
+//
+//	id, less the first | kind | number of users | size of the names | names
+//
+// where each name is the number of bytes that it begins with as the one before
+// it, the number of those that follow, and these. Numbers are uvarints, but
+// those of the names are single bytes.
+
+// addressed is to whom a message went.
+type addressed struct {
+	kind  history.Kind
+	count int
+	names []byte
+}
+
+// note adds the recipients of r, which was given id, to the group's record.
+func (c *committer) note(r *request, id history.ID) {
+	if len(c.noted) == 0 {
+		c.notedFrom = id
+	}
+	c.names = appendNames(c.names[:0], r.targets)
+	c.noted = binary.AppendUvarint(c.noted, uint64(id-c.notedFrom))
+	c.noted = append(c.noted, byte(r.kind))
+	c.noted = binary.AppendUvarint(c.noted, uint64(len(r.targets)))
+	c.noted = binary.AppendUvarint(c.noted, uint64(len(c.names)))
+	c.noted = append(c.noted, c.names...)
+}
+
+func appendNames(dst []byte, targets []target) []byte {
+	last := ""
+	for i := range targets {
+		user := targets[i].user
+		same := 0
+		for same < min(len(last), len(user)) && last[same] == user[same] {
+			same++
+		}
+		dst = append(dst, byte(same), byte(len(user)-same))
+		dst = append(dst, user[same:]...)
+		last = user
+	}
+	return dst
+}
+
+// maxNoted is the most bytes of the group's record whose memory is kept for the
+// next group.
+const maxNoted = 64 << 10
+
+// writeNotes puts the group's record into the batch.
+func (c *committer) writeNotes() {
+	if len(c.noted) > 0 {
+		setBody(c.batch, tagRecipients, c.notedFrom, c.noted)
+	}
+	c.noted = c.noted[:0]
+	if cap(c.noted) > maxNoted {
+		c.noted, c.names = nil, nil
+	}
+}
+
+// readNote finds to whom message id, which is no broadcast, went.
+func readNote(r pebble.Reader, id history.ID) (a addressed, err error) {
+	it, err := r.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{tagRecipients},
+		UpperBound: appendIDKey(nil, tagRecipients, id+1),
+	})
+	if err != nil {
+		return a, fmt.Errorf("looking up recipients: %w", err)
+	}
+	defer it.Close()
+	if !it.Last() {
+		if err := it.Error(); err != nil {
+			return a, fmt.Errorf("looking up recipients: %w", err)
+		}
+		return a, history.ErrNotFound
+	}
+	first, rest := entryID(it.Key()), it.Value()
+	for len(rest) > 0 {
+		var at history.ID
+		if at, a, rest, err = parseNote(rest); err != nil {
+			return a, fmt.Errorf("looking up recipients: %w", err)
+		}
+		if first+at == id {
+			a.names = slices.Clone(a.names)
+			return a, nil
+		}
+	}
+	return addressed{}, history.ErrNotFound
+}
+
+// parseNote reads one note, and returns what lies behind it.
+func parseNote(b []byte) (at history.ID, a addressed, rest []byte, err error) {
+	field := func() uint64 {
+		x, n := binary.Uvarint(b)
+		if n <= 0 {
+			b, err = nil, errDamaged
+			return 0
+		}
+		b = b[n:]
+		return x
+	}
+	at = history.ID(field())
+	a.kind = history.Kind(field())
+	a.count = int(field())
+	size := field()
+	if err != nil || size > uint64(len(b)) {
+		return 0, a, nil, errDamaged
+	}
+	a.names = b[:size]
+	return at, a, b[size:], nil
+}
+
+// users returns the names.
+func (a addressed) users() ([]string, error) {
+	users := make([]string, 0, min(a.count, len(a.names)))
+	last := ""
+	for b := a.names; len(b) > 0; {
+		if len(b) < 2 || int(b[0]) > len(last) || int(b[1]) > len(b)-2 {
+			return nil, fmt.Errorf("reading recipients: %w", errDamaged)
+		}
+		end := 2 + int(b[1])
+		last = last[:b[0]] + string(b[2:end])
+		users = append(users, last)
+		b = b[end:]
+	}
+	return users, nil
+}

@@ -1,0 +1,78 @@
+package memory
+
+import (
+	"context"
+
+	"pushd/internal/history"
+)
+
+// KindOf implements history.Sent.
+func (s *Store) KindOf(ctx context.Context, id history.ID) (history.Kind, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.openLocked(ctx); err != nil {
+		return 0, err
+	}
+	kind, _, err := s.sentLocked(id)
+	return kind, err
+}
+
+// sentLocked returns how message id was sent and, unless it was a broadcast, to
+// whom.
+func (s *Store) sentLocked(id history.ID) (kind history.Kind, users []string, err error) {
+	v := s.viewLocked("")
+	if i := v.broadcast.find(id); i >= 0 {
+		if v.broadcast.dropped(i, v.now, v.keepBroadcast) {
+			return 0, nil, history.ErrNotFound
+		}
+		return history.Broadcast, nil, nil
+	}
+	for user, inbox := range s.inboxes {
+		if i := inbox.find(id); i >= 0 {
+			kind, users = inbox[i].Kind, append(users, user)
+		}
+	}
+	if len(users) == 0 || id < history.FirstIDAt(v.now.Add(-s.retention.InboxAge)) {
+		return 0, nil, history.ErrNotFound
+	}
+	return kind, users, nil
+}
+
+// Recall implements history.Sent.
+func (s *Store) Recall(ctx context.Context, id history.ID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.inTurn(ctx, func() (handOver func(), err error) { return s.recall(ctx, id) })
+}
+
+// recall hides the message and returns what is left to do. Its caller has the
+// turn.
+func (s *Store) recall(ctx context.Context, id history.ID) (func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.openLocked(ctx); err != nil {
+		return nil, err
+	}
+	kind, users, err := s.sentLocked(id)
+	if err != nil {
+		return nil, err
+	}
+	d := history.Delivery{Message: history.Message{ID: id, Kind: kind}, Recall: true}
+	if kind == history.Broadcast {
+		s.broadcasts[s.broadcasts.find(id)].recalled = true
+	}
+	for _, user := range users {
+		inbox := s.inboxes[user]
+		inbox[inbox.find(id)].recalled = true
+		if s.attached[user] > 0 {
+			d.Recipients = append(d.Recipients, history.Recipient{User: user})
+		}
+	}
+	concerns := len(d.Recipients) > 0 || kind == history.Broadcast && len(s.attached) > 0
+	if s.deliver == nil || !concerns {
+		return nil, nil
+	}
+	deliver := s.deliver
+	return func() { deliver([]history.Delivery{d}) }, nil
+}

@@ -1,0 +1,100 @@
+package redis_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+	"pushd/internal/history/redis"
+)
+
+// TestRecallOfOvertakenIDs: where an inbox has a multicast under an id of its
+// own, it is recalled with the others, by either id, and its owner is told that
+// one.
+func TestRecallOfOvertakenIDs(t *testing.T) {
+	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+	conf := redis.Config{
+		URL: shared.URL(), Node: "recall", Prefix: rand.Text() + ":", Partitions: 16,
+		Now: func() time.Time { return now },
+	}
+	// What the other node appends, this one does not see: its ids lie behind.
+	s, other := openStore(t, conf), openStore(t, conf)
+	ctx := context.Background()
+	users := []string{"ann"}
+	for i := range 20 {
+		users = append(users, fmt.Sprint("user", i))
+	}
+	push := func(by *redis.Store, p history.Push) history.ID {
+		t.Helper()
+		r, err := by.Append(ctx, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.ID
+	}
+	told := map[string]history.ID{}
+	defer other.Follow(func(batch []history.Delivery) {
+		for _, d := range batch {
+			for _, to := range d.Recipients {
+				if d.Recall {
+					told[to.User] = d.Message.ID
+				}
+			}
+		}
+	})()
+	for _, user := range users {
+		if _, err := other.Attach(ctx, user, history.Start{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for byOwn := range 2 {
+		for _, user := range users[1:] { // their partitions are ahead of ann's
+			push(other, history.Push{Kind: history.Unicast, Users: []string{user}, Data: []byte("1")})
+		}
+		id := push(s, history.Push{Kind: history.Multicast, Users: users, Data: []byte("a body that is kept apart, being longer than 32 bytes")})
+		ids, apart := map[string]history.ID{}, 0
+		for _, user := range users {
+			p, err := s.Page(ctx, user, history.Query{Limit: 1})
+			if err != nil || len(p.Messages) != 1 || p.Messages[0].Kind != history.Multicast {
+				t.Fatalf("newest of %s: %+v, %v", user, p, err)
+			}
+			ids[user] = p.Messages[0].ID
+			if ids[user] != id {
+				apart++
+			}
+		}
+		if apart == 0 {
+			t.Fatal("no inbox has an id of its own")
+		}
+		by := id
+		if byOwn == 1 {
+			by = ids[users[1]]
+		}
+		if kind, err := s.KindOf(ctx, by); kind != history.Multicast || err != nil {
+			t.Errorf("kind of %d: %v, %v", by, kind, err)
+		}
+		clear(told)
+		if err := s.Recall(ctx, by); err != nil {
+			t.Fatalf("recalling %d as %d: %v", id, by, err)
+		}
+		if err := redis.Settle(ctx, other); err != nil {
+			t.Fatal(err)
+		}
+		for _, user := range users {
+			p, err := s.Page(ctx, user, history.Query{Limit: 100})
+			want := byOwn + 1
+			if user == users[0] {
+				want = 0
+			}
+			if err != nil || len(p.Messages) != want || p.Unread != want {
+				t.Errorf("%s has %d messages and %d unread, %v, want %d", user, len(p.Messages), p.Unread, err, want)
+			}
+			if told[user] != ids[user] {
+				t.Errorf("%s was told %d, want %d", user, told[user], ids[user])
+			}
+		}
+	}
+}
