@@ -81,6 +81,7 @@ type engine interface {
 	history.Store
 	history.Groups
 	history.Events
+	history.Sent
 }
 
 // directory returns what knows the connections of all nodes, and what ends it.
@@ -107,6 +108,7 @@ func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server,
 		Store:         store,
 		Groups:        store,
 		Events:        store,
+		Sent:          store,
 		Directory:     directory,
 		Subscriptions: clients,
 		Auth:          credentials,

@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"time"
+
 	"pushd/internal/conn/proto"
 	"pushd/internal/conn/reactor"
 	"pushd/internal/history"
@@ -16,6 +18,8 @@ type delivery struct {
 	skip  reactor.Handle // a connection that is passed over; 0: none
 	brief bool           // ephemeral: id and prev mean nothing
 	last  bool           // of those with this frame on this shard: the reference goes with it
+	// recall: the frame takes message id back; prev means nothing.
+	recall bool
 }
 
 // deliveryWeight is what a delivery counts beside its frame.
@@ -34,6 +38,9 @@ type postman struct {
 	server *Server
 	out    [][]delivery // by shard
 	weight []int
+	// recalls are those of messages that may come only now: where several nodes
+	// share the data, a log may be read late.
+	recalls recalls
 }
 
 func (p *postman) init(s *Server) {
@@ -47,10 +54,14 @@ func (p *postman) init(s *Server) {
 func (p *postman) deliver(batch []history.Delivery) {
 	p.server.subscribers.tell(batch)
 	for i := range batch {
-		if batch[i].Resync {
+		switch d := &batch[i]; {
+		case d.Resync:
 			p.resync()
-		} else {
-			p.address(&batch[i])
+		case d.Recall:
+			p.recalls.add(d.Message.ID, time.Now(), 2*p.server.cfg.StoreTimeout)
+			p.address(d)
+		case !p.recalls.has(d.Message.ID): // the next one shows the hole
+			p.address(d)
 		}
 	}
 	for i, out := range p.out {
@@ -81,9 +92,13 @@ func (p *postman) resync() {
 // address makes the frame of d and puts it out for the shards concerned.
 func (p *postman) address(d *history.Delivery) {
 	f := p.server.reactor.NewFrame(len(d.Message.Data) + envelope)
-	f.B = proto.AppendMessage(f.B, d.Message)
-	f.Message = true
-	item := delivery{frame: f, id: d.Message.ID, prev: d.Prev, brief: d.Message.Ephemeral}
+	if d.Recall {
+		f.B = proto.AppendRecall(f.B, d.Message.ID, d.Message.Kind)
+	} else {
+		f.B = proto.AppendMessage(f.B, d.Message)
+		f.Message = true
+	}
+	item := delivery{frame: f, id: d.Message.ID, prev: d.Prev, brief: d.Message.Ephemeral, recall: d.Recall}
 	if d.Exclude != "" {
 		item.skip = p.server.connectionNamed(d.Exclude)
 	}
@@ -129,6 +144,9 @@ func (s *shard) deliver(sends int) (more bool) {
 			}
 		}
 		d := &s.queue[s.at]
+		if d.recall {
+			s.noteRecall(d.id)
+		}
 		if d.user == "" {
 			s.at += s.beginWalk(s.queue[s.at:])
 			continue
@@ -165,6 +183,8 @@ func (s *shard) toSession(ses *session, d *delivery) {
 	switch {
 	case d.brief:
 		s.brief(ses, d)
+	case d.recall:
+		s.recall(ses, d)
 	case ses.state < live:
 		ses.behind = true
 	case d.id <= ses.inbox: // came with a page already

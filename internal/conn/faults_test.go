@@ -29,6 +29,7 @@ type faulty struct {
 	truncate bool                                        // pages say that history was cut
 	err      error                                       // of Attach, Page and Ack
 	gate     chan struct{}                               // if set, Attach, Page and Ack wait for it to close
+	late     chan struct{}                               // if set, what Attach and Page have read waits for it to close
 	deliver  func([]history.Delivery) []history.Delivery // changes what followers get
 }
 
@@ -42,6 +43,18 @@ func (f *faulty) wait(ctx context.Context) error {
 	f.mu.Lock()
 	gate, err := f.gate, f.err
 	f.mu.Unlock()
+	return errors.Join(f.waitAt(ctx, gate), err)
+}
+
+// waitLate holds back what was read.
+func (f *faulty) waitLate(ctx context.Context) error {
+	f.mu.Lock()
+	late := f.late
+	f.mu.Unlock()
+	return f.waitAt(ctx, late)
+}
+
+func (f *faulty) waitAt(ctx context.Context, gate chan struct{}) error {
 	if gate != nil {
 		f.waiting.Add(1)
 		defer f.waiting.Add(-1)
@@ -51,7 +64,7 @@ func (f *faulty) wait(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return err
+	return nil
 }
 
 func (f *faulty) Attach(ctx context.Context, user string, s history.Start) (history.Attachment, error) {
@@ -62,6 +75,7 @@ func (f *faulty) Attach(ctx context.Context, user string, s history.Start) (hist
 	a, err := f.Store.Attach(ctx, user, s)
 	if err == nil {
 		f.attached.Add(1)
+		err = f.waitLate(ctx)
 	}
 	return a, err
 }
@@ -77,6 +91,9 @@ func (f *faulty) Page(ctx context.Context, user string, q history.Query) (histor
 		return history.Page{}, err
 	}
 	p, err := f.Store.Page(ctx, user, q)
+	if err == nil {
+		err = f.waitLate(ctx)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p.Truncated = p.Truncated || f.truncate

@@ -11,6 +11,7 @@ import (
 
 	"pushd/internal/conn/offheap"
 	"pushd/internal/conn/reactor"
+	"pushd/internal/history"
 )
 
 func newSessions(t interface{ Fatal(...any) }, n int) *offheap.Table[session] {
@@ -167,5 +168,21 @@ func TestRefusedIsBounded(t *testing.T) {
 	}
 	if r.check("9999", now) == nil || r.check("9999", now.Add(10*time.Second)) != nil {
 		t.Error("a refusal is not in force when it should be")
+	}
+}
+
+// Recalls that are old are forgotten.
+func TestRecallsAreBounded(t *testing.T) {
+	var r recalls
+	now := time.Now()
+	for i := range history.ID(10_000) {
+		now = now.Add(time.Second)
+		r.add(i, now, 10*time.Second)
+		if len(r.ids) > 11 || len(r.ages) != len(r.ids) {
+			t.Fatalf("%d recalls are remembered, %d ages", len(r.ids), len(r.ages))
+		}
+	}
+	if r.has(1) || !r.has(9_995) {
+		t.Error("it remembers the wrong ones")
 	}
 }

@@ -105,8 +105,10 @@ func (s *shard) attached(ses *session, k *call) {
 	s.goOn(h, len(p.Messages) > 0)
 }
 
-// fill appends a page to f and moves the session past it.
+// fill appends a page to f, without what was recalled meanwhile, and moves the
+// session past it.
 func (s *shard) fill(ses *session, f *reactor.Frame, p *history.Page) {
+	p.Messages = s.recalls.without(p.Messages)
 	for i := range p.Messages {
 		f.B = proto.AppendMessage(f.B, p.Messages[i])
 	}
@@ -165,17 +167,14 @@ func (s *shard) paged(ses *session, k *call) {
 		s.loop.Close(k.h, reactor.Truncated, proto.CloseGoingAway, "history was cut; reconnect with the cursor")
 		return
 	}
-	if len(k.page.Messages) > 0 {
-		f := s.loop.NewFrame(pageSize(k.page.Messages))
-		s.fill(ses, f, &k.page)
+	f := s.loop.NewFrame(pageSize(k.page.Messages))
+	s.fill(ses, f, &k.page)
+	sent := len(f.B) > 0
+	if sent {
 		s.loop.Send(k.h, f)
-		s.loop.Drop(f)
-	} else {
-		ses.inbox = max(ses.inbox, k.page.Cursor.Inbox)
-		ses.broadcast = max(ses.broadcast, k.page.Cursor.Broadcast)
-		ses.more = k.page.HasMore
 	}
-	s.goOn(k.h, len(k.page.Messages) > 0)
+	s.loop.Drop(f)
+	s.goOn(k.h, sent)
 }
 
 // envelope is more than a message's frame has beside its data.

@@ -32,6 +32,7 @@ type shard struct {
 	list    []uint32 // sockets of all sessions; walk goes over it
 	walk    walk
 	resync  resync
+	recalls recalls
 	queue   []delivery // taken from deliveries, from at on not dealt with
 	at      int
 	done    []*call // the last results, to be swapped

@@ -15,8 +15,8 @@ import (
 )
 
 // ErrTruncated: retention dropped messages that a subscription had not read
-// yet. Its client begins again with the cursor that it has, and learns of the
-// gap.
+// yet, or more recalls wait for it than are kept. Its client begins again with
+// the cursor that it has, and learns of the gap.
 var ErrTruncated = errors.New("history was cut before it was read; subscribe again with the cursor")
 
 // DisconnectedError is how a subscription ends that a backend disconnected.
@@ -45,12 +45,21 @@ type Subscriber struct {
 	UserAgent string
 }
 
+// Batch is what comes next on a subscription.
+type Batch struct {
+	// Recalls are messages that were taken back, without their data. None of
+	// them is among Messages, nor comes later.
+	Recalls []history.Message
+	// Messages, oldest first.
+	Messages []history.Message
+}
+
 // Subscription is a connection that does not live on a loop: its owner calls
 // Next for messages, one goroutine at a time. It holds no messages: deliveries
 // only say how far there is something to read, and Next reads the history after
 // the cursor. So its order is the history's, nothing is lost or sent twice, and
 // a slow reader costs no memory.
-// Only of ephemeral messages it holds a few.
+// Only of ephemeral messages and of recalls it holds a few.
 type Subscription struct {
 	// Set once.
 	server  *Server
@@ -120,35 +129,39 @@ func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, er
 // messages of its page come by Next.
 func (s *Subscription) Hello() (id string, begin history.Attachment) { return s.id, s.start }
 
-// Next waits for messages and returns them, oldest first, with the cursor
-// after them. Errors: ctx's; ErrTruncated; DisconnectedError;
-// history.ErrClosed; those of Store.Page.
-func (s *Subscription) Next(ctx context.Context) ([]history.Message, error) {
+// Next waits for something to come. Errors: ctx's; ErrTruncated;
+// DisconnectedError; history.ErrClosed; those of Store.Page.
+func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 	batch, err := s.next(ctx)
 	if err == nil {
-		s.recordDelivered(ctx, batch)
+		s.recordDelivered(ctx, batch.Messages)
 	}
 	return batch, err
 }
 
-func (s *Subscription) next(ctx context.Context) ([]history.Message, error) {
-	if batch := s.first; len(batch) > 0 {
+func (s *Subscription) next(ctx context.Context) (Batch, error) {
+	if first := s.first; len(first) > 0 {
 		s.first = nil
-		return batch, nil
+		return Batch{Messages: first}, nil
 	}
 	for {
 		if !s.more {
 			select {
 			case <-s.something:
 			case <-s.ended:
-				return nil, s.why
+				return Batch{}, s.why
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return Batch{}, ctx.Err()
 			}
 		}
-		batch, err := s.read(ctx)
-		if err != nil || len(batch) > 0 {
-			return batch, err
+		// Before a page is read, which is then without them.
+		if recalls := s.takeRecalls(); len(recalls) > 0 {
+			s.look() // there may be messages too
+			return Batch{Recalls: recalls}, nil
+		}
+		messages, err := s.read(ctx)
+		if err != nil || len(messages) > 0 {
+			return Batch{Messages: messages}, err
 		}
 	}
 }
@@ -203,6 +216,7 @@ type told struct {
 	upTo     history.Cursor    // the last in each log
 	missed   bool              // some may have been left out
 	excluded []history.ID      // it is not to get these, the last few
+	recalls  []history.Message
 }
 
 // maxExcluded bounds told.excluded: a subscription that is so far behind gets
@@ -215,12 +229,19 @@ const (
 	maxBriefBytes = 64 << 10
 )
 
+// maxRecalls is how many recalls wait for a subscription at most.
+const maxRecalls = 1024
+
 // tell notes a delivery, and makes Next read.
 func (s *Subscription) tell(d *history.Delivery) {
 	s.mu.Lock()
 	switch id := d.Message.ID; {
 	case d.Message.Ephemeral:
 		s.tellBriefLocked(d)
+	case d.Recall && len(s.told.recalls) == maxRecalls:
+		s.end(ErrTruncated)
+	case d.Recall:
+		s.told.recalls = append(s.told.recalls, d.Message)
 	case d.Resync:
 		s.told.missed = true
 	case d.Message.Kind == history.Broadcast:
@@ -233,10 +254,23 @@ func (s *Subscription) tell(d *history.Delivery) {
 		s.told.excluded = s.told.excluded[max(0, len(s.told.excluded)-maxExcluded):]
 	}
 	s.mu.Unlock()
+	s.look()
+}
+
+// look makes Next read.
+func (s *Subscription) look() {
 	select {
 	case s.something <- struct{}{}:
 	default: // it will look anyway
 	}
+}
+
+func (s *Subscription) takeRecalls() []history.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	recalls := s.told.recalls
+	s.told.recalls = nil
+	return recalls
 }
 
 // toldSoFar returns what was told, for one page.

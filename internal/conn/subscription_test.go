@@ -32,7 +32,7 @@ func wantNext(t *testing.T, ctx context.Context, sub *conn.Subscription, data ..
 		if err != nil {
 			t.Fatalf("after %d messages: %v", len(got), err)
 		}
-		got = append(got, batch...)
+		got = append(got, batch.Messages...)
 	}
 	for i, m := range got {
 		if i >= len(data) || string(m.Data) != data[i] {

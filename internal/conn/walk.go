@@ -26,10 +26,10 @@ const (
 // many it took.
 func (s *shard) beginWalk(queue []delivery) int {
 	n, size := 1, len(queue[0].frame.B)
-	for n < min(len(queue), maxGroup) {
+	for !queue[0].recall && n < min(len(queue), maxGroup) {
 		d := &queue[n]
 		size += len(d.frame.B)
-		if d.user != "" || d.brief || d.prev != queue[n-1].id || size > maxGroupBytes || d.skip != queue[n-1].skip {
+		if d.user != "" || d.brief || d.recall || d.prev != queue[n-1].id || size > maxGroupBytes || d.skip != queue[n-1].skip {
 			break
 		}
 		n++
@@ -76,6 +76,8 @@ func (s *shard) visit(ses *session) {
 	switch {
 	case first.brief: // a group of its own
 		s.brief(ses, first)
+	case first.recall:
+		s.recall(ses, first)
 	case ses.state < live:
 		ses.behind = true
 	case last.id <= ses.broadcast: // came with a page already

@@ -33,7 +33,8 @@ const (
 
 // samples is one good request of every method, and more where a method's
 // answer to who may call depends on the request; those have a name.
-func samples() []sample {
+func (r *rig) samples() []sample {
+	unicast, broadcast := r.aUnicast(), r.aBroadcast()
 	return []sample{
 		{"", &pushv1.UnicastRequest{User: ownUser, Data: hi}},
 		{"", &pushv1.MulticastRequest{Users: []string{ownUser}, Data: hi}},
@@ -44,6 +45,8 @@ func samples() []sample {
 		{"a multicast", &pushv1.PublishRequest{Send: &pushv1.PublishRequest_Multicast{Multicast: &pushv1.MulticastRequest{Users: []string{ownUser}, Data: hi}}}},
 		{"a broadcast", &pushv1.PublishRequest{Send: &pushv1.PublishRequest_Broadcast{Broadcast: &pushv1.BroadcastRequest{Data: hi}}}},
 		{"", &pushv1.SubscribeRequest{User: ownUser}},
+		{"of a unicast", &pushv1.RecallRequest{Id: unicast}},
+		{"of a broadcast", &pushv1.RecallRequest{Id: broadcast}},
 		{"", &pushv1.PresenceRequest{Users: []string{ownUser}}},
 		{"", &pushv1.ListOnlineRequest{}},
 		{"", &pushv1.ListConnectionsRequest{User: ownUser}},
@@ -107,7 +110,7 @@ func (r *rig) columns() []column {
 // Set PUSHD_UPDATE_DOCS=1 to have the test write what it found instead.
 func TestAccess(t *testing.T) {
 	r := newRig(t, options{})
-	columns := r.columns()
+	columns, samples := r.columns(), r.samples()
 	var table strings.Builder
 	heading, line := "| method | REST |", "|---|---|"
 	for _, c := range columns {
@@ -117,7 +120,7 @@ func TestAccess(t *testing.T) {
 	}
 	table.WriteString(heading + "\n" + line + "\n")
 	for _, m := range r.served() {
-		for _, s := range m.samples(t) {
+		for _, s := range m.samples(t, samples) {
 			fmt.Fprintf(&table, "| `%s` | %s |", s.row(m), m.restColumn())
 			for _, c := range columns {
 				got := r.verdict(t, m, s, c.credential)
@@ -146,9 +149,9 @@ func (c column) refusal() codes.Code {
 }
 
 // samples returns the good requests of m, of which there must be one.
-func (m method) samples(t *testing.T) (of []sample) {
+func (m method) samples(t *testing.T, all []sample) (of []sample) {
 	t.Helper()
-	for _, s := range samples() {
+	for _, s := range all {
 		if s.req.ProtoReflect().Descriptor().FullName() == m.Input().FullName() {
 			of = append(of, s)
 		}

@@ -61,6 +61,7 @@ var meanings = []meaning{
 	{err: history.ErrCursor, code: codes.InvalidArgument},
 	{err: history.ErrPosition, code: codes.InvalidArgument},
 	{err: history.ErrID, code: codes.InvalidArgument},
+	{err: history.ErrNotFound, code: codes.NotFound, say: "id: no message has this id, or retention has dropped it"},
 	{err: history.ErrReadOnly, code: codes.Unavailable, say: "history is read-only: the store cannot write", retry: 5 * time.Second},
 	{err: history.ErrUnavailable, code: codes.Unavailable, say: "history is unavailable; nothing was done", retry: time.Second},
 	{err: history.ErrClosed, code: codes.Unavailable, say: "this node is shutting down", retry: time.Second},

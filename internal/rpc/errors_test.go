@@ -37,6 +37,7 @@ var sentinels = []sentinel{
 	{"history.ErrCursor", history.ErrCursor, codes.InvalidArgument, 400, "after: reading: bad cursor", ""},
 	{"history.ErrPosition", history.ErrPosition, codes.InvalidArgument, 400, "after: reading: bad position", ""},
 	{"history.ErrID", history.ErrID, codes.InvalidArgument, 400, "after: reading: bad message id", ""},
+	{"history.ErrNotFound", history.ErrNotFound, codes.NotFound, 404, "id: no message has this id, or retention has dropped it", ""},
 	{"history.ErrReadOnly", history.ErrReadOnly, codes.Unavailable, 503, "history is read-only: the store cannot write", "5"},
 	{"history.ErrUnavailable", history.ErrUnavailable, codes.Unavailable, 503, "history is unavailable; nothing was done", "1"},
 	{"history.ErrUnknown", history.ErrUnknown, codes.Unavailable, 503, "whether the message was stored is unknown; retry with the same idempotency_key", "1"},

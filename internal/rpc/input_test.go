@@ -97,6 +97,9 @@ func badInputs() []badInput {
 		{"ack, user too long", &pushv1.AckRequest{User: longUser, Cursor: "0"}, "", `user: at most 128 bytes, got 130`},
 		{"ack without cursor", &pushv1.AckRequest{User: "42"}, "", `cursor: required`},
 		{"ack, cursor damaged", &pushv1.AckRequest{User: "42", Cursor: "x"}, "", `cursor: bad cursor: want 22 characters or "0", got 1`},
+		{"recall of nothing", &pushv1.RecallRequest{Id: ""}, "", `id: required`},
+		{"recall of no id", &pushv1.RecallRequest{Id: "abc"}, "", `id: bad message id: want a decimal number below 2^53, got "abc"`},
+		{"recall of too large an id", &pushv1.RecallRequest{Id: "9007199254740992"}, "", `id: bad message id: want a decimal number below 2^53, got "9007199254740992"`},
 		{"token without user", &pushv1.IssueRequest{}, `{}`, `user: required`},
 		{"token, user too long", &pushv1.IssueRequest{User: longUser}, "", `user: at most 128 bytes, got 130`},
 		{"token of a broken name", &pushv1.IssueRequest{User: "a\ufffd"}, "", `user: issuing a token: bad user: the user (sub) is not valid UTF-8`},
@@ -224,7 +227,7 @@ func TestLimitsOfConfig(t *testing.T) {
 	p = grpcProblem(t, r.call(&pushv1.MulticastRequest{Users: users(3), Data: []byte(`1`)}))
 	equal(t, "users", p.Message, "users: between 1 and 2 users, got 3")
 	for _, bad := range []Limits{{MaxData: -1}, {MaxData: 16<<20 + 1}, {MaxUsers: -1}, {MaxUsers: 1_000_001}, {MaxRecipients: -1}, {MaxRecipients: 1_000_001}, {MaxTokenTTL: time.Millisecond}, {MaxTokenTTL: 366 * 24 * time.Hour}} {
-		if _, err := New(Config{Store: r.store, Groups: r.groups, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: bad}); err == nil {
+		if _, err := New(Config{Store: r.store, Groups: r.groups, Sent: r.sent, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: bad}); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
 	}

@@ -58,6 +58,11 @@ func (l *localPush) History(ctx context.Context, req *pushv1.HistoryRequest) (*p
 	return through(ctx, l.local, pushv1.PushService_History_FullMethodName, req, l.svc.History)
 }
 
+// Recall implements pushv1.PushServiceServer.
+func (l *localPush) Recall(ctx context.Context, req *pushv1.RecallRequest) (*pushv1.RecallResponse, error) {
+	return through(ctx, l.local, pushv1.PushService_Recall_FullMethodName, req, l.svc.Recall)
+}
+
 // Ack implements pushv1.PushServiceServer.
 func (l *localPush) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckResponse, error) {
 	return through(ctx, l.local, pushv1.PushService_Ack_FullMethodName, req, l.svc.Ack)

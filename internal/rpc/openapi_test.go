@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"pushd/internal/history"
 )
 
 // openAPI is the document as far as the tests read it.
@@ -185,6 +187,16 @@ func (d openAPI) request(t *testing.T, path string, op operation) request {
 	return rq
 }
 
+// newExampleRig is a rig at the time of the examples, whose first message has
+// the id that they name.
+func newExampleRig(t *testing.T) *rig {
+	t.Helper()
+	const id = 279753523286016
+	r := newRig(t, options{now: func() time.Time { return history.ID(id).Time() }})
+	equal(t, "id of the first message", r.aUnicast(), history.ID(id).String())
+	return r
+}
+
 // texts returns the values of an example as a query has them.
 func texts(t *testing.T, example json.RawMessage) (out []string) {
 	t.Helper()
@@ -212,7 +224,7 @@ func (rq request) target(query url.Values) string {
 // TestOpenAPIExamples calls every operation with its own examples, through the
 // gateway, and looks whether the answer is what the document says.
 func TestOpenAPIExamples(t *testing.T) {
-	r := newRig(t, options{})
+	r := newExampleRig(t)
 	doc := r.openAPI()
 	doc.each(t, func(t *testing.T, verb, path string, op operation) {
 		r, rq := r.with(t), doc.request(t, path, op)
@@ -236,7 +248,7 @@ func TestOpenAPIExamples(t *testing.T) {
 // TestOpenAPIRequired: without what is required a call fails and names it, with
 // nothing else it succeeds.
 func TestOpenAPIRequired(t *testing.T) {
-	r := newRig(t, options{})
+	r := newExampleRig(t)
 	doc := r.openAPI()
 	doc.each(t, func(t *testing.T, verb, path string, op operation) {
 		r, rq := r.with(t), doc.request(t, path, op)

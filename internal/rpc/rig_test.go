@@ -59,6 +59,7 @@ type rig struct {
 	store   history.Store
 	groups  history.Groups
 	events  history.Events
+	sent    history.Sent
 	door    *conn.Server
 	auth    *auth.Auth
 	metrics *prometheus.Registry
@@ -88,14 +89,14 @@ func newRig(t testing.TB, o options) *rig {
 	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
 	mem, err := memory.New(memory.Config{Now: o.now, Events: o.events})
 	must(t, err)
-	r.store, r.groups, r.events = mem, mem, mem
+	r.store, r.groups, r.sent, r.events = mem, mem, mem, mem
 	t.Cleanup(func() { must(t, mem.Close()) })
 	if o.store != nil {
 		r.store = o.store(mem)
 	}
 	r.clients(o.auth)
 	r.server, err = New(Config{
-		Store: r.store, Groups: r.groups, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Groups: r.groups, Sent: r.sent, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	})
 	must(t, err)

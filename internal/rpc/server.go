@@ -38,6 +38,8 @@ type Config struct {
 	Groups history.Groups
 	// Events keeps what happens to users. Required.
 	Events history.Events
+	// Sent knows of messages that were sent. Required.
+	Sent history.Sent
 	// Directory knows who is connected. Required.
 	Directory Directory
 	// Subscriptions lets this node's gRPC subscribers in. Required.
@@ -106,8 +108,8 @@ type Server struct {
 // New returns a Server, which is not serving yet (see SetServing). It listens
 // nowhere: whoever calls New serves GRPC and REST.
 func New(c Config) (*Server, error) {
-	if c.Store == nil || c.Groups == nil || c.Events == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
-		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Events, Config.Directory, Config.Subscriptions and Config.Auth are required")
+	if c.Store == nil || c.Groups == nil || c.Sent == nil || c.Events == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
+		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Sent, Config.Events, Config.Directory, Config.Subscriptions and Config.Auth are required")
 	}
 	limits, err := c.Limits.withDefaults()
 	if err != nil {
@@ -127,7 +129,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{health: health.NewServer()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	all := services{
-		push:        &service{store: c.Store, groups: c.Groups, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
+		push:        &service{store: c.Store, groups: c.Groups, sent: c.Sent, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
 		groups:      &groups{store: c.Groups, maxUsers: limits.MaxUsers},
 		connections: &connections{directory: c.Directory, events: c.Events, metrics: watches, draining: s.draining},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},

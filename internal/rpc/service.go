@@ -19,6 +19,7 @@ type service struct {
 
 	store         history.Store
 	groups        history.Groups
+	sent          history.Sent
 	subscriptions Subscriptions
 	limits        Limits
 	guard         *guard          // for Publish, whose requests are calls

@@ -43,13 +43,25 @@ func (s *service) Subscribe(req *pushv1.SubscribeRequest, stream grpc.ServerStre
 	err = stream.Send(&pushv1.SubscribeResponse{Cursor: cursor.String(), Event: &pushv1.SubscribeResponse_Hello{
 		Hello: &pushv1.Hello{Connection: id, Unread: count(begin.Page.Unread), Truncated: begin.Page.Truncated}}})
 	for err == nil {
-		var batch []history.Message
+		var batch conn.Batch
 		if batch, err = sub.Next(ctx); err != nil {
 			return err
 		}
-		cursor, err = sendBatch(stream, cursor, batch)
+		if err = sendRecalls(stream, cursor, batch.Recalls); err == nil {
+			cursor, err = sendBatch(stream, cursor, batch.Messages)
+		}
 	}
 	return err
+}
+
+func sendRecalls(stream grpc.ServerStreamingServer[pushv1.SubscribeResponse], cursor history.Cursor, recalls []history.Message) error {
+	for _, m := range recalls {
+		if err := stream.Send(&pushv1.SubscribeResponse{Cursor: cursor.String(), Event: &pushv1.SubscribeResponse_Recall{
+			Recall: &pushv1.Recall{Id: m.ID.String(), Log: m.Kind.Log()}}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sendBatch sends messages, each with the cursor after it, and returns the

@@ -1291,6 +1291,87 @@ func (x *AckResponse) GetUnread() int32 {
 	return 0
 }
 
+type RecallRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which message; as in UnicastResponse.id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecallRequest) Reset() {
+	*x = RecallRequest{}
+	mi := &file_push_v1_push_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecallRequest) ProtoMessage() {}
+
+func (x *RecallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecallRequest.ProtoReflect.Descriptor instead.
+func (*RecallRequest) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RecallRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RecallResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecallResponse) Reset() {
+	*x = RecallResponse{}
+	mi := &file_push_v1_push_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecallResponse) ProtoMessage() {}
+
+func (x *RecallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecallResponse.ProtoReflect.Descriptor instead.
+func (*RecallResponse) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{15}
+}
+
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in UnicastRequest.user.
@@ -1304,7 +1385,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_push_v1_push_proto_msgTypes[14]
+	mi := &file_push_v1_push_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1397,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[14]
+	mi := &file_push_v1_push_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1410,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{14}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SubscribeRequest) GetUser() string {
@@ -1352,6 +1433,7 @@ type SubscribeResponse struct {
 	//
 	//	*SubscribeResponse_Hello
 	//	*SubscribeResponse_Message
+	//	*SubscribeResponse_Recall
 	Event isSubscribeResponse_Event `protobuf_oneof:"event"`
 	// Continues after this response: what to subscribe with again, and what to
 	// ack.
@@ -1362,7 +1444,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_push_v1_push_proto_msgTypes[15]
+	mi := &file_push_v1_push_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1456,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[15]
+	mi := &file_push_v1_push_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1469,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{15}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubscribeResponse) GetEvent() isSubscribeResponse_Event {
@@ -1415,6 +1497,15 @@ func (x *SubscribeResponse) GetMessage() *Message {
 	return nil
 }
 
+func (x *SubscribeResponse) GetRecall() *Recall {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_Recall); ok {
+			return x.Recall
+		}
+	}
+	return nil
+}
+
 func (x *SubscribeResponse) GetCursor() string {
 	if x != nil {
 		return x.Cursor
@@ -1435,9 +1526,71 @@ type SubscribeResponse_Message struct {
 	Message *Message `protobuf:"bytes,2,opt,name=message,proto3,oneof"`
 }
 
+type SubscribeResponse_Recall struct {
+	// A message that came before, or not at all, was taken back.
+	Recall *Recall `protobuf:"bytes,4,opt,name=recall,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Hello) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Message) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_Recall) isSubscribeResponse_Event() {}
+
+// Recall says that a message was taken back: it is gone from the history.
+type Recall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in Message.id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As in Message.log.
+	Log           string `protobuf:"bytes,2,opt,name=log,proto3" json:"log,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recall) Reset() {
+	*x = Recall{}
+	mi := &file_push_v1_push_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recall) ProtoMessage() {}
+
+func (x *Recall) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recall.ProtoReflect.Descriptor instead.
+func (*Recall) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Recall) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Recall) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
 
 // Hello is how a subscription begins.
 type Hello struct {
@@ -1455,7 +1608,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_push_v1_push_proto_msgTypes[16]
+	mi := &file_push_v1_push_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1620,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[16]
+	mi := &file_push_v1_push_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1633,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{16}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Hello) GetConnection() string {
@@ -1608,28 +1761,36 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"%\n" +
 	"\vAckResponse\x12\x16\n" +
-	"\x06unread\x18\x01 \x01(\x05R\x06unread\">\n" +
+	"\x06unread\x18\x01 \x01(\x05R\x06unread\"\x1f\n" +
+	"\rRecallRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x10\n" +
+	"\x0eRecallResponse\">\n" +
 	"\x10SubscribeRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\x8a\x01\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xb5\x01\n" +
 	"\x11SubscribeResponse\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.push.v1.HelloH\x00R\x05hello\x12,\n" +
-	"\amessage\x18\x02 \x01(\v2\x10.push.v1.MessageH\x00R\amessage\x12\x16\n" +
+	"\amessage\x18\x02 \x01(\v2\x10.push.v1.MessageH\x00R\amessage\x12)\n" +
+	"\x06recall\x18\x04 \x01(\v2\x0f.push.v1.RecallH\x00R\x06recall\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursorB\a\n" +
-	"\x05event\"]\n" +
+	"\x05event\"*\n" +
+	"\x06Recall\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03log\x18\x02 \x01(\tR\x03log\"]\n" +
 	"\x05Hello\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
 	"connection\x12\x16\n" +
 	"\x06unread\x18\x02 \x01(\x05R\x06unread\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated2\xcb\x03\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated2\x86\x04\n" +
 	"\vPushService\x12<\n" +
 	"\aUnicast\x12\x17.push.v1.UnicastRequest\x1a\x18.push.v1.UnicastResponse\x12B\n" +
 	"\tMulticast\x12\x19.push.v1.MulticastRequest\x1a\x1a.push.v1.MulticastResponse\x12B\n" +
 	"\tBroadcast\x12\x19.push.v1.BroadcastRequest\x1a\x1a.push.v1.BroadcastResponse\x12@\n" +
 	"\aPublish\x12\x17.push.v1.PublishRequest\x1a\x18.push.v1.PublishResponse(\x010\x01\x12<\n" +
 	"\aHistory\x12\x17.push.v1.HistoryRequest\x1a\x18.push.v1.HistoryResponse\x120\n" +
-	"\x03Ack\x12\x13.push.v1.AckRequest\x1a\x14.push.v1.AckResponse\x12D\n" +
+	"\x03Ack\x12\x13.push.v1.AckRequest\x1a\x14.push.v1.AckResponse\x129\n" +
+	"\x06Recall\x12\x16.push.v1.RecallRequest\x1a\x17.push.v1.RecallResponse\x12D\n" +
 	"\tSubscribe\x12\x19.push.v1.SubscribeRequest\x1a\x1a.push.v1.SubscribeResponse0\x01B\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
 
 var (
@@ -1644,7 +1805,7 @@ func file_push_v1_push_proto_rawDescGZIP() []byte {
 	return file_push_v1_push_proto_rawDescData
 }
 
-var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_push_v1_push_proto_goTypes = []any{
 	(*UnicastRequest)(nil),        // 0: push.v1.UnicastRequest
 	(*UnicastResponse)(nil),       // 1: push.v1.UnicastResponse
@@ -1660,17 +1821,20 @@ var file_push_v1_push_proto_goTypes = []any{
 	(*Message)(nil),               // 11: push.v1.Message
 	(*AckRequest)(nil),            // 12: push.v1.AckRequest
 	(*AckResponse)(nil),           // 13: push.v1.AckResponse
-	(*SubscribeRequest)(nil),      // 14: push.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 15: push.v1.SubscribeResponse
-	(*Hello)(nil),                 // 16: push.v1.Hello
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(*anypb.Any)(nil),             // 18: google.protobuf.Any
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*RecallRequest)(nil),         // 14: push.v1.RecallRequest
+	(*RecallResponse)(nil),        // 15: push.v1.RecallResponse
+	(*SubscribeRequest)(nil),      // 16: push.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 17: push.v1.SubscribeResponse
+	(*Recall)(nil),                // 18: push.v1.Recall
+	(*Hello)(nil),                 // 19: push.v1.Hello
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*anypb.Any)(nil),             // 21: google.protobuf.Any
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 }
 var file_push_v1_push_proto_depIdxs = []int32{
-	17, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
-	17, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
-	17, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
 	0,  // 3: push.v1.PublishRequest.unicast:type_name -> push.v1.UnicastRequest
 	2,  // 4: push.v1.PublishRequest.multicast:type_name -> push.v1.MulticastRequest
 	4,  // 5: push.v1.PublishRequest.broadcast:type_name -> push.v1.BroadcastRequest
@@ -1678,31 +1842,34 @@ var file_push_v1_push_proto_depIdxs = []int32{
 	3,  // 7: push.v1.PublishResponse.multicast:type_name -> push.v1.MulticastResponse
 	5,  // 8: push.v1.PublishResponse.broadcast:type_name -> push.v1.BroadcastResponse
 	8,  // 9: push.v1.PublishResponse.error:type_name -> push.v1.Error
-	18, // 10: push.v1.Error.details:type_name -> google.protobuf.Any
-	19, // 11: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	21, // 10: push.v1.Error.details:type_name -> google.protobuf.Any
+	22, // 11: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
 	11, // 12: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
-	19, // 13: push.v1.Message.time:type_name -> google.protobuf.Timestamp
-	16, // 14: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
+	22, // 13: push.v1.Message.time:type_name -> google.protobuf.Timestamp
+	19, // 14: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
 	11, // 15: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
-	0,  // 16: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
-	2,  // 17: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
-	4,  // 18: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
-	6,  // 19: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
-	9,  // 20: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
-	12, // 21: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
-	14, // 22: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
-	1,  // 23: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
-	3,  // 24: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
-	5,  // 25: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
-	7,  // 26: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
-	10, // 27: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
-	13, // 28: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
-	15, // 29: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
-	23, // [23:30] is the sub-list for method output_type
-	16, // [16:23] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	18, // 16: push.v1.SubscribeResponse.recall:type_name -> push.v1.Recall
+	0,  // 17: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
+	2,  // 18: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
+	4,  // 19: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
+	6,  // 20: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
+	9,  // 21: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
+	12, // 22: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
+	14, // 23: push.v1.PushService.Recall:input_type -> push.v1.RecallRequest
+	16, // 24: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
+	1,  // 25: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
+	3,  // 26: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
+	5,  // 27: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
+	7,  // 28: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
+	10, // 29: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
+	13, // 30: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
+	15, // 31: push.v1.PushService.Recall:output_type -> push.v1.RecallResponse
+	17, // 32: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_push_proto_init() }
@@ -1722,9 +1889,10 @@ func file_push_v1_push_proto_init() {
 		(*PublishResponse_Error)(nil),
 	}
 	file_push_v1_push_proto_msgTypes[9].OneofWrappers = []any{}
-	file_push_v1_push_proto_msgTypes[15].OneofWrappers = []any{
+	file_push_v1_push_proto_msgTypes[17].OneofWrappers = []any{
 		(*SubscribeResponse_Hello)(nil),
 		(*SubscribeResponse_Message)(nil),
+		(*SubscribeResponse_Recall)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1732,7 +1900,7 @@ func file_push_v1_push_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_push_v1_push_proto_rawDesc), len(file_push_v1_push_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	PushService_Publish_FullMethodName   = "/push.v1.PushService/Publish"
 	PushService_History_FullMethodName   = "/push.v1.PushService/History"
 	PushService_Ack_FullMethodName       = "/push.v1.PushService/Ack"
+	PushService_Recall_FullMethodName    = "/push.v1.PushService/Recall"
 	PushService_Subscribe_FullMethodName = "/push.v1.PushService/Subscribe"
 )
 
@@ -82,6 +83,14 @@ type PushServiceClient interface {
 	// Ack moves a user's read mark forward; it never moves back.
 	// Needs an API key with scope "send", or the user's own client token.
 	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
+	// Recall takes a message back from everybody: it is gone from every history,
+	// and who is connected is told. That of a multicast or a broadcast is one
+	// write. A message may be recalled again. NotFound for an id that no message
+	// has, or none any more: it is known until retention by age drops it, a
+	// broadcast until retention does.
+	// Needs an API key with scope "send" for a unicast or a multicast, "broadcast"
+	// for a broadcast.
+	Recall(ctx context.Context, in *RecallRequest, opts ...grpc.CallOption) (*RecallResponse, error)
 	// Subscribe is a user's connection for clients that have gRPC rather than
 	// WebSocket: first a Hello, then what the user missed after the cursor, then
 	// every message as it is sent, in the order of history. It counts as a
@@ -165,6 +174,16 @@ func (c *pushServiceClient) Ack(ctx context.Context, in *AckRequest, opts ...grp
 	return out, nil
 }
 
+func (c *pushServiceClient) Recall(ctx context.Context, in *RecallRequest, opts ...grpc.CallOption) (*RecallResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecallResponse)
+	err := c.cc.Invoke(ctx, PushService_Recall_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *pushServiceClient) Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &PushService_ServiceDesc.Streams[1], PushService_Subscribe_FullMethodName, cOpts...)
@@ -231,6 +250,14 @@ type PushServiceServer interface {
 	// Ack moves a user's read mark forward; it never moves back.
 	// Needs an API key with scope "send", or the user's own client token.
 	Ack(context.Context, *AckRequest) (*AckResponse, error)
+	// Recall takes a message back from everybody: it is gone from every history,
+	// and who is connected is told. That of a multicast or a broadcast is one
+	// write. A message may be recalled again. NotFound for an id that no message
+	// has, or none any more: it is known until retention by age drops it, a
+	// broadcast until retention does.
+	// Needs an API key with scope "send" for a unicast or a multicast, "broadcast"
+	// for a broadcast.
+	Recall(context.Context, *RecallRequest) (*RecallResponse, error)
 	// Subscribe is a user's connection for clients that have gRPC rather than
 	// WebSocket: first a Hello, then what the user missed after the cursor, then
 	// every message as it is sent, in the order of history. It counts as a
@@ -268,6 +295,9 @@ func (UnimplementedPushServiceServer) History(context.Context, *HistoryRequest) 
 }
 func (UnimplementedPushServiceServer) Ack(context.Context, *AckRequest) (*AckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ack not implemented")
+}
+func (UnimplementedPushServiceServer) Recall(context.Context, *RecallRequest) (*RecallResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Recall not implemented")
 }
 func (UnimplementedPushServiceServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
@@ -390,6 +420,24 @@ func _PushService_Ack_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PushService_Recall_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecallRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PushServiceServer).Recall(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PushService_Recall_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PushServiceServer).Recall(ctx, req.(*RecallRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PushService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SubscribeRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -427,6 +475,10 @@ var PushService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Ack",
 			Handler:    _PushService_Ack_Handler,
+		},
+		{
+			MethodName: "Recall",
+			Handler:    _PushService_Recall_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -71,6 +71,17 @@ func AppendMessage(dst []byte, m history.Message) []byte {
 	return endFrame(dst, start)
 }
 
+// AppendRecall appends the frame that takes a message back.
+func AppendRecall(dst []byte, id history.ID, kind history.Kind) []byte {
+	dst, start := beginFrame(dst)
+	dst = append(dst, `{"type":"recall","id":"`...)
+	dst = strconv.AppendUint(dst, uint64(id), 10)
+	dst = append(dst, `","log":"`...)
+	dst = append(dst, kind.Log()...)
+	dst = append(dst, `"}`...)
+	return endFrame(dst, start)
+}
+
 // AppendPong appends the frame that answers a client's ping message. The pong
 // of a ping frame is [AppendPongFrame]; browsers can send no ping frames.
 func AppendPong(dst []byte) []byte {

@@ -1,0 +1,51 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/auth"
+	"pushd/internal/history"
+)
+
+// Recall implements pushv1.PushServiceServer.
+func (s *service) Recall(ctx context.Context, req *pushv1.RecallRequest) (*pushv1.RecallResponse, error) {
+	id, err := checkID(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	kind, err := s.sent.KindOf(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("recalling: %w", err)
+	}
+	if err := s.mayRecall(ctx, kind); err != nil {
+		return nil, err
+	}
+	if err := s.sent.Recall(ctx, id); err != nil {
+		return nil, fmt.Errorf("recalling: %w", err)
+	}
+	return &pushv1.RecallResponse{}, nil
+}
+
+// mayRecall returns nil if the caller might have sent a message of this kind.
+// The guard has let in who may send anything at all.
+func (s *service) mayRecall(ctx context.Context, kind history.Kind) error {
+	caller, err := s.guard.caller(ctx)
+	if err != nil {
+		return err
+	}
+	if kind == history.Broadcast {
+		return rule{scopes: auth.Broadcast}.permit(caller)
+	}
+	return rule{scopes: auth.Send}.permit(caller)
+}
+
+// checkID reads the id of a message.
+func checkID(id string) (history.ID, error) {
+	if id == "" {
+		return 0, &FieldError{"id", "required"}
+	}
+	n, err := history.ParseID(id)
+	return n, blame("id", err)
+}

@@ -1,0 +1,83 @@
+package rpc
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	pushv1 "pushd/api/push/v1"
+	"pushd/internal/history"
+)
+
+// aUnicast sends a message to ownUser and returns its id.
+func (r *rig) aUnicast() string {
+	r.t.Helper()
+	return r.must(&pushv1.UnicastRequest{User: ownUser, Data: hi}).(*pushv1.UnicastResponse).GetId()
+}
+
+func (r *rig) aBroadcast() string {
+	r.t.Helper()
+	return r.must(&pushv1.BroadcastRequest{Data: hi}).(*pushv1.BroadcastResponse).GetId()
+}
+
+func (r *rig) wantMessages(user string, n int) {
+	r.t.Helper()
+	page := r.must(&pushv1.HistoryRequest{User: user}).(*pushv1.HistoryResponse)
+	equal(r.t, "messages of "+user, len(page.GetMessages()), n)
+	equal(r.t, "unread of "+user, int(page.GetUnread()), n)
+}
+
+func TestRecall(t *testing.T) {
+	r := newRig(t, options{})
+	c := r.subscribe(keyAll, "42", "")
+	unicast, broadcast := r.aUnicast(), r.aBroadcast()
+	multicast := r.must(&pushv1.MulticastRequest{Users: []string{"42", "43"}, Data: hi}).(*pushv1.MulticastResponse).GetId()
+	r.wantMessages("42", 3)
+	c.expect(string(hi), string(hi), string(hi))
+	r.must(&pushv1.RecallRequest{Id: unicast})
+	r.wantMessages("42", 2)
+	re := r.rest(keySend, "DELETE", "/v1/messages/"+multicast, "")
+	equal(t, "answer", re.body, "{}")
+	r.wantMessages("42", 1)
+	r.wantMessages("43", 1)
+	equal(t, "status", r.rest(keyBroadcast, "DELETE", "/v1/messages/"+broadcast, "").status, 200)
+	r.wantMessages("43", 0)
+	for _, want := range []struct{ id, log string }{{unicast, "inbox"}, {multicast, "inbox"}, {broadcast, "broadcast"}} {
+		resp, err := c.Recv()
+		must(t, err)
+		equal(t, "recalled", resp.GetRecall().GetId(), want.id)
+		equal(t, "log", resp.GetRecall().GetLog(), want.log)
+		equal(t, "cursor", resp.GetCursor(), c.cursor)
+	}
+	r.must(&pushv1.RecallRequest{Id: unicast}) // again
+}
+
+// TestUnknownMessage: what nobody has, or nobody any more, is not found.
+func TestUnknownMessage(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	r := newRig(t, options{now: func() time.Time { return now }})
+	old := r.aUnicast()
+	now = now.Add(31 * 24 * time.Hour)
+	const message = "id: no message has this id, or retention has dropped it"
+	for _, id := range []string{"0", "1", old, history.MaxID.String()} {
+		p := grpcProblem(t, r.call(&pushv1.RecallRequest{Id: id}))
+		equal(t, "gRPC code", p.Code, codes.NotFound)
+		equal(t, "gRPC message", p.Message, message)
+		re := r.rest(keyAll, "DELETE", "/v1/messages/"+id, "")
+		equal(t, "REST status", re.status, 404)
+		equal(t, "REST message", re.problem(t).Message, message)
+	}
+}
+
+// TestRecallNeedsTheScopeOfTheSend: who may send one kind may not take back the
+// other.
+func TestRecallNeedsTheScopeOfTheSend(t *testing.T) {
+	r := newRig(t, options{})
+	unicast, broadcast := r.aUnicast(), r.aBroadcast()
+	p := grpcProblem(t, r.callAs(keySend, &pushv1.RecallRequest{Id: broadcast}))
+	equal(t, "message", p.Message, `this needs an API key with scope "broadcast"`)
+	p = grpcProblem(t, r.callAs(keyBroadcast, &pushv1.RecallRequest{Id: unicast}))
+	equal(t, "message", p.Message, `this needs an API key with scope "send"`)
+	r.wantMessages("42", 2)
+}
