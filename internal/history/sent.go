@@ -1,6 +1,9 @@
 package history
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Sent is about messages after they were sent. A message is known by the id
 // that Append returned as long as retention by age keeps what was sent with it,
@@ -26,4 +29,34 @@ type Sent interface {
 	// one. After ErrUnknown the message may be gone for some recipients only,
 	// until Recall is called again.
 	Recall(ctx context.Context, id ID) error
+
+	// Outcome returns who has acked message id. It is arithmetic on read marks:
+	// nothing is written when a message is stored or delivered, and an ack writes
+	// the same however many messages it covers. It names the first most
+	// recipients, in the order of their bytes. Recalled or expired messages are
+	// counted as any other.
+	Outcome(ctx context.Context, id ID, most int) (Outcome, error)
 }
+
+// Outcome is what became of a message.
+type Outcome struct {
+	Kind Kind
+	// Recipients counts those whom it was stored for; 0 for a broadcast.
+	Recipients int
+	// Acked counts the users whose read mark lies at or after it.
+	Acked int
+	// Users are recipients by name; none of a broadcast.
+	Users []UserOutcome
+}
+
+// UserOutcome is what one recipient has done with a message.
+type UserOutcome struct {
+	User  string
+	Acked bool
+	// AckedAt is when, in milliseconds' precision; zero if that is not known any
+	// more: of each user the last AckMoves moves of the read mark are kept.
+	AckedAt time.Time
+}
+
+// AckMoves is how many moves of a user's read mark are kept with their times.
+const AckMoves = 8

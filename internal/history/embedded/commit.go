@@ -242,8 +242,8 @@ func (c *committer) waitForRoom(size int) error {
 	}
 }
 
-// load reads the heads, the broadcast index, the buckets of keys and what was
-// recalled.
+// load reads the heads, the broadcast index, the buckets of keys, where read
+// marks lie and what was recalled.
 func (c *committer) load() error {
 	if err := c.loadHeads(); err != nil {
 		return fmt.Errorf("reading its heads: %w", err)
@@ -253,6 +253,9 @@ func (c *committer) load() error {
 	}
 	if err := c.loadBuckets(); err != nil {
 		return fmt.Errorf("reading idempotency keys: %w", err)
+	}
+	if err := c.loadTally(); err != nil {
+		return fmt.Errorf("reading where read marks lie: %w", err)
 	}
 	if err := c.loadRecalls(); err != nil {
 		return fmt.Errorf("reading what was recalled: %w", err)

@@ -55,6 +55,8 @@
 //	members.go      the metas that the committer has at hand
 //	recipients.go   to whom messages went
 //	recall.go       taking messages back
+//	acks.go         what acks leave for receipts
+//	outcome.go      receipts: who has acked
 //	idempotency.go  keys that make retries harmless
 //	publish.go      becoming visible; Follow
 //	presence.go     who is attached

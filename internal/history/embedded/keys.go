@@ -21,6 +21,8 @@ import (
 //	'g' len group user    nothing: user is a member of group
 //	'o' len user group    nothing: the same, by user
 //	'r' id                to whom the messages of a group went; id is the first's
+//	'a' len user          the last moves of the read mark
+//	'w' id                how many read marks lie at a broadcast
 //	'x' id                kind of a multicast or broadcast that was recalled
 //
 // Headers of broadcasts lie apart from the bodies so that Open can read all of
@@ -37,6 +39,8 @@ const (
 	tagMember          = 'g'
 	tagGroupOf         = 'o'
 	tagRecipients      = 'r'
+	tagMoves           = 'a'
+	tagTally           = 'w'
 	tagRecalled        = 'x'
 )
 
@@ -48,8 +52,10 @@ func entryKeySize(user string) int { return 2 + len(user) + idSize }
 
 const idKeySize = 1 + idSize
 
-func appendMetaKey(dst []byte, user string) []byte {
-	dst = append(dst, tagMeta, byte(len(user)))
+func appendMetaKey(dst []byte, user string) []byte { return appendUserKey(dst, tagMeta, user) }
+
+func appendUserKey(dst []byte, tag byte, user string) []byte {
+	dst = append(dst, tag, byte(len(user)))
 	return append(dst, user...)
 }
 

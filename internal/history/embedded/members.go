@@ -14,6 +14,7 @@ type member struct {
 	user    string
 	group   uint64 // the last group that touched it
 	changed bool   // by the running group, which has yet to write it
+	moves   *moves // nil: not read yet
 }
 
 // members caches those that were touched lately: a look-up in the database is
@@ -114,6 +115,9 @@ func (c *committer) writeMembers() {
 // moveMark moves m's read mark to c, in each log only forward.
 func (c *committer) moveMark(m *member, to history.Cursor) error {
 	if to.Broadcast > m.markBroadcast {
+		if err := c.moveTally(m.markBroadcast, to.Broadcast); err != nil {
+			return err
+		}
 		m.markBroadcast = to.Broadcast
 		c.members.change(m)
 	}
@@ -123,6 +127,9 @@ func (c *committer) moveMark(m *member, to history.Cursor) error {
 	seq, err := c.position(m, to.Inbox)
 	if err != nil {
 		return fmt.Errorf("looking up a read mark: %w", err)
+	}
+	if err := c.noteMove(m, to.Inbox); err != nil {
+		return err
 	}
 	m.mark = place{id: to.Inbox, seq: seq}
 	c.members.change(m)

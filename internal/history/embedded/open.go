@@ -39,8 +39,9 @@ type Store struct {
 	// dirty: something was committed since the last sync.
 	dirty  atomic.Bool
 	closed atomic.Bool
-	// recalled is written by the committer.
+	// recalled and tally are written by the committer.
 	recalled atomic.Pointer[recalled]
+	tally    tally
 
 	// life is held for reading by each running call: Close waits for them.
 	life sync.RWMutex

@@ -102,7 +102,7 @@ func (c *committer) maintain(now time.Time) error {
 	keep := c.conf.Retention
 	log := c.heads.broadcasts
 	log.cut(max(len(log.live)-keep.BroadcastCount, log.from(spared(now, keep.BroadcastAge)), 0))
-	for _, tag := range []byte{tagBroadcastHeader, tagBroadcastBody} {
+	for _, tag := range []byte{tagBroadcastHeader, tagBroadcastBody, tagTally} {
 		if err := c.deleteBefore(b, tag, log.dropped+1); err != nil {
 			return err
 		}
@@ -128,6 +128,7 @@ func (c *committer) maintain(now time.Time) error {
 		return err
 	}
 	c.recalled.Store(recalled)
+	c.forgetTally(log.dropped)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.visible.broadcasts = log

@@ -96,7 +96,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		a["ListGroups"] = m.listGroups
 	}
 	if _, ok := m.store.(history.Sent); ok {
-		a["Recall"] = m.recall
+		a["Recall"], a["Outcome"] = m.recall, m.outcome
 	}
 	if m.engine.Reopen != nil {
 		a["Reopen"] = m.reopen

@@ -23,3 +23,15 @@ func (m *machine) recall(rt *rapid.T) {
 	m.compareErrors(rt, what, engine.Recall(context.Background(), id), wantErr)
 	m.compareDeliveries(rt, what)
 }
+
+func (m *machine) outcome(rt *rapid.T) {
+	id, most := m.drawID(rt), rapid.IntRange(0, 3).Draw(rt, "most")
+	engine, oracle := m.store.(history.Sent), m.oracle.(history.Sent)
+	want, wantErr := oracle.Outcome(context.Background(), id, most)
+	got, err := engine.Outcome(context.Background(), id, most)
+	what := fmt.Sprintf("outcome of %d", id)
+	m.compareErrors(rt, what, err, wantErr)
+	if g, w := outcomeText(got), outcomeText(want); wantErr == nil && g != w {
+		rt.Fatalf("%s:\n got %s\nwant %s", what, g, w)
+	}
+}

@@ -50,13 +50,14 @@ func Run(t *testing.T, open Opener) {
 		{"Groups", groupPromises()},
 		{"Events", eventPromises()},
 		{"Recall", recallPromises()},
+		{"Outcome", outcomePromises()},
 		{"Close", closePromises()},
 		{"Concurrency", concurrencyPromises()},
 	}
 	engine := look(t, open)
 	if engine.Reopen != nil {
 		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()}, group{"ReopenEvents", reopenEventPromises()},
-			group{"ReopenRecall", reopenRecallPromises()})
+			group{"ReopenRecall", reopenRecallPromises()}, group{"ReopenOutcome", reopenOutcomePromises()})
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) { g.run(t, open, engine) })

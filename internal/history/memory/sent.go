@@ -2,6 +2,8 @@ package memory
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"pushd/internal/history"
 )
@@ -75,4 +77,67 @@ func (s *Store) recall(ctx context.Context, id history.ID) (func(), error) {
 	}
 	deliver := s.deliver
 	return func() { deliver([]history.Delivery{d}) }, nil
+}
+
+// move is how far a read mark went, and when.
+type move struct {
+	to history.ID
+	at time.Time
+}
+
+// moveLocked notes that user's read mark in the inbox moves to an id, if that is
+// forward.
+func (s *Store) moveLocked(user string, to history.ID) {
+	if from := s.marks[user].Inbox; to > from {
+		if len(s.moves[user]) == 0 {
+			s.moves[user] = []move{{to: from}}
+		}
+		moves := append(s.moves[user], move{to, s.now().UTC().Truncate(time.Millisecond)})
+		s.moves[user] = moves[max(0, len(moves)-history.AckMoves-1):] // and where the first began
+	}
+}
+
+// Outcome implements history.Sent.
+func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.Outcome, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.openLocked(ctx); err != nil {
+		return history.Outcome{}, err
+	}
+	kind, users, err := s.sentLocked(id)
+	o := history.Outcome{Kind: kind, Recipients: len(users)}
+	if err != nil {
+		return o, err
+	}
+	slices.Sort(users)
+	for _, user := range users {
+		u := history.UserOutcome{User: user, Acked: s.marks[user].Inbox >= id}
+		if u.Acked {
+			o.Acked++
+			u.AckedAt = s.ackedAtLocked(user, id)
+		}
+		if len(o.Users) < most {
+			o.Users = append(o.Users, u)
+		}
+	}
+	for _, mark := range s.marks {
+		if kind == history.Broadcast && mark.Broadcast >= id {
+			o.Acked++
+		}
+	}
+	return o, nil
+}
+
+// ackedAtLocked returns when user's read mark passed id, which it did.
+func (s *Store) ackedAtLocked(user string, id history.ID) time.Time {
+	moves := s.moves[user]
+	if len(moves) == 0 || id <= moves[0].to {
+		return time.Time{}
+	}
+	for _, m := range moves {
+		if m.to >= id {
+			return m.at
+		}
+	}
+	return time.Time{}
 }

@@ -48,8 +48,9 @@ type Store struct {
 	broadcasts log
 	keys       map[string]history.ID
 	marks      map[string]history.Cursor
-	attached   map[string]int // connections by user
-	groups     map[string]set // members by group; none is empty
+	moves      map[string][]move // of read marks in inboxes, the last few
+	attached   map[string]int    // connections by user
+	groups     map[string]set    // members by group; none is empty
 	deliver    func([]history.Delivery)
 }
 
@@ -83,6 +84,7 @@ func New(c Config) (*Store, error) {
 		inboxes:   map[string]log{},
 		keys:      map[string]history.ID{},
 		marks:     map[string]history.Cursor{},
+		moves:     map[string][]move{},
 		attached:  map[string]int{},
 		groups:    map[string]set{},
 	}, nil
@@ -300,6 +302,7 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 	if err != nil {
 		return 0, err
 	}
+	s.moveLocked(user, c.Inbox)
 	if to := s.marks[user].Max(c); to != s.marks[user] {
 		s.marks[user] = to
 		s.events.Record(history.Event{Kind: history.Acked, User: user, Cursor: to})

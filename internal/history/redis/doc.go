@@ -107,6 +107,7 @@
 //	events.go     what happened, for those who watch
 //	sent.go       to whom messages went
 //	recall.go     taking messages back
+//	outcome.go    receipts: who has acked
 //	partition.go  what a node knows of a partition
 //	session.go    a node's time in a partition: lease, beats
 //	probe.go      pushes of a node to itself

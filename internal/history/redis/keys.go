@@ -28,6 +28,7 @@ type keys struct {
 	moved    string // ZSET place in notes: the id that the note there is about
 	recalled string // ZSET id: multicasts that were recalled
 	back     string // ZSET id: broadcasts that were recalled
+	tally    string // HASH id: how many read marks lie at a broadcast
 }
 
 func newKeys(prefix, tag string) keys {
@@ -36,12 +37,13 @@ func newKeys(prefix, tag string) keys {
 		pre: pre, last: pre + "c", bodies: pre + "M", presence: pre + "o", counts: pre + "O",
 		leases: pre + "N", nodes: pre + "s", log: pre + "B", ends: pre + "T", expired: pre + "E",
 		events: pre + "e", watch: pre + "w", leaving: pre + "l", scan: pre + "D",
-		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y",
+		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y", tally: pre + "W",
 	}
 }
 
 func (k *keys) inbox(user string) string    { return k.pre + "i:" + user }  // LIST
 func (k *keys) meta(user string) string     { return k.pre + "u:" + user }  // HASH: read mark i, b; last TTL t
+func (k *keys) moves(user string) string    { return k.pre + "a:" + user }  // STRING: the last moves of the read mark
 func (k *keys) record(key string) string    { return k.pre + "k:" + key }   // STRING: what became of a push
 func (k *keys) stream(node string) string   { return k.pre + "n:" + node }  // STREAM: what a node must deliver
 func (k *keys) members(group string) string { return k.pre + "G:" + group } // ZSET: users of the partition in a group

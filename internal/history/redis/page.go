@@ -66,7 +66,8 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 	}
 	defer s.life.RUnlock()
 	p := s.partitionOf(user)
-	cmd := ackScript.call(append(p.viewKeys(user), p.events, p.watch), s.viewArgs(uint64(c.Inbox), uint64(c.Broadcast), user)...)
+	cmd := ackScript.call(append(p.viewKeys(user), p.events, p.watch, p.moves(user), p.tally),
+		s.viewArgs(uint64(c.Inbox), uint64(c.Broadcast), user, history.AckMoves)...)
 	reply, err := p.writes.do(ctx, cmd, s.conf.Durability == history.Replicated)
 	if err != nil {
 		return 0, harmless(err)

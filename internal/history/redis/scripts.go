@@ -40,12 +40,14 @@ var (
 	sentScript      = newScript("sent")
 	recallScript    = newScript("recall")
 	backScript      = newScript("recall_broadcast")
+	outcomeScript   = newScript("outcome")
+	tallyScript     = newScript("tally")
 )
 
 var scripts = []script{
 	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
 	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, deliveredScript,
-	sentScript, recallScript, backScript,
+	sentScript, recallScript, backScript, outcomeScript, tallyScript,
 }
 
 // newScript joins common.lua and the given files. The first line, which says

@@ -1,0 +1,248 @@
+package historytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"pushd/internal/history"
+)
+
+func outcomePromises() []promise {
+	five := history.Retention{InboxCount: 5, BroadcastCount: 3}
+	ages := history.Retention{InboxAge: time.Hour, BroadcastAge: time.Hour}
+	return []promise{
+		{name: "TellsWhoHasAckedAndWhen", check: outcomeOfAcks},
+		{name: "AnAckCoversAllBeforeIt", check: outcomeCovered},
+		{name: "TimesAreThoseOfTheLastMoves", check: outcomeTimesAreKept},
+		{name: "NamesTheFirst", check: outcomeNames},
+		{name: "OfABroadcastCountsReadMarks", check: outcomeOfBroadcasts},
+		{name: "OutlivesTheCountOfAnInbox", retention: five, check: outcomeOutlives},
+		{name: "OfABroadcastIsKeptAsLongAsIt", retention: five, check: outcomeOfDropped},
+		{name: "OfWhatIsRecalledOrExpired", check: outcomeOfGone},
+		{name: "OfWhatNobodyHasIsNotFound", retention: ages, check: outcomeUnknown},
+		{name: "OfAMulticastToMany", check: outcomeOfCrowd},
+	}
+}
+
+func reopenOutcomePromises() []promise {
+	return []promise{{name: "KeepsOutcomes", check: reopenKeepsOutcomes}}
+}
+
+func (r *rig) outcome(m history.Message) history.Outcome {
+	r.Helper()
+	o, err := r.sent().Outcome(r.ctx, m.ID, 1000)
+	if err != nil {
+		r.Fatalf("outcome of %d: %v", m.ID, err)
+	}
+	return o
+}
+
+// outcomeText writes all of o.
+func outcomeText(o history.Outcome) string {
+	s := fmt.Sprintf("%v to %d, acked by %d:", o.Kind, o.Recipients, o.Acked)
+	for _, u := range o.Users {
+		s += fmt.Sprintf(" %s %v %s", u.User, u.Acked, u.AckedAt.UTC().Format(time.RFC3339Nano))
+	}
+	return s
+}
+
+// by is what becomes of a message that user acked at a time; the zero time: that
+// is not known, or not acked.
+func by(user string, acked bool, at time.Time) history.UserOutcome {
+	return history.UserOutcome{User: user, Acked: acked, AckedAt: at}
+}
+
+func (r *rig) wantOutcome(m history.Message, acked int, users ...history.UserOutcome) {
+	r.Helper()
+	want := history.Outcome{Kind: m.Kind, Recipients: len(users), Acked: acked, Users: users}
+	if got := r.outcome(m); outcomeText(got) != outcomeText(want) {
+		r.Errorf("outcome of %d:\n got %s\nwant %s", m.ID, outcomeText(got), outcomeText(want))
+	}
+}
+
+// tick lets time pass and returns what it is then.
+func (r *rig) tick() time.Time {
+	r.clock.Advance(time.Second)
+	return r.clock.Now()
+}
+
+func outcomeOfAcks(r *rig) {
+	one, two := r.unicast("ann"), r.multicast("bob", "ann", "cleo")
+	no := time.Time{}
+	r.wantOutcome(one, 0, by("ann", false, no))
+	r.wantOutcome(two, 0, by("ann", false, no), by("bob", false, no), by("cleo", false, no))
+	first := r.tick()
+	r.ack("ann", history.Cursor{Inbox: one.ID})
+	r.wantOutcome(one, 1, by("ann", true, first))
+	r.wantOutcome(two, 0, by("ann", false, no), by("bob", false, no), by("cleo", false, no))
+	second := r.tick()
+	r.ack("cleo", history.Cursor{Inbox: two.ID})
+	third := r.tick()
+	r.ack("ann", history.Cursor{Inbox: two.ID})
+	r.wantOutcome(two, 2, by("ann", true, third), by("bob", false, no), by("cleo", true, second))
+	r.tick()
+	r.ack("ann", history.Cursor{Inbox: one.ID}) // behind: moves nothing
+	r.wantOutcome(one, 1, by("ann", true, first))
+}
+
+func outcomeCovered(r *rig) {
+	one, two, three := r.unicast("ann"), r.multicast("ann", "bob"), r.unicast("ann")
+	at := r.tick()
+	r.ack("ann", r.heads("ann"))
+	r.wantOutcome(one, 1, by("ann", true, at))
+	r.wantOutcome(two, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantOutcome(three, 1, by("ann", true, at))
+}
+
+func outcomeTimesAreKept(r *rig) {
+	const more = 3
+	var sent []history.Message
+	var times []time.Time
+	for range history.AckMoves + more {
+		sent = append(sent, r.unicast("ann"))
+		times = append(times, r.tick())
+		r.ack("ann", r.heads("ann"))
+		r.ack("ann", r.heads("ann")) // moves nothing
+	}
+	for i, m := range sent {
+		at := times[i]
+		if i < more {
+			at = time.Time{}
+		}
+		r.wantOutcome(m, 1, by("ann", true, at))
+	}
+}
+
+func outcomeNames(r *rig) {
+	m := r.multicast("dora", "bob", "ann", "cleo")
+	r.ack("cleo", r.heads("cleo"))
+	for n, want := range [][]string{{}, {"ann"}, {"ann", "bob"}} {
+		o, err := r.sent().Outcome(r.ctx, m.ID, n)
+		var got []string
+		for _, u := range o.Users {
+			got = append(got, u.User)
+		}
+		if err != nil || !slices.Equal(got, want) || o.Recipients != 4 || o.Acked != 1 {
+			r.Errorf("the first %d: %s, %v", n, outcomeText(o), err)
+		}
+	}
+}
+
+func outcomeOfBroadcasts(r *rig) {
+	one, two := r.broadcast(), r.broadcast()
+	r.wantOutcome(one, 0)
+	r.ack("ann", history.Cursor{Broadcast: one.ID})
+	r.ack("bob", history.Cursor{Broadcast: two.ID})
+	r.ack("cleo", history.Cursor{Broadcast: one.ID + 1}) // between the two, on the first
+	r.ack("dora", history.Cursor{Broadcast: one.ID - 1})
+	r.wantOutcome(one, 3)
+	r.wantOutcome(two, 1)
+	r.ack("ann", history.Cursor{Broadcast: two.ID})
+	r.ack("ann", history.Cursor{Broadcast: two.ID})
+	three := r.broadcast()
+	r.wantOutcome(one, 3)
+	r.wantOutcome(two, 2)
+	r.wantOutcome(three, 0)
+	r.ack("dora", history.Cursor{Broadcast: three.ID})
+	r.wantOutcome(one, 4)
+	r.wantOutcome(three, 1)
+}
+
+func outcomeOutlives(r *rig) {
+	m := r.unicast("ann")
+	at := r.tick()
+	r.ack("ann", r.heads("ann"))
+	for range 200 {
+		r.unicast("ann")
+	}
+	r.wantOutcome(m, 1, by("ann", true, at))
+}
+
+func outcomeOfDropped(r *rig) {
+	one := r.broadcast()
+	r.ack("ann", history.Cursor{Broadcast: one.ID})
+	two := r.broadcast()
+	r.ack("bob", history.Cursor{Broadcast: two.ID})
+	for range 2 {
+		r.broadcast()
+	}
+	r.wantOutcome(two, 1)
+	if _, err := r.sent().Outcome(r.ctx, one.ID, 1); !errors.Is(err, history.ErrNotFound) {
+		r.Errorf("outcome of a broadcast that the count dropped: %v, want ErrNotFound", err)
+	}
+	r.ack("ann", history.Cursor{Broadcast: two.ID})
+	r.wantOutcome(two, 2)
+}
+
+func outcomeOfGone(r *rig) {
+	one := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Second})
+	two, three := r.multicast("ann", "bob"), r.broadcast()
+	r.recall(two)
+	r.recall(three)
+	at := r.tick()
+	r.ack("ann", r.heads("ann"))
+	r.wantOutcome(one, 1, by("ann", true, at))
+	r.wantOutcome(two, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantOutcome(three, 1)
+}
+
+func outcomeUnknown(r *rig) {
+	sent := []history.Message{r.unicast("ann"), r.broadcast()}
+	r.clock.Advance(2 * time.Hour)
+	for _, id := range []history.ID{0, sent[0].ID, sent[0].ID + 1, sent[1].ID, history.MaxID} {
+		if _, err := r.sent().Outcome(r.ctx, id, 1); !errors.Is(err, history.ErrNotFound) {
+			r.Errorf("outcome of %d: %v, want ErrNotFound", id, err)
+		}
+	}
+	m := r.unicast("ann")
+	ctx, cancel := context.WithCancel(r.ctx)
+	cancel()
+	if _, err := r.sent().Outcome(ctx, m.ID, 1); !errors.Is(err, context.Canceled) {
+		r.Errorf("outcome with a context that had ended: %v", err)
+	}
+}
+
+func outcomeOfCrowd(r *rig) {
+	users := make([]string, 2500)
+	for i := range users {
+		users[i] = fmt.Sprintf("user-%d", i*7919%len(users))
+	}
+	m := r.send(history.Push{Kind: history.Multicast, Users: users})
+	at := r.tick()
+	acked := map[string]bool{}
+	for i := 0; i < len(users); i += 100 {
+		r.ack(users[i], r.heads(users[i]))
+		acked[users[i]] = true
+	}
+	o := r.outcome(m)
+	if o.Recipients != len(users) || o.Acked != len(acked) || len(o.Users) != 1000 {
+		r.Fatalf("%d recipients, %d acked, %d named", o.Recipients, o.Acked, len(o.Users))
+	}
+	slices.Sort(users)
+	for i, u := range o.Users {
+		want := by(users[i], acked[users[i]], time.Time{})
+		if want.Acked {
+			want.AckedAt = at
+		}
+		if u.User != want.User || u.Acked != want.Acked || !u.AckedAt.Equal(want.AckedAt) {
+			r.Errorf("recipient %d: %+v, want %+v", i, u, want)
+		}
+	}
+}
+
+func reopenKeepsOutcomes(r *rig) {
+	one, two, three := r.multicast("ann", "bob"), r.broadcast(), r.unicast("ann")
+	at := r.tick()
+	r.ack("ann", history.Cursor{Inbox: one.ID, Broadcast: two.ID})
+	r.reopen()
+	r.wantOutcome(one, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantOutcome(two, 1)
+	later := r.tick()
+	r.ack("ann", history.Cursor{Inbox: three.ID, Broadcast: two.ID})
+	r.wantOutcome(one, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantOutcome(two, 1)
+	r.wantOutcome(three, 1, by("ann", true, later))
+}

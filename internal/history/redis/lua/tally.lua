@@ -1,0 +1,9 @@
+#!lua flags=no-writes
+-- Counts the users whose read mark lies at a broadcast or later.
+--
+-- KEYS: tally. ARGV: id.
+local all, n, id = redis.call('HGETALL', KEYS[1]), 0, tonumber(ARGV[1])
+for j = 1, #all, 2 do
+  if tonumber(all[j]) >= id then n = n + tonumber(all[j + 1]) end
+end
+return n
