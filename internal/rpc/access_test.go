@@ -45,6 +45,7 @@ func (r *rig) samples() []sample {
 		{"a multicast", &pushv1.PublishRequest{Send: &pushv1.PublishRequest_Multicast{Multicast: &pushv1.MulticastRequest{Users: []string{ownUser}, Data: hi}}}},
 		{"a broadcast", &pushv1.PublishRequest{Send: &pushv1.PublishRequest_Broadcast{Broadcast: &pushv1.BroadcastRequest{Data: hi}}}},
 		{"", &pushv1.SubscribeRequest{User: ownUser}},
+		{"", &pushv1.GetReceiptRequest{Id: unicast}},
 		{"of a unicast", &pushv1.RecallRequest{Id: unicast}},
 		{"of a broadcast", &pushv1.RecallRequest{Id: broadcast}},
 		{"", &pushv1.PresenceRequest{Users: []string{ownUser}}},

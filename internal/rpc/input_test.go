@@ -97,6 +97,8 @@ func badInputs() []badInput {
 		{"ack, user too long", &pushv1.AckRequest{User: longUser, Cursor: "0"}, "", `user: at most 128 bytes, got 130`},
 		{"ack without cursor", &pushv1.AckRequest{User: "42"}, "", `cursor: required`},
 		{"ack, cursor damaged", &pushv1.AckRequest{User: "42", Cursor: "x"}, "", `cursor: bad cursor: want 22 characters or "0", got 1`},
+		{"receipt of nothing", &pushv1.GetReceiptRequest{Id: ""}, "", `id: required`},
+		{"receipt of no id", &pushv1.GetReceiptRequest{Id: "abc"}, "", `id: bad message id: want a decimal number below 2^53, got "abc"`},
 		{"recall of nothing", &pushv1.RecallRequest{Id: ""}, "", `id: required`},
 		{"recall of no id", &pushv1.RecallRequest{Id: "abc"}, "", `id: bad message id: want a decimal number below 2^53, got "abc"`},
 		{"recall of too large an id", &pushv1.RecallRequest{Id: "9007199254740992"}, "", `id: bad message id: want a decimal number below 2^53, got "9007199254740992"`},

@@ -63,6 +63,11 @@ func (l *localPush) Recall(ctx context.Context, req *pushv1.RecallRequest) (*pus
 	return through(ctx, l.local, pushv1.PushService_Recall_FullMethodName, req, l.svc.Recall)
 }
 
+// GetReceipt implements pushv1.PushServiceServer.
+func (l *localPush) GetReceipt(ctx context.Context, req *pushv1.GetReceiptRequest) (*pushv1.GetReceiptResponse, error) {
+	return through(ctx, l.local, pushv1.PushService_GetReceipt_FullMethodName, req, l.svc.GetReceipt)
+}
+
 // Ack implements pushv1.PushServiceServer.
 func (l *localPush) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckResponse, error) {
 	return through(ctx, l.local, pushv1.PushService_Ack_FullMethodName, req, l.svc.Ack)

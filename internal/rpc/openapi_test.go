@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	pushv1 "pushd/api/push/v1"
 	"pushd/internal/history"
 )
 
@@ -188,12 +189,13 @@ func (d openAPI) request(t *testing.T, path string, op operation) request {
 }
 
 // newExampleRig is a rig at the time of the examples, whose first message has
-// the id that they name.
+// the id that they name, and is acked.
 func newExampleRig(t *testing.T) *rig {
 	t.Helper()
 	const id = 279753523286016
 	r := newRig(t, options{now: func() time.Time { return history.ID(id).Time() }})
 	equal(t, "id of the first message", r.aUnicast(), history.ID(id).String())
+	r.must(&pushv1.AckRequest{User: ownUser, Cursor: history.Cursor{Inbox: id}.String()})
 	return r
 }
 

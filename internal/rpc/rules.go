@@ -39,7 +39,8 @@ func newRules() map[string]rule {
 		pushv1.PushService_History_FullMethodName:   {scopes: auth.Read, own: true},
 		pushv1.PushService_Ack_FullMethodName:       {scopes: auth.Send, own: true},
 		// Each request on the stream needs the scope of the send that it is.
-		pushv1.PushService_Publish_FullMethodName: {scopes: auth.Send | auth.Broadcast, any: true},
+		pushv1.PushService_Publish_FullMethodName:    {scopes: auth.Send | auth.Broadcast, any: true},
+		pushv1.PushService_GetReceipt_FullMethodName: {scopes: auth.Read},
 		// And the scope that sending the message takes.
 		pushv1.PushService_Recall_FullMethodName:    {scopes: auth.Send | auth.Broadcast, any: true},
 		pushv1.PushService_Subscribe_FullMethodName: {scopes: auth.Read, own: true},

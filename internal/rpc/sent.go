@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/auth"
 	"pushd/internal/history"
@@ -39,6 +41,32 @@ func (s *service) mayRecall(ctx context.Context, kind history.Kind) error {
 		return rule{scopes: auth.Broadcast}.permit(caller)
 	}
 	return rule{scopes: auth.Send}.permit(caller)
+}
+
+// maxReceipts is how many recipients a receipt names.
+const maxReceipts = 1000
+
+// GetReceipt implements pushv1.PushServiceServer.
+func (s *service) GetReceipt(ctx context.Context, req *pushv1.GetReceiptRequest) (*pushv1.GetReceiptResponse, error) {
+	id, err := checkID(req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.sent.Outcome(ctx, id, maxReceipts)
+	if err != nil {
+		return nil, fmt.Errorf("reading a receipt: %w", err)
+	}
+	resp := &pushv1.GetReceiptResponse{
+		Kind: o.Kind.String(), Recipients: count(o.Recipients), Acked: count(o.Acked),
+		Users: make([]*pushv1.UserReceipt, len(o.Users)),
+	}
+	for i, u := range o.Users {
+		resp.Users[i] = &pushv1.UserReceipt{User: u.User, Acked: u.Acked}
+		if !u.AckedAt.IsZero() {
+			resp.Users[i].AckedAt = timestamppb.New(u.AckedAt)
+		}
+	}
+	return resp, nil
 }
 
 // checkID reads the id of a message.

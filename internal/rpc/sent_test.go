@@ -53,6 +53,25 @@ func TestRecall(t *testing.T) {
 	r.must(&pushv1.RecallRequest{Id: unicast}) // again
 }
 
+func TestGetReceipt(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	r := newRig(t, options{now: func() time.Time { return now }})
+	id := r.must(&pushv1.MulticastRequest{Users: []string{"b", "42", "c"}, Data: hi}).(*pushv1.MulticastResponse).GetId()
+	broadcast := r.aBroadcast()
+	page := r.must(&pushv1.HistoryRequest{User: "42"}).(*pushv1.HistoryResponse)
+	now = now.Add(7500 * time.Millisecond)
+	r.must(&pushv1.AckRequest{User: "42", Cursor: page.GetCursor()})
+	receipt := r.must(&pushv1.GetReceiptRequest{Id: id}).(*pushv1.GetReceiptResponse)
+	equal(t, "recipients", receipt.GetRecipients(), 3)
+	equal(t, "acked", receipt.GetAcked(), 1)
+	equal(t, "when", receipt.GetUsers()[0].GetAckedAt().AsTime(), now)
+	re := r.rest(keyRead, "GET", "/v1/messages/"+id+"/receipt", "")
+	equal(t, "receipt", re.body, `{"kind":"multicast","recipients":3,"acked":1,"users":[`+
+		`{"user":"42","acked":true,"acked_at":"2026-03-01T12:00:07.500Z"},{"user":"b","acked":false},{"user":"c","acked":false}]}`)
+	re = r.rest(keyRead, "GET", "/v1/messages/"+broadcast+"/receipt", "")
+	equal(t, "receipt of a broadcast", re.body, `{"kind":"broadcast","recipients":0,"acked":1,"users":[]}`)
+}
+
 // TestUnknownMessage: what nobody has, or nobody any more, is not found.
 func TestUnknownMessage(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -67,6 +86,8 @@ func TestUnknownMessage(t *testing.T) {
 		re := r.rest(keyAll, "DELETE", "/v1/messages/"+id, "")
 		equal(t, "REST status", re.status, 404)
 		equal(t, "REST message", re.problem(t).Message, message)
+		equal(t, "receipt", grpcProblem(t, r.call(&pushv1.GetReceiptRequest{Id: id})).Message, message)
+		equal(t, "receipt by REST", r.rest(keyAll, "GET", "/v1/messages/"+id+"/receipt", "").status, 404)
 	}
 }
 

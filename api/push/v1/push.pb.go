@@ -1372,6 +1372,189 @@ func (*RecallResponse) Descriptor() ([]byte, []int) {
 	return file_push_v1_push_proto_rawDescGZIP(), []int{15}
 }
 
+type GetReceiptRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which message; as in UnicastResponse.id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReceiptRequest) Reset() {
+	*x = GetReceiptRequest{}
+	mi := &file_push_v1_push_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReceiptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReceiptRequest) ProtoMessage() {}
+
+func (x *GetReceiptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReceiptRequest.ProtoReflect.Descriptor instead.
+func (*GetReceiptRequest) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetReceiptRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type GetReceiptResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it was sent: "unicast", "multicast" or "broadcast".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Users that it was stored for; 0 for a broadcast, which is for everybody.
+	Recipients int32 `protobuf:"varint,2,opt,name=recipients,proto3" json:"recipients,omitempty"`
+	// Users who have acked it: those of them whose read mark lies at or after it.
+	Acked int32 `protobuf:"varint,3,opt,name=acked,proto3" json:"acked,omitempty"`
+	// The first 1,000 recipients in the order of their bytes; none for a
+	// broadcast.
+	Users         []*UserReceipt `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetReceiptResponse) Reset() {
+	*x = GetReceiptResponse{}
+	mi := &file_push_v1_push_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetReceiptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetReceiptResponse) ProtoMessage() {}
+
+func (x *GetReceiptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetReceiptResponse.ProtoReflect.Descriptor instead.
+func (*GetReceiptResponse) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetReceiptResponse) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *GetReceiptResponse) GetRecipients() int32 {
+	if x != nil {
+		return x.Recipients
+	}
+	return 0
+}
+
+func (x *GetReceiptResponse) GetAcked() int32 {
+	if x != nil {
+		return x.Acked
+	}
+	return 0
+}
+
+func (x *GetReceiptResponse) GetUsers() []*UserReceipt {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// UserReceipt is what one recipient has done with a message.
+type UserReceipt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in UnicastRequest.user.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Whether the user's read mark lies at or after the message.
+	Acked bool `protobuf:"varint,2,opt,name=acked,proto3" json:"acked,omitempty"`
+	// When it came there. Unset if it has not, or if that is not known any more:
+	// of each user the last 8 moves of the read mark are kept.
+	AckedAt       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=acked_at,json=ackedAt,proto3" json:"acked_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserReceipt) Reset() {
+	*x = UserReceipt{}
+	mi := &file_push_v1_push_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserReceipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserReceipt) ProtoMessage() {}
+
+func (x *UserReceipt) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserReceipt.ProtoReflect.Descriptor instead.
+func (*UserReceipt) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UserReceipt) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *UserReceipt) GetAcked() bool {
+	if x != nil {
+		return x.Acked
+	}
+	return false
+}
+
+func (x *UserReceipt) GetAckedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AckedAt
+	}
+	return nil
+}
+
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in UnicastRequest.user.
@@ -1385,7 +1568,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_push_v1_push_proto_msgTypes[16]
+	mi := &file_push_v1_push_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1580,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[16]
+	mi := &file_push_v1_push_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1593,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{16}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubscribeRequest) GetUser() string {
@@ -1444,7 +1627,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_push_v1_push_proto_msgTypes[17]
+	mi := &file_push_v1_push_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1639,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[17]
+	mi := &file_push_v1_push_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1652,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{17}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SubscribeResponse) GetEvent() isSubscribeResponse_Event {
@@ -1550,7 +1733,7 @@ type Recall struct {
 
 func (x *Recall) Reset() {
 	*x = Recall{}
-	mi := &file_push_v1_push_proto_msgTypes[18]
+	mi := &file_push_v1_push_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1745,7 @@ func (x *Recall) String() string {
 func (*Recall) ProtoMessage() {}
 
 func (x *Recall) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[18]
+	mi := &file_push_v1_push_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1758,7 @@ func (x *Recall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recall.ProtoReflect.Descriptor instead.
 func (*Recall) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{18}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Recall) GetId() string {
@@ -1608,7 +1791,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_push_v1_push_proto_msgTypes[19]
+	mi := &file_push_v1_push_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1803,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[19]
+	mi := &file_push_v1_push_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1816,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{19}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Hello) GetConnection() string {
@@ -1764,7 +1947,20 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x06unread\x18\x01 \x01(\x05R\x06unread\"\x1f\n" +
 	"\rRecallRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x10\n" +
-	"\x0eRecallResponse\">\n" +
+	"\x0eRecallResponse\"#\n" +
+	"\x11GetReceiptRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x8a\x01\n" +
+	"\x12GetReceiptResponse\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1e\n" +
+	"\n" +
+	"recipients\x18\x02 \x01(\x05R\n" +
+	"recipients\x12\x14\n" +
+	"\x05acked\x18\x03 \x01(\x05R\x05acked\x12*\n" +
+	"\x05users\x18\x04 \x03(\v2\x14.push.v1.UserReceiptR\x05users\"n\n" +
+	"\vUserReceipt\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
+	"\x05acked\x18\x02 \x01(\bR\x05acked\x125\n" +
+	"\backed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aackedAt\">\n" +
 	"\x10SubscribeRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xb5\x01\n" +
@@ -1782,7 +1978,7 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"connection\x18\x01 \x01(\tR\n" +
 	"connection\x12\x16\n" +
 	"\x06unread\x18\x02 \x01(\x05R\x06unread\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated2\x86\x04\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated2\xcd\x04\n" +
 	"\vPushService\x12<\n" +
 	"\aUnicast\x12\x17.push.v1.UnicastRequest\x1a\x18.push.v1.UnicastResponse\x12B\n" +
 	"\tMulticast\x12\x19.push.v1.MulticastRequest\x1a\x1a.push.v1.MulticastResponse\x12B\n" +
@@ -1790,7 +1986,9 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\aPublish\x12\x17.push.v1.PublishRequest\x1a\x18.push.v1.PublishResponse(\x010\x01\x12<\n" +
 	"\aHistory\x12\x17.push.v1.HistoryRequest\x1a\x18.push.v1.HistoryResponse\x120\n" +
 	"\x03Ack\x12\x13.push.v1.AckRequest\x1a\x14.push.v1.AckResponse\x129\n" +
-	"\x06Recall\x12\x16.push.v1.RecallRequest\x1a\x17.push.v1.RecallResponse\x12D\n" +
+	"\x06Recall\x12\x16.push.v1.RecallRequest\x1a\x17.push.v1.RecallResponse\x12E\n" +
+	"\n" +
+	"GetReceipt\x12\x1a.push.v1.GetReceiptRequest\x1a\x1b.push.v1.GetReceiptResponse\x12D\n" +
 	"\tSubscribe\x12\x19.push.v1.SubscribeRequest\x1a\x1a.push.v1.SubscribeResponse0\x01B\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
 
 var (
@@ -1805,7 +2003,7 @@ func file_push_v1_push_proto_rawDescGZIP() []byte {
 	return file_push_v1_push_proto_rawDescData
 }
 
-var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_push_v1_push_proto_goTypes = []any{
 	(*UnicastRequest)(nil),        // 0: push.v1.UnicastRequest
 	(*UnicastResponse)(nil),       // 1: push.v1.UnicastResponse
@@ -1823,18 +2021,21 @@ var file_push_v1_push_proto_goTypes = []any{
 	(*AckResponse)(nil),           // 13: push.v1.AckResponse
 	(*RecallRequest)(nil),         // 14: push.v1.RecallRequest
 	(*RecallResponse)(nil),        // 15: push.v1.RecallResponse
-	(*SubscribeRequest)(nil),      // 16: push.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 17: push.v1.SubscribeResponse
-	(*Recall)(nil),                // 18: push.v1.Recall
-	(*Hello)(nil),                 // 19: push.v1.Hello
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
-	(*anypb.Any)(nil),             // 21: google.protobuf.Any
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*GetReceiptRequest)(nil),     // 16: push.v1.GetReceiptRequest
+	(*GetReceiptResponse)(nil),    // 17: push.v1.GetReceiptResponse
+	(*UserReceipt)(nil),           // 18: push.v1.UserReceipt
+	(*SubscribeRequest)(nil),      // 19: push.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 20: push.v1.SubscribeResponse
+	(*Recall)(nil),                // 21: push.v1.Recall
+	(*Hello)(nil),                 // 22: push.v1.Hello
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*anypb.Any)(nil),             // 24: google.protobuf.Any
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
 }
 var file_push_v1_push_proto_depIdxs = []int32{
-	20, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
-	20, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
-	20, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
+	23, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
+	23, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
+	23, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
 	0,  // 3: push.v1.PublishRequest.unicast:type_name -> push.v1.UnicastRequest
 	2,  // 4: push.v1.PublishRequest.multicast:type_name -> push.v1.MulticastRequest
 	4,  // 5: push.v1.PublishRequest.broadcast:type_name -> push.v1.BroadcastRequest
@@ -1842,34 +2043,38 @@ var file_push_v1_push_proto_depIdxs = []int32{
 	3,  // 7: push.v1.PublishResponse.multicast:type_name -> push.v1.MulticastResponse
 	5,  // 8: push.v1.PublishResponse.broadcast:type_name -> push.v1.BroadcastResponse
 	8,  // 9: push.v1.PublishResponse.error:type_name -> push.v1.Error
-	21, // 10: push.v1.Error.details:type_name -> google.protobuf.Any
-	22, // 11: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 10: push.v1.Error.details:type_name -> google.protobuf.Any
+	25, // 11: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
 	11, // 12: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
-	22, // 13: push.v1.Message.time:type_name -> google.protobuf.Timestamp
-	19, // 14: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
-	11, // 15: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
-	18, // 16: push.v1.SubscribeResponse.recall:type_name -> push.v1.Recall
-	0,  // 17: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
-	2,  // 18: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
-	4,  // 19: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
-	6,  // 20: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
-	9,  // 21: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
-	12, // 22: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
-	14, // 23: push.v1.PushService.Recall:input_type -> push.v1.RecallRequest
-	16, // 24: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
-	1,  // 25: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
-	3,  // 26: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
-	5,  // 27: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
-	7,  // 28: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
-	10, // 29: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
-	13, // 30: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
-	15, // 31: push.v1.PushService.Recall:output_type -> push.v1.RecallResponse
-	17, // 32: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	25, // 13: push.v1.Message.time:type_name -> google.protobuf.Timestamp
+	18, // 14: push.v1.GetReceiptResponse.users:type_name -> push.v1.UserReceipt
+	25, // 15: push.v1.UserReceipt.acked_at:type_name -> google.protobuf.Timestamp
+	22, // 16: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
+	11, // 17: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
+	21, // 18: push.v1.SubscribeResponse.recall:type_name -> push.v1.Recall
+	0,  // 19: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
+	2,  // 20: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
+	4,  // 21: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
+	6,  // 22: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
+	9,  // 23: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
+	12, // 24: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
+	14, // 25: push.v1.PushService.Recall:input_type -> push.v1.RecallRequest
+	16, // 26: push.v1.PushService.GetReceipt:input_type -> push.v1.GetReceiptRequest
+	19, // 27: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
+	1,  // 28: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
+	3,  // 29: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
+	5,  // 30: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
+	7,  // 31: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
+	10, // 32: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
+	13, // 33: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
+	15, // 34: push.v1.PushService.Recall:output_type -> push.v1.RecallResponse
+	17, // 35: push.v1.PushService.GetReceipt:output_type -> push.v1.GetReceiptResponse
+	20, // 36: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
+	28, // [28:37] is the sub-list for method output_type
+	19, // [19:28] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_push_proto_init() }
@@ -1889,7 +2094,7 @@ func file_push_v1_push_proto_init() {
 		(*PublishResponse_Error)(nil),
 	}
 	file_push_v1_push_proto_msgTypes[9].OneofWrappers = []any{}
-	file_push_v1_push_proto_msgTypes[17].OneofWrappers = []any{
+	file_push_v1_push_proto_msgTypes[20].OneofWrappers = []any{
 		(*SubscribeResponse_Hello)(nil),
 		(*SubscribeResponse_Message)(nil),
 		(*SubscribeResponse_Recall)(nil),
@@ -1900,7 +2105,7 @@ func file_push_v1_push_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_push_v1_push_proto_rawDesc), len(file_push_v1_push_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

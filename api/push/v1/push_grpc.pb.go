@@ -26,14 +26,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PushService_Unicast_FullMethodName   = "/push.v1.PushService/Unicast"
-	PushService_Multicast_FullMethodName = "/push.v1.PushService/Multicast"
-	PushService_Broadcast_FullMethodName = "/push.v1.PushService/Broadcast"
-	PushService_Publish_FullMethodName   = "/push.v1.PushService/Publish"
-	PushService_History_FullMethodName   = "/push.v1.PushService/History"
-	PushService_Ack_FullMethodName       = "/push.v1.PushService/Ack"
-	PushService_Recall_FullMethodName    = "/push.v1.PushService/Recall"
-	PushService_Subscribe_FullMethodName = "/push.v1.PushService/Subscribe"
+	PushService_Unicast_FullMethodName    = "/push.v1.PushService/Unicast"
+	PushService_Multicast_FullMethodName  = "/push.v1.PushService/Multicast"
+	PushService_Broadcast_FullMethodName  = "/push.v1.PushService/Broadcast"
+	PushService_Publish_FullMethodName    = "/push.v1.PushService/Publish"
+	PushService_History_FullMethodName    = "/push.v1.PushService/History"
+	PushService_Ack_FullMethodName        = "/push.v1.PushService/Ack"
+	PushService_Recall_FullMethodName     = "/push.v1.PushService/Recall"
+	PushService_GetReceipt_FullMethodName = "/push.v1.PushService/GetReceipt"
+	PushService_Subscribe_FullMethodName  = "/push.v1.PushService/Subscribe"
 )
 
 // PushServiceClient is the client API for PushService service.
@@ -91,6 +92,11 @@ type PushServiceClient interface {
 	// Needs an API key with scope "send" for a unicast or a multicast, "broadcast"
 	// for a broadcast.
 	Recall(ctx context.Context, in *RecallRequest, opts ...grpc.CallOption) (*RecallResponse, error)
+	// GetReceipt tells what became of a message: to how many it went, who has
+	// acked it, and when. It is kept as long as Recall knows the message, also if
+	// that is recalled or its ttl has ended. NotFound as in Recall.
+	// Needs an API key with scope "read".
+	GetReceipt(ctx context.Context, in *GetReceiptRequest, opts ...grpc.CallOption) (*GetReceiptResponse, error)
 	// Subscribe is a user's connection for clients that have gRPC rather than
 	// WebSocket: first a Hello, then what the user missed after the cursor, then
 	// every message as it is sent, in the order of history. It counts as a
@@ -184,6 +190,16 @@ func (c *pushServiceClient) Recall(ctx context.Context, in *RecallRequest, opts 
 	return out, nil
 }
 
+func (c *pushServiceClient) GetReceipt(ctx context.Context, in *GetReceiptRequest, opts ...grpc.CallOption) (*GetReceiptResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetReceiptResponse)
+	err := c.cc.Invoke(ctx, PushService_GetReceipt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *pushServiceClient) Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &PushService_ServiceDesc.Streams[1], PushService_Subscribe_FullMethodName, cOpts...)
@@ -258,6 +274,11 @@ type PushServiceServer interface {
 	// Needs an API key with scope "send" for a unicast or a multicast, "broadcast"
 	// for a broadcast.
 	Recall(context.Context, *RecallRequest) (*RecallResponse, error)
+	// GetReceipt tells what became of a message: to how many it went, who has
+	// acked it, and when. It is kept as long as Recall knows the message, also if
+	// that is recalled or its ttl has ended. NotFound as in Recall.
+	// Needs an API key with scope "read".
+	GetReceipt(context.Context, *GetReceiptRequest) (*GetReceiptResponse, error)
 	// Subscribe is a user's connection for clients that have gRPC rather than
 	// WebSocket: first a Hello, then what the user missed after the cursor, then
 	// every message as it is sent, in the order of history. It counts as a
@@ -298,6 +319,9 @@ func (UnimplementedPushServiceServer) Ack(context.Context, *AckRequest) (*AckRes
 }
 func (UnimplementedPushServiceServer) Recall(context.Context, *RecallRequest) (*RecallResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Recall not implemented")
+}
+func (UnimplementedPushServiceServer) GetReceipt(context.Context, *GetReceiptRequest) (*GetReceiptResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReceipt not implemented")
 }
 func (UnimplementedPushServiceServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
@@ -438,6 +462,24 @@ func _PushService_Recall_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PushService_GetReceipt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetReceiptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PushServiceServer).GetReceipt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PushService_GetReceipt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PushServiceServer).GetReceipt(ctx, req.(*GetReceiptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PushService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SubscribeRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -479,6 +521,10 @@ var PushService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Recall",
 			Handler:    _PushService_Recall_Handler,
+		},
+		{
+			MethodName: "GetReceipt",
+			Handler:    _PushService_GetReceipt_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
