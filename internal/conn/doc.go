@@ -23,6 +23,10 @@
 // that it may have left deliveries out (Delivery.Resync), all sessions go there,
 // a few at a time.
 //
+// A recall goes to every session of its recipients, whatever they were sent. A
+// page that was read before it and is sent after it is sent without the message:
+// each loop remembers what was recalled lately.
+//
 // # Who owns what
 //
 // A user's connections all live on one loop, that which the user's hash

@@ -12,9 +12,9 @@ import (
 
 // To whom a message went is noted when it is stored: it is what a recall and a
 // receipt begin with. The notes of a group lie in one record, under the first of
-// their ids: a key for each unicast would cost the committer a fifth of what it
-// does for one, a line in a record costs next to nothing. The record is a list
-// of
+// their ids: a key for each unicast would be a third write, beside the entry and
+// the user's meta, a line in a record costs next to nothing (with 32 callers no
+// difference was to be seen). The record is a list of
 //
 //	id, less the first | kind | number of users | size of the names | names
 //
