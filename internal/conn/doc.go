@@ -39,6 +39,9 @@
 // ever waits for anything. What is in them names sessions by user or by
 // handle, so it meets nobody if the connection is gone.
 //
+// While somebody watches what is delivered, a shard notes it and has it recorded
+// by a call of its own (delivered.go), one at a time.
+//
 // # Goroutines
 //
 //	accept, Loop.run   reactor's: one, and one a core   Serve … Shutdown

@@ -84,8 +84,8 @@ const (
 	// Linger is how long a user is taken to be connected after the last
 	// connection went.
 	Linger = 3 * time.Second
-	// WatchedFor is how long a kind goes on being recorded after somebody asked
-	// for it.
+	// WatchedFor is how long at least a kind goes on being recorded after
+	// somebody asked for it.
 	WatchedFor = 10 * time.Minute
 	// EventsKept is about how many events are kept.
 	EventsKept = 1 << 16

@@ -313,7 +313,7 @@ func unwatchedEvents(r *rig) {
 	r.clock.Advance(history.WatchedFor - time.Second)
 	r.attachNow("ann")
 	w.want(r.event(history.Connected, "ann"))
-	r.clock.Advance(history.WatchedFor)
+	r.clock.Advance(2 * history.WatchedFor)
 	r.attachNow("bob")
 	w.wantLost()
 	r.attachNow("cleo")

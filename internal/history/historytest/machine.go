@@ -36,6 +36,8 @@ type machine struct {
 
 	delivered, expected []history.Delivery // since the last look
 
+	watching machineWatch
+
 	attached []string                // a user as often as it has connections
 	logs     map[string][]history.ID // all that was appended, by user; broadcasts under ""
 	ids      []history.ID            // all that were given
@@ -97,6 +99,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 	}
 	if _, ok := m.store.(history.Sent); ok {
 		a["Recall"], a["Outcome"] = m.recall, m.outcome
+	}
+	if _, ok := m.store.(history.Events); ok {
+		a["Watch"] = m.watch
 	}
 	if m.engine.Reopen != nil {
 		a["Reopen"] = m.reopen

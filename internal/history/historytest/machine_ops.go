@@ -188,6 +188,7 @@ func (m *machine) reopen(rt *rapid.T) {
 		rt.Fatalf("closing: %v", err)
 	}
 	m.store = m.engine.Reopen()
+	m.watching = machineWatch{} // events need not outlive the store
 	m.store.Follow(recordInto(&m.delivered))
 	for _, user := range m.attached {
 		m.oracle.Detach(user)

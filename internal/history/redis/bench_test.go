@@ -78,13 +78,23 @@ func connect(b testing.TB, s history.Store, user string) {
 	}
 }
 
-// BenchmarkAttach is connects, each with its cursor, and their ends.
+// BenchmarkAttach is connects, each with its cursor, and their ends, while
+// nobody watches and while somebody does.
 func BenchmarkAttach(b *testing.B) {
-	server, s := benchStores(b, 1)
-	fromCallers(b, server, 256, func(i int64) {
-		connect(b, s[0], name(i))
-		s[0].Detach(name(i))
-	})
+	for _, watched := range []bool{false, true} {
+		b.Run(fmt.Sprintf("watched=%v", watched), func(b *testing.B) {
+			server, s := benchStores(b, 1)
+			if watched {
+				if _, err := s[0].ReadEvents(b.Context(), history.EventQuery{Kinds: history.Presence, Limit: 1}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			fromCallers(b, server, 256, func(i int64) {
+				connect(b, s[0], name(i))
+				s[0].Detach(name(i))
+			})
+		})
+	}
 }
 
 // BenchmarkPage is pages of 50 from inboxes of 1,000.

@@ -11,15 +11,16 @@ local EVENTS, WATCH = KEYS[1], KEYS[2]
 local time = now(ARGV[1])
 local read, at, number = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
--- Renewed when a tenth is over: readers come many times a second.
+-- Renewed for a tenth longer than asked, when that tenth is over: readers come
+-- many times a second.
 local since, renew = 0, tonumber(ARGV[7])
 for j = 8, #ARGV do
   local began, ends = string.match(redis.call('HGET', WATCH, ARGV[j]) or '', '^(%d+) (%d+)$')
   began, ends = tonumber(began), tonumber(ends or 0)
   if time >= ends then began = time end
   since = math.max(since, began)
-  if ends - time < renew * 0.9 then
-    redis.call('HSET', WATCH, ARGV[j], str(began) .. ' ' .. str(time + renew), 'keep', ARGV[6])
+  if ends - time < renew then
+    redis.call('HSET', WATCH, ARGV[j], str(began) .. ' ' .. str(time + renew * 1.1), 'keep', ARGV[6])
   end
 end
 
