@@ -77,9 +77,9 @@
 // A pipeline whose connection broke is sent again: each append has a key, which
 // the engine makes if the caller gave none, attaching sets an absolute number,
 // and the rest may be done twice. When Redis cannot be reached or does not
-// answer within Config.Timeout, calls that it may have got fail with ErrUnknown,
-// what waits and what comes fails at once with ErrUnavailable, until the keeper
-// has joined again.
+// answer within Config.Timeout, calls that it may have got, in whichever try,
+// fail with ErrUnknown, what waits and what comes fails at once with
+// ErrUnavailable, until the keeper has joined again.
 //
 // # Goroutines
 //
