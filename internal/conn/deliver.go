@@ -91,7 +91,7 @@ func (p *postman) resync() {
 
 // address makes the frame of d and puts it out for the shards concerned.
 func (p *postman) address(d *history.Delivery) {
-	f := p.server.reactor.NewFrame(len(d.Message.Data) + envelope)
+	f := p.server.reactor.NewFrame(len(d.Message.Data) + len(d.Message.Collapse) + envelope)
 	if d.Recall {
 		f.B = proto.AppendRecall(f.B, d.Message.ID, d.Message.Kind)
 	} else {

@@ -128,3 +128,25 @@ func TestEphemeralToSlowSubscription(t *testing.T) {
 		t.Errorf("%v dropped while it caught up, want 1", n)
 	}
 }
+
+// Clients are told what a message is the latest word on, live as in history.
+func TestCollapseKeyInFrames(t *testing.T) {
+	r := serve(t, nil)
+	c := r.connect("a")
+	p := history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("1"), Collapse: "job \"7\" ü"}
+	r.append(p)
+	_, live, err := c.ws.Read(r.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `,"collapse_key":"job \"7\" ü","data":1}`; !strings.HasSuffix(string(live), want) {
+		t.Errorf("got %s, want it to end with %s", live, want)
+	}
+	_, again, err := r.connect("a", "cursor", c.hello.Cursor).ws.Read(r.ctx)
+	if err != nil || string(again) != string(live) {
+		t.Errorf("out of history %s, %v, live %s", again, err, live)
+	}
+	p.Data = []byte("2")
+	r.append(p)
+	r.connect("a", "cursor", c.hello.Cursor).wantData("2")
+}

@@ -32,8 +32,10 @@ func (p Push) checkShape() error {
 		return fmt.Errorf("broadcast to %d users", n)
 	case p.TTL < 0:
 		return fmt.Errorf("push with negative ttl %v", p.TTL)
-	case p.Ephemeral && (p.TTL != 0 || p.Key != "" || p.Durability != AsConfigured):
-		return errors.New("ephemeral push with a ttl, a key or a durability")
+	case p.Ephemeral && (p.TTL != 0 || p.Key != "" || p.Collapse != "" || p.Durability != AsConfigured):
+		return errors.New("ephemeral push with a ttl, a key, a collapse key or a durability")
+	case len(p.Collapse) > MaxCollapse:
+		return fmt.Errorf("push with a collapse key of %d bytes", len(p.Collapse))
 	case len(p.Exclude) > MaxConnection:
 		return fmt.Errorf("push that excludes a connection of %d bytes", len(p.Exclude))
 	}

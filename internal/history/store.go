@@ -69,9 +69,16 @@ type Push struct {
 	// in partitions, that holds for a retry of the same push, and one key for two
 	// pushes may store both.
 	Key string
+	// Collapse names what the push is the latest word on; at most MaxCollapse
+	// bytes. In each inbox that it goes to it takes the place of the newest entry
+	// with the same Collapse, unless that lies at or before the read mark; a
+	// broadcast takes that of the newest broadcast with the same, for everybody.
+	// What it takes the place of is from then on as if its TTL had ended. Empty
+	// means none.
+	Collapse string
 	// Ephemeral: it goes to those who are connected now, takes its turn among the
 	// other appends, and is not kept: no entry, no key, no place in a log. It has
-	// neither TTL nor Key nor Durability.
+	// neither TTL nor Key nor Collapse nor Durability.
 	Ephemeral bool
 	// Durability; an engine of one machine has only one, its sync policy's.
 	Durability Durability
@@ -106,6 +113,8 @@ type Message struct {
 	ID   ID
 	Kind Kind
 	Data []byte
+	// Collapse is the Push's.
+	Collapse string
 	// Ephemeral: it was handed over, but lies in no log. Its id is above those
 	// before it; once the store was opened again another may have it.
 	Ephemeral bool
@@ -165,8 +174,8 @@ type Page struct {
 	// would list now.
 	Unread int
 	// Truncated: retention dropped an entry that lay after Query.After, in
-	// either log, whether or not its TTL had ended by then; a TTL alone
-	// truncates nothing. False unless Forward.
+	// either log, whether or not its TTL had ended by then; a TTL alone, or
+	// another message in its place, truncates nothing. False unless Forward.
 	Truncated bool
 }
 
@@ -347,6 +356,9 @@ func (r Retention) WithDefaults() Retention {
 
 // MaxUser is the most bytes in a user.
 const MaxUser = 128
+
+// MaxCollapse is the most bytes in what a message is the latest word on.
+const MaxCollapse = 128
 
 // MaxConnection is the most bytes in the name of a connection.
 const MaxConnection = 128

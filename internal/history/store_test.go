@@ -83,6 +83,7 @@ func TestPushCheck(t *testing.T) {
 		{Kind: history.Multicast, Users: two, TTL: time.Second, Key: "k"},
 		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 128)},
 		{Kind: history.Broadcast, Ephemeral: true, Exclude: "c"},
+		{Kind: history.Broadcast, Collapse: strings.Repeat("c", 128)},
 	} {
 		if err := p.Check(); err != nil {
 			t.Errorf("%+v: %v", p, err)
@@ -94,6 +95,8 @@ func TestPushCheck(t *testing.T) {
 		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 129)},
 		{Kind: history.Broadcast, Ephemeral: true, TTL: 1}, {Kind: history.Broadcast, Ephemeral: true, Key: "k"},
 		{Kind: history.Broadcast, Ephemeral: true, Durability: history.Memory},
+		{Kind: history.Broadcast, Ephemeral: true, Collapse: "c"},
+		{Kind: history.Broadcast, Collapse: strings.Repeat("c", 129)},
 	} {
 		if err := p.Check(); err == nil || errors.Is(err, history.ErrUser) {
 			t.Errorf("%+v: %v, want an error that is not ErrUser", p, err)

@@ -66,6 +66,8 @@ func badInputs() []badInput {
 		{"ephemeral with a key", &pushv1.UnicastRequest{User: "42", Data: hi, Ephemeral: true, IdempotencyKey: "k"}, "", `idempotency_key: not together with ephemeral: such a message is not kept`},
 		{"ephemeral with a ttl", &pushv1.MulticastRequest{Users: []string{"42"}, Data: hi, Ephemeral: true, Ttl: durationpb.New(time.Second)}, "", `ttl: not together with ephemeral: such a message is not kept`},
 		{"ephemeral with a durability", &pushv1.BroadcastRequest{Data: hi, Ephemeral: true, Durability: "memory"}, "", `durability: not together with ephemeral: such a message is not kept`},
+		{"ephemeral with a collapse key", &pushv1.BroadcastRequest{Data: hi, Ephemeral: true, CollapseKey: "k"}, "", `collapse_key: not together with ephemeral: such a message is not kept`},
+		{"collapse key too long", &pushv1.MulticastRequest{Users: []string{"42"}, Data: hi, CollapseKey: strings.Repeat("k", 129)}, "", `collapse_key: at most 128 bytes, got 129`},
 		{"durability unknown", &pushv1.UnicastRequest{User: "42", Data: hi, Durability: "disk"}, `{"user":"42","data":1,"durability":"disk"}`, `durability: "memory", "replicated" or empty, got "disk"`},
 		{"ttl 0", &pushv1.UnicastRequest{User: "42", Data: hi, Ttl: durationpb.New(0)}, `{"user":"42","data":1,"ttl":"0s"}`, `ttl: at least 1ms, got 0s`},
 		{"ttl negative", &pushv1.UnicastRequest{User: "42", Data: hi, Ttl: durationpb.New(-time.Second)}, `{"user":"42","data":1,"ttl":"-1s"}`, `ttl: at least 1ms, got -1s`},
@@ -210,12 +212,13 @@ func TestChecksAgree(t *testing.T) {
 func TestGoodInput(t *testing.T) {
 	r := newRig(t, options{})
 	for name, req := range map[string]*pushv1.UnicastRequest{
-		"longest user":       {User: strings.Repeat("u", 128), Data: hi},
-		"longest data":       {User: "42", Data: []byte(`"` + strings.Repeat("x", 64<<10-2) + `"`)},
-		"longest key":        {User: "42", Data: hi, IdempotencyKey: strings.Repeat("k", 128)},
-		"longest connection": {User: "42", Data: hi, ExcludeConnection: strings.Repeat("c", 128)},
-		"shortest ttl":       {User: "42", Data: hi, Ttl: durationpb.New(time.Millisecond)},
-		"longest ttl":        {User: "42", Data: hi, Ttl: durationpb.New(87600 * time.Hour)},
+		"longest user":         {User: strings.Repeat("u", 128), Data: hi},
+		"longest data":         {User: "42", Data: []byte(`"` + strings.Repeat("x", 64<<10-2) + `"`)},
+		"longest key":          {User: "42", Data: hi, IdempotencyKey: strings.Repeat("k", 128)},
+		"longest collapse key": {User: "42", Data: hi, CollapseKey: strings.Repeat("k", 128)},
+		"longest connection":   {User: "42", Data: hi, ExcludeConnection: strings.Repeat("c", 128)},
+		"shortest ttl":         {User: "42", Data: hi, Ttl: durationpb.New(time.Millisecond)},
+		"longest ttl":          {User: "42", Data: hi, Ttl: durationpb.New(87600 * time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) { must(t, r.with(t).call(req)) })
 	}

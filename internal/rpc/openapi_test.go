@@ -53,6 +53,8 @@ type schema struct {
 	Items      *schema
 	Required   json.RawMessage // a list; of a parameter, whether it is
 	Example    json.RawMessage
+	// Optional: it is not written where there is none.
+	Optional bool `json:"x-nullable"`
 	// Additional members are allowed where this is there.
 	Additional json.RawMessage `json:"additionalProperties"`
 }
@@ -120,8 +122,8 @@ func (d openAPI) objectConforms(s schema, value json.RawMessage, all bool) error
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	for name := range s.Properties {
-		if object[name] == nil && all {
+	for name, of := range s.Properties {
+		if object[name] == nil && all && !of.Optional {
 			return fmt.Errorf("%s is missing", name)
 		}
 	}

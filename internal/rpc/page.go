@@ -51,9 +51,12 @@ func appendMessage(b []byte, m *pushv1.Message) []byte {
 	b = m.GetTime().AsTime().AppendFormat(b, layout)
 	b = append(b, `","data":`...)
 	if len(m.GetData()) == 0 { // nothing that came through this door
-		return append(b, "null}"...)
+		b = append(b, "null"...)
 	}
 	b = append(b, m.GetData()...)
+	if m.CollapseKey != nil {
+		b = appendString(append(b, `,"collapse_key":`...), m.GetCollapseKey())
+	}
 	return append(b, '}')
 }
 

@@ -96,6 +96,7 @@ type sendRequest interface {
 	GetDurability() string
 	GetExcludeConnection() string
 	GetEphemeral() bool
+	GetCollapseKey() string
 }
 
 // push checks what the three sends have in common, and leaves the recipients
@@ -110,6 +111,9 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 	if err := checkText("exclude_connection", req.GetExcludeConnection(), history.MaxConnection); err != nil {
 		return history.Push{}, err
 	}
+	if err := checkText("collapse_key", req.GetCollapseKey(), history.MaxCollapse); err != nil {
+		return history.Push{}, err
+	}
 	if err := checkEphemeral(req); err != nil {
 		return history.Push{}, err
 	}
@@ -120,7 +124,7 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 	ttl, err := checkTTL(req.GetTtl())
 	return history.Push{
 		Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(), Durability: durability,
-		Exclude: req.GetExcludeConnection(), Ephemeral: req.GetEphemeral(),
+		Exclude: req.GetExcludeConnection(), Ephemeral: req.GetEphemeral(), Collapse: req.GetCollapseKey(),
 	}, err
 }
 

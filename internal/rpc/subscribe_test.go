@@ -182,3 +182,29 @@ func TestSubscribeEphemeral(t *testing.T) {
 	equal(t, "messages", len(page.GetMessages()), 2)
 	equal(t, "unread", page.GetUnread(), 2)
 }
+
+// TestCollapseKey: it comes with the message by every door, and takes the place
+// of the one before.
+func TestCollapseKey(t *testing.T) {
+	r := newRig(t, options{})
+	c := r.subscribe(keyAll, "42", "")
+	for _, data := range []string{"1", "2"} {
+		re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":`+data+`,"collapse_key":"job \"7\""}`)
+		equal(t, "status", re.status, 200)
+		resp, err := c.Recv()
+		must(t, err)
+		equal(t, "data", string(resp.GetMessage().GetData()), data)
+		equal(t, "collapse key", resp.GetMessage().GetCollapseKey(), `job "7"`)
+	}
+	_, err := r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: hi})
+	must(t, err)
+	page, err := r.push.History(r.as(keyAll), &pushv1.HistoryRequest{User: "42"})
+	must(t, err)
+	equal(t, "messages", len(page.GetMessages()), 2)
+	equal(t, "unread", page.GetUnread(), 2)
+	re := r.rest(keyAll, "GET", "/v1/users/42/history", "")
+	contains(t, "history", re.body, `"data":2,"collapse_key":"job \"7\""},{`)
+	if page.GetMessages()[1].CollapseKey != nil {
+		t.Error("a message without a collapse key has one")
+	}
+}

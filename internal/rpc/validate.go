@@ -102,6 +102,8 @@ func checkEphemeral(req sendRequest) error {
 		field = "ttl"
 	case req.GetDurability() != "":
 		field = "durability"
+	case req.GetCollapseKey() != "":
+		field = "collapse_key"
 	default:
 		return nil
 	}

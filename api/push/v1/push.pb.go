@@ -56,8 +56,16 @@ type UnicastRequest struct {
 	ExcludeConnection string `protobuf:"bytes,6,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// True: the message goes to who is connected now, live, and is not kept: it is
 	// in no history, unread nowhere, and lost for a connection that has others to
-	// take first. Not together with idempotency_key, ttl or durability.
-	Ephemeral     bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// take first. Not together with idempotency_key, ttl,
+	// durability or collapse_key.
+	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// What the message is the latest word on: at most 128 bytes, such as the job
+	// whose progress it tells. In the inbox it takes the place of the newest message
+	// with the same key, unless the user has acked that: from then on that one is in
+	// no page and not unread. A broadcast takes the place of the newest broadcast
+	// with the same key, for everybody. Clients are told by the key in the message
+	// that comes. Not together with ephemeral.
+	CollapseKey   string `protobuf:"bytes,8,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,6 +147,13 @@ func (x *UnicastRequest) GetEphemeral() bool {
 		return x.Ephemeral
 	}
 	return false
+}
+
+func (x *UnicastRequest) GetCollapseKey() string {
+	if x != nil {
+		return x.CollapseKey
+	}
+	return ""
 }
 
 type UnicastResponse struct {
@@ -257,7 +272,9 @@ type MulticastRequest struct {
 	// As in UnicastRequest.exclude_connection.
 	ExcludeConnection string `protobuf:"bytes,8,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// As in UnicastRequest.ephemeral.
-	Ephemeral     bool `protobuf:"varint,9,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	Ephemeral bool `protobuf:"varint,9,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// As in UnicastRequest.collapse_key.
+	CollapseKey   string `protobuf:"bytes,10,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -353,6 +370,13 @@ func (x *MulticastRequest) GetEphemeral() bool {
 		return x.Ephemeral
 	}
 	return false
+}
+
+func (x *MulticastRequest) GetCollapseKey() string {
+	if x != nil {
+		return x.CollapseKey
+	}
+	return ""
 }
 
 type MulticastResponse struct {
@@ -461,7 +485,9 @@ type BroadcastRequest struct {
 	// As in UnicastRequest.exclude_connection.
 	ExcludeConnection string `protobuf:"bytes,5,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// As in UnicastRequest.ephemeral.
-	Ephemeral     bool `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	Ephemeral bool `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// As in UnicastRequest.collapse_key.
+	CollapseKey   string `protobuf:"bytes,7,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -536,6 +562,13 @@ func (x *BroadcastRequest) GetEphemeral() bool {
 		return x.Ephemeral
 	}
 	return false
+}
+
+func (x *BroadcastRequest) GetCollapseKey() string {
+	if x != nil {
+		return x.CollapseKey
+	}
+	return ""
 }
 
 type BroadcastResponse struct {
@@ -1122,7 +1155,10 @@ type Message struct {
 	// When it was stored, in milliseconds' precision.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	// As in UnicastRequest.data.
-	Data          []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	// As in UnicastRequest.collapse_key, unset where there is none: the message
+	// takes the place of what is shown with the same key in the same log.
+	CollapseKey   *string `protobuf:"bytes,6,opt,name=collapse_key,json=collapseKey,proto3,oneof" json:"collapse_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1190,6 +1226,13 @@ func (x *Message) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *Message) GetCollapseKey() string {
+	if x != nil && x.CollapseKey != nil {
+		return *x.CollapseKey
+	}
+	return ""
 }
 
 type AckRequest struct {
@@ -1844,7 +1887,7 @@ var File_push_v1_push_proto protoreflect.FileDescriptor
 
 const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
-	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x01\n" +
+	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x02\n" +
 	"\x0eUnicastRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1854,7 +1897,8 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"durability\x18\x05 \x01(\tR\n" +
 	"durability\x12-\n" +
 	"\x12exclude_connection\x18\x06 \x01(\tR\x11excludeConnection\x12\x1c\n" +
-	"\tephemeral\x18\a \x01(\bR\tephemeral\"\xb4\x01\n" +
+	"\tephemeral\x18\a \x01(\bR\tephemeral\x12!\n" +
+	"\fcollapse_key\x18\b \x01(\tR\vcollapseKey\"\xb4\x01\n" +
 	"\x0fUnicastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
@@ -1863,7 +1907,7 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"recipients\x18\x04 \x01(\x05R\n" +
 	"recipients\x12!\n" +
 	"\fonline_users\x18\x05 \x01(\x05R\vonlineUsers\x12\x18\n" +
-	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xaf\x02\n" +
+	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xd2\x02\n" +
 	"\x10MulticastRequest\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1875,7 +1919,9 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"durability\x18\a \x01(\tR\n" +
 	"durability\x12-\n" +
 	"\x12exclude_connection\x18\b \x01(\tR\x11excludeConnection\x12\x1c\n" +
-	"\tephemeral\x18\t \x01(\bR\tephemeral\"\xb6\x01\n" +
+	"\tephemeral\x18\t \x01(\bR\tephemeral\x12!\n" +
+	"\fcollapse_key\x18\n" +
+	" \x01(\tR\vcollapseKey\"\xb6\x01\n" +
 	"\x11MulticastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
@@ -1884,7 +1930,7 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"recipients\x18\x04 \x01(\x05R\n" +
 	"recipients\x12!\n" +
 	"\fonline_users\x18\x05 \x01(\x05R\vonlineUsers\x12\x18\n" +
-	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xe9\x01\n" +
+	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\x8c\x02\n" +
 	"\x10BroadcastRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12+\n" +
@@ -1893,7 +1939,8 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"durability\x18\x04 \x01(\tR\n" +
 	"durability\x12-\n" +
 	"\x12exclude_connection\x18\x05 \x01(\tR\x11excludeConnection\x12\x1c\n" +
-	"\tephemeral\x18\x06 \x01(\bR\tephemeral\"|\n" +
+	"\tephemeral\x18\x06 \x01(\bR\tephemeral\x12!\n" +
+	"\fcollapse_key\x18\a \x01(\tR\vcollapseKey\"|\n" +
 	"\x11BroadcastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
@@ -1932,13 +1979,15 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\bhas_more\x18\x03 \x01(\bR\ahasMore\x12\x16\n" +
 	"\x06unread\x18\x04 \x01(\x05R\x06unread\x12\x1c\n" +
 	"\ttruncated\x18\x05 \x01(\bR\ttruncated\x12\x16\n" +
-	"\x06before\x18\x06 \x01(\tR\x06before\"\x83\x01\n" +
+	"\x06before\x18\x06 \x01(\tR\x06before\"\xbc\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03log\x18\x02 \x01(\tR\x03log\x12\x12\n" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
-	"\x04data\x18\x05 \x01(\fR\x04data\"8\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\x12&\n" +
+	"\fcollapse_key\x18\x06 \x01(\tH\x00R\vcollapseKey\x88\x01\x01B\x0f\n" +
+	"\r_collapse_key\"8\n" +
 	"\n" +
 	"AckRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
@@ -2094,6 +2143,7 @@ func file_push_v1_push_proto_init() {
 		(*PublishResponse_Error)(nil),
 	}
 	file_push_v1_push_proto_msgTypes[9].OneofWrappers = []any{}
+	file_push_v1_push_proto_msgTypes[11].OneofWrappers = []any{}
 	file_push_v1_push_proto_msgTypes[20].OneofWrappers = []any{
 		(*SubscribeResponse_Hello)(nil),
 		(*SubscribeResponse_Message)(nil),

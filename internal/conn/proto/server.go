@@ -65,7 +65,12 @@ func AppendMessage(dst []byte, m history.Message) []byte {
 	dst = append(dst, m.Kind.String()...)
 	dst = append(dst, `","time":"`...)
 	dst = m.ID.Time().In(time.UTC).AppendFormat(dst, messageTime)
-	dst = append(dst, `","data":`...)
+	dst = append(dst, '"')
+	if m.Collapse != "" {
+		dst = append(dst, `,"collapse_key":`...)
+		dst = appendString(dst, m.Collapse)
+	}
+	dst = append(dst, `,"data":`...)
 	dst = append(dst, m.Data...)
 	dst = append(dst, '}')
 	return endFrame(dst, start)

@@ -26,6 +26,8 @@ type request struct {
 	// exclude goes with the delivery.
 	exclude   string
 	ephemeral bool
+	collapse  string
+	replaces  []entry // with collapse, of each target; seq is 0 where it is none
 	// targets are the recipients, each once; with opAck, the user. With opRecall
 	// receipt.ID is the message's id.
 	targets []target
@@ -100,6 +102,7 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 	}
 	r := s.newRequest(opAppend)
 	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.Key, p.Exclude, p.Ephemeral
+	r.collapse = p.Collapse
 	r.targets = appendTargets(r.targets, p.Users)
 	if len(r.targets) >= prepareFrom && !r.ephemeral {
 		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {

@@ -11,23 +11,30 @@ import (
 type broadcast struct {
 	id      history.ID
 	expires millis
-	// ttls counts the broadcasts that expire, up to and with this one, so that
-	// a range without any is counted by subtraction.
-	ttls uint32
+	by      history.ID // what took its place, 0 if nothing did
+	// ttls counts the broadcasts that expire or were replaced, up to and with
+	// this one, so that a range without any is counted by subtraction.
+	ttls  uint32
+	keyed bool // it has a collapse key
+}
+
+// gone says whether a view up to the id last does not show b.
+func (b *broadcast) gone(now millis, last history.ID) bool {
+	return b.expires.past(now) || b.by != 0 && b.by <= last
 }
 
 // broadcastLog is the index of the broadcast log: positions are indices, so
 // that how many lie after a mark is a subtraction. It is a value: entries of
-// live are never changed in place, only added behind and cut off in front, so
-// that a copy made under Store.mu stays true for as long as its holder likes.
+// live are never changed in place, only added behind, cut off in front, or copied
+// with a change, so that a copy made under Store.mu stays true for as long as its holder likes.
 type broadcastLog struct {
 	live []broadcast // by id
 	// dropped is the last broadcast that is no longer in live, 0 if all are.
 	dropped history.ID
 }
 
-func (l *broadcastLog) add(id history.ID, expires millis) {
-	b := broadcast{id: id, expires: expires}
+func (l *broadcastLog) add(id history.ID, expires millis, keyed bool) {
+	b := broadcast{id: id, expires: expires, keyed: keyed}
 	if n := len(l.live); n > 0 {
 		b.ttls = l.live[n-1].ttls
 	}
@@ -35,6 +42,22 @@ func (l *broadcastLog) add(id history.ID, expires millis) {
 		b.ttls++
 	}
 	l.live = append(l.live, b)
+}
+
+// replace says that by took the place of id; false if id is not there.
+func (l *broadcastLog) replace(id, by history.ID) bool {
+	i := l.from(id)
+	if i == len(l.live) || l.live[i].id != id {
+		return false
+	}
+	l.live = slices.Clone(l.live)
+	if l.live[i].expires == 0 {
+		for j := i; j < len(l.live); j++ {
+			l.live[j].ttls++
+		}
+	}
+	l.live[i].by = by
+	return true
 }
 
 // cut drops the first n of live.
@@ -83,8 +106,8 @@ func (l *broadcastLog) kept(count int, cutoff history.ID) int {
 	return max(len(l.live)-count, l.from(cutoff), 0)
 }
 
-// shown counts those of live[from:] that have not expired and were not recalled.
-func (l *broadcastLog) shown(from int, now millis, recalled ids) int {
+// shown counts those of live[from:] that a view up to the id last shows.
+func (l *broadcastLog) shown(from int, now millis, last history.ID, recalled ids) int {
 	tail := l.live[from:]
 	if len(tail) == 0 {
 		return 0
@@ -93,15 +116,16 @@ func (l *broadcastLog) shown(from int, now millis, recalled ids) int {
 		return len(tail) - recalled.between(tail[0].id, tail[len(tail)-1].id)
 	}
 	n := 0
-	for _, b := range tail {
-		if !b.expires.past(now) && !recalled.has(b.id) {
+	for i := range tail {
+		if !tail[i].gone(now, last) && !recalled.has(tail[i].id) {
 			n++
 		}
 	}
 	return n
 }
 
-// expires says whether any of tail, which is not empty, ever expires.
+// expires says whether any of tail, which is not empty, ever expires or was
+// replaced.
 func expires(tail []broadcast) bool {
-	return tail[0].expires != 0 || tail[len(tail)-1].ttls != tail[0].ttls
+	return tail[0].expires != 0 || tail[0].by != 0 || tail[len(tail)-1].ttls != tail[0].ttls
 }

@@ -41,6 +41,9 @@ func (c *committer) append(r *request) error {
 		}
 		t.member = m
 	}
+	if err := c.findReplaced(r); err != nil {
+		return err
+	}
 	id := history.NextID(c.heads.last, c.now)
 	c.heads.last = id
 	r.receipt = history.Receipt{ID: id, Recipients: len(r.targets)}
@@ -59,10 +62,17 @@ func (c *committer) append(r *request) error {
 
 func (c *committer) appendBroadcast(r *request, id history.ID) {
 	r.prev = c.heads.broadcasts.head()
-	c.heads.broadcasts.add(id, r.expires)
+	c.heads.broadcasts.add(id, r.expires, r.collapse != "")
+	if r.collapse != "" {
+		c.replaceBroadcast(r.collapse, id)
+	}
 	setBody(c.batch, tagBroadcastBody, id, r.data)
+	c.setBroadcastHeader(id, r.expires, r.collapse)
+}
+
+func (c *committer) setBroadcastHeader(id history.ID, expires millis, collapse string) {
 	var buf [binary.MaxVarintLen64]byte
-	setBody(c.batch, tagBroadcastHeader, id, binary.AppendUvarint(buf[:0], uint64(r.expires)))
+	setBody(c.batch, tagBroadcastHeader, id, append(binary.AppendUvarint(buf[:0], uint64(expires)), collapse...))
 }
 
 func (c *committer) appendEntries(r *request, id history.ID) {
@@ -72,6 +82,10 @@ func (c *committer) appendEntries(r *request, id history.ID) {
 	}
 	if r.expires != 0 {
 		e.flags |= flagExpires
+	}
+	if r.collapse != "" {
+		e.flags |= flagCollapse
+		e.collapse = []byte(r.collapse)
 	}
 	if len(r.targets) > 1 && len(r.data) > inlineMax {
 		e.flags |= flagRef
@@ -95,6 +109,9 @@ func (c *committer) appendEntries(r *request, id history.ID) {
 			r.receipt.Unknown++
 		}
 		setEntry(c.batch, t.user, &e)
+		if r.collapse != "" {
+			c.replace(m, &r.replaces[i], &e)
+		}
 	}
 }
 

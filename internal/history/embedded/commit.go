@@ -33,9 +33,13 @@ type committer struct {
 	notedFrom history.ID            // the first id in noted
 	names     []byte                // of one message, for noted
 	members   members
-	preps     []*preparation // whose appends have yet to come
-	now       time.Time      // of the group
-	credit    int            // bytes until the next look at Pebble's debts
+	// collapsed are the newest entries by collapse key that the group stores,
+	// newestBroadcast the broadcasts of all groups.
+	collapsed       map[inGroup]entry
+	newestBroadcast map[string]history.ID
+	preps           []*preparation // whose appends have yet to come
+	now             time.Time      // of the group
+	credit          int            // bytes until the next look at Pebble's debts
 	// panicked: Pebble panicked, which it does with locks held.
 	panicked bool
 	out      publisher
@@ -48,6 +52,8 @@ const groupBytes = 1 << 20
 func (c *committer) init(s *Store) {
 	c.Store = s
 	c.keys = map[string]history.ID{}
+	c.collapsed = map[inGroup]entry{}
+	c.newestBroadcast = map[string]history.ID{}
 }
 
 // run answers requests until the store closes.
@@ -130,6 +136,7 @@ func (c *committer) commitGroup() {
 		c.group[i] = nil
 	}
 	clear(c.keys)
+	clear(c.collapsed)
 	c.batch = nil
 }
 
@@ -302,7 +309,11 @@ func (c *committer) loadBroadcasts() error {
 		if n <= 0 || len(it.Key()) != idKeySize {
 			return errors.Join(errDamaged, it.Close())
 		}
-		c.heads.broadcasts.add(entryID(it.Key()), millis(expires))
+		id, key := entryID(it.Key()), string(it.Value()[n:])
+		c.heads.broadcasts.add(id, millis(expires), key != "")
+		if key != "" {
+			c.newestBroadcast[key] = id
+		}
 	}
 	return it.Close()
 }

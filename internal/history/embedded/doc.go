@@ -52,6 +52,7 @@
 //	commit.go       the committer: groups, batches, what Open loads
 //	prepare.go      what a large multicast reads before its turn
 //	build.go        what a request puts into a batch
+//	collapse.go     the latest word on something takes the place of the one before
 //	members.go      the metas that the committer has at hand
 //	recipients.go   to whom messages went
 //	recall.go       taking messages back

@@ -37,19 +37,23 @@ const (
 	flagMulticast = 1 << iota
 	flagRef       // the body lies at 'm' id
 	flagExpires   // an expiry follows the position
+	flagReplaced  // then the id of the entry that took its place
+	flagCollapse  // then a collapse key, preceded by its length
 )
 
 // entry is one line of an inbox. On disk its value is
 //
-//	flags | position | expiry, if flagExpires | body, unless flagRef
+//	flags | position | expiry, id, length and key, if flags say so | body, unless flagRef
 //
-// with position and expiry as uvarints.
+// with numbers as uvarints.
 type entry struct {
 	id      history.ID
 	seq     uint64 // position in the inbox: the first entry ever has 1
 	expires millis
+	by      history.ID // what took its place, 0 if nothing did
 	flags   byte
-	body    []byte // inline; the iterator's, copy it
+	// The iterator's, copy them: the key, and the body if it is inline.
+	collapse, body []byte
 }
 
 func (e *entry) kind() history.Kind {
@@ -70,6 +74,13 @@ func (e *entry) appendHeader(dst []byte) []byte {
 	if e.flags&flagExpires != 0 {
 		dst = binary.AppendUvarint(dst, uint64(e.expires))
 	}
+	if e.flags&flagReplaced != 0 {
+		dst = binary.AppendUvarint(dst, uint64(e.by))
+	}
+	if e.flags&flagCollapse != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(e.collapse)))
+		dst = append(dst, e.collapse...)
+	}
 	return dst
 }
 
@@ -81,19 +92,47 @@ func parseEntry(key, value []byte) (entry, error) {
 		return entry{}, errDamaged
 	}
 	e := entry{id: entryID(key), flags: value[0]}
-	rest := value[1:]
-	seq, n := binary.Uvarint(rest)
-	if n <= 0 {
+	r := fieldReader{rest: value[1:]}
+	e.seq = r.number()
+	if e.flags&flagExpires != 0 {
+		e.expires = millis(r.number())
+	}
+	if e.flags&flagReplaced != 0 {
+		e.by = history.ID(r.number())
+	}
+	if e.flags&flagCollapse != 0 {
+		e.collapse = r.bytes(r.number())
+	}
+	if r.damaged {
 		return entry{}, errDamaged
 	}
-	e.seq, rest = seq, rest[n:]
-	if e.flags&flagExpires != 0 {
-		expires, n := binary.Uvarint(rest)
-		if n <= 0 {
-			return entry{}, errDamaged
-		}
-		e.expires, rest = millis(expires), rest[n:]
-	}
-	e.body = rest
+	e.body = r.rest
 	return e, nil
+}
+
+// fieldReader reads what stands one behind the other. After damage it gives
+// zeros.
+type fieldReader struct {
+	rest    []byte
+	damaged bool
+}
+
+func (r *fieldReader) number() uint64 {
+	x, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.damaged, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return x
+}
+
+func (r *fieldReader) bytes(n uint64) []byte {
+	if n > uint64(len(r.rest)) {
+		r.damaged, r.rest = true, nil
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
 }

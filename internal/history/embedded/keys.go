@@ -15,7 +15,7 @@ import (
 //	'u' len user          meta
 //	'i' len user id       entry: an inline body, or a ref to 'm' id
 //	'm' id                body of a multicast
-//	'h' id                header of a broadcast: its expiry
+//	'h' id                header of a broadcast: its expiry, its collapse key
 //	'b' id                body of a broadcast
 //	'k' bucket key        id that an idempotency key was given
 //	'g' len group user    nothing: user is a member of group
@@ -24,6 +24,7 @@ import (
 //	'a' len user          the last moves of the read mark
 //	'w' id                how many read marks lie at a broadcast
 //	'x' id                kind of a multicast or broadcast that was recalled
+//	'c' len user key      id of the newest entry with a collapse key
 //
 // Headers of broadcasts lie apart from the bodies so that Open can read all of
 // them without reading the bodies.
@@ -42,6 +43,7 @@ const (
 	tagMoves           = 'a'
 	tagTally           = 'w'
 	tagRecalled        = 'x'
+	tagCollapse        = 'c'
 )
 
 const idSize = 8

@@ -32,8 +32,8 @@ type meta struct {
 	// be any up to trimmed.seq if that entry is gone.
 	mark          place
 	markBroadcast history.ID
-	// lastTTL is the position of the newest entry that expires: after it,
-	// unread needs no look into the inbox.
+	// lastTTL is the position of the newest entry that expires or was replaced:
+	// after it, unread needs no look into the inbox.
 	lastTTL uint64
 }
 

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -246,11 +247,11 @@ func (m *merge) peek(data bool) (history.Message, bool, error) {
 	}
 }
 
-// broadcast returns the id of the next broadcast that has not expired and was
-// not recalled.
+// broadcast returns the id of the next broadcast that is not gone and was not
+// recalled.
 func (m *merge) broadcast() (history.ID, bool) {
 	for ; m.next*m.step < m.end*m.step; m.next += m.step {
-		if b := &m.view.broadcasts.live[m.next]; !b.expires.past(m.view.now) && !m.view.recalled.broadcasts.has(b.id) {
+		if b := &m.view.broadcasts.live[m.next]; !b.gone(m.view.now, m.view.last) && !m.view.recalled.broadcasts.has(b.id) {
 			return b.id, true
 		}
 	}
@@ -269,13 +270,28 @@ func (m *merge) advance(k history.Kind) error {
 func (m *merge) load(msg *history.Message) (found bool, err error) {
 	switch {
 	case msg.Kind == history.Broadcast:
-		msg.Data, found, err = readBody(m.view.snap, tagBroadcastBody, msg.ID)
+		return m.loadBroadcast(msg)
 	case m.inbox.ref():
 		msg.Data, found, err = readBody(m.view.snap, tagMulticastBody, msg.ID)
 	default:
 		msg.Data, found = slices.Clone(m.inbox.body), true
 	}
+	msg.Collapse = string(m.inbox.collapse)
 	return found, err
+}
+
+func (m *merge) loadBroadcast(msg *history.Message) (found bool, err error) {
+	msg.Data, found, err = readBody(m.view.snap, tagBroadcastBody, msg.ID)
+	if err != nil || !found || !m.view.broadcasts.live[m.next].keyed {
+		return found, err
+	}
+	header, found, err := readBody(m.view.snap, tagBroadcastHeader, msg.ID)
+	if err != nil || !found {
+		return found, err
+	}
+	_, n := binary.Uvarint(header)
+	msg.Collapse = string(header[max(n, 0):])
+	return true, nil
 }
 
 // readBody reads a body that is stored once. False: it is gone.

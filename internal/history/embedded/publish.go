@@ -46,7 +46,7 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 			continue
 		}
 		d := history.Delivery{
-			Message: history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data, Ephemeral: r.ephemeral},
+			Message: history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data, Collapse: r.collapse, Ephemeral: r.ephemeral},
 			Prev:    r.prev,
 			Exclude: r.exclude,
 			Recall:  r.op == opRecall,

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"hash/maphash"
+	"maps"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -55,6 +56,9 @@ func (c *committer) trim(m *member) error {
 			return nil
 		}
 		if err := c.batch.Delete(it.Key(), nil); err != nil {
+			return err
+		}
+		if err := c.forgetNewest(m.user, &e); err != nil {
 			return err
 		}
 		m.trimmed, m.oldest = place{id: e.id, seq: e.seq}, e.id+1
@@ -123,6 +127,7 @@ func (c *committer) maintain(now time.Time) error {
 		return b.Close()
 	}
 	c.heads.broadcasts = log
+	maps.DeleteFunc(c.newestBroadcast, func(_ string, id history.ID) bool { return id <= log.dropped })
 	c.writeHeads(b)
 	if err := c.apply(b); err != nil {
 		return err

@@ -160,9 +160,11 @@ func (v *view) head() history.Cursor {
 // dropped says whether retention hides e.
 func (v *view) dropped(e *entry) bool { return e.seq <= v.floor || e.id < v.cutoff }
 
-// gone says whether e has expired or was recalled.
+// gone says whether e has expired, was recalled, or something in the view took
+// its place.
 func (v *view) gone(e *entry) bool {
-	return e.expires.past(v.now) || e.flags&flagMulticast != 0 && v.recalled.multicasts.has(e.id)
+	return e.expires.past(v.now) || e.by != 0 && e.by <= v.last ||
+		e.flags&flagMulticast != 0 && v.recalled.multicasts.has(e.id)
 }
 
 // firstBroadcast returns the index of the first broadcast that retention shows.
@@ -175,7 +177,7 @@ func (v *view) firstBroadcast() int {
 func (v *view) unread() (int, error) {
 	inbox, err := v.unreadInbox()
 	from := max(v.firstBroadcast(), v.broadcasts.from(v.meta.markBroadcast+1))
-	return inbox + v.broadcasts.shown(from, v.now, v.recalled.broadcasts), err
+	return inbox + v.broadcasts.shown(from, v.now, v.last, v.recalled.broadcasts), err
 }
 
 func (v *view) unreadInbox() (int, error) {
@@ -208,7 +210,7 @@ func (v *view) unreadInbox() (int, error) {
 }
 
 // goneAfter counts the entries behind position from that have expired or were
-// recalled, looking from id begin on.
+// recalled or replaced, looking from id begin on.
 func (v *view) goneAfter(from uint64, begin history.ID) (int, error) {
 	n := 0
 	ok, err := v.seek(begin)

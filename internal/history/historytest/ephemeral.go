@@ -116,7 +116,7 @@ func ephemeralToMany(r *rig) {
 }
 
 func ephemeralRefused(r *rig) {
-	for _, p := range []history.Push{{TTL: 1}, {Key: "k"}, {Durability: history.Memory}} {
+	for _, p := range []history.Push{{TTL: 1}, {Key: "k"}, {Durability: history.Memory}, {Collapse: "c"}} {
 		p.Kind, p.Ephemeral = history.Broadcast, true
 		if _, err := r.store.Append(r.ctx, p); err == nil {
 			r.Errorf("%+v was taken", p)

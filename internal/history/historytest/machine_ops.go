@@ -18,6 +18,7 @@ func (m *machine) append(rt *rapid.T, p history.Push) {
 	p.Data = m.body(drawSize(rt))
 	p.TTL = drawTTL(rt)
 	p.Exclude = rapid.SampledFrom([]string{"", "", "c1", "c2"}).Draw(rt, "exclude")
+	p.Collapse = rapid.SampledFrom([]string{"", "", "", "t1", "t2"}).Draw(rt, "collapse")
 	p.Key = rapid.SampledFrom([]string{"", "", "", "k1", "k2"}).Draw(rt, "key")
 	if m.engine.Partitioned {
 		// Ids are the oracle's if they all come from the clock; and a key is for

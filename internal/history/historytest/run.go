@@ -46,6 +46,7 @@ func Run(t *testing.T, open Opener) {
 		{"Ack", ackPromises()},
 		{"Attach", attachPromises()},
 		{"Follow", followPromises()},
+		{"Collapse", collapsePromises()},
 		{"Ephemeral", ephemeralPromises()},
 		{"Groups", groupPromises()},
 		{"Events", eventPromises()},
@@ -57,7 +58,7 @@ func Run(t *testing.T, open Opener) {
 	engine := look(t, open)
 	if engine.Reopen != nil {
 		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()}, group{"ReopenEvents", reopenEventPromises()},
-			group{"ReopenRecall", reopenRecallPromises()}, group{"ReopenOutcome", reopenOutcomePromises()})
+			group{"ReopenCollapse", reopenCollapsePromises()}, group{"ReopenRecall", reopenRecallPromises()}, group{"ReopenOutcome", reopenOutcomePromises()})
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) { g.run(t, open, engine) })

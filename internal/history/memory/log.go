@@ -11,10 +11,11 @@ type entry struct {
 	history.Message
 	expires  time.Time // when its TTL ends; zero: never
 	recalled bool
+	replaced bool // another has taken its place
 }
 
 func newEntry(id history.ID, p history.Push, data []byte) entry {
-	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data, Ephemeral: p.Ephemeral}}
+	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data, Collapse: p.Collapse, Ephemeral: p.Ephemeral}}
 	if p.TTL > 0 {
 		end := id.Time().Add(p.TTL)
 		e.expires = end.Truncate(time.Millisecond)
@@ -54,11 +55,24 @@ func (l log) shown(now time.Time, k keep) []entry {
 	var out []entry
 	for i, e := range l {
 		expired := !e.expires.IsZero() && !now.Before(e.expires)
-		if !l.dropped(i, now, k) && !expired && !e.recalled {
+		if !l.dropped(i, now, k) && !expired && !e.recalled && !e.replaced {
 			out = append(out, e)
 		}
 	}
 	return out
+}
+
+// replace takes the newest entry with a collapse key out, if it lies after id.
+func (l log) replace(key string, id history.ID) {
+	if key == "" {
+		return
+	}
+	for i := len(l) - 1; i >= 0; i-- {
+		if l[i].Collapse == key {
+			l[i].replaced = l[i].ID > id
+			return
+		}
+	}
 }
 
 // dropped says whether retention hides entry i at time now.

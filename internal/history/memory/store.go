@@ -173,6 +173,7 @@ func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
 
 func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.Receipt) {
 	d.Prev = s.broadcasts.head()
+	s.broadcasts.replace(e.Collapse, 0)
 	s.broadcasts = append(s.broadcasts, e)
 	for _, n := range s.attached {
 		r.Online += n
@@ -193,6 +194,7 @@ func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *his
 		if len(s.inboxes[user]) == 0 {
 			r.Unknown++
 		}
+		s.inboxes[user].replace(e.Collapse, s.marks[user].Inbox)
 		s.inboxes[user] = append(s.inboxes[user], e)
 		r.Recipients++
 	}

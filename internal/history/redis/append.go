@@ -232,7 +232,7 @@ func (j *job) command(p part, users []string, id history.ID, chunk, chunks int) 
 	return s.appendCommand(p.partition, users, appendArgs{
 		id: id, floor: j.floor, flags: flags, data: push.Data, ttl: millis(push.TTL), inline: inline,
 		names: noteOf(flags, users), chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
-		exclude: push.Exclude,
+		exclude: push.Exclude, collapse: push.Collapse,
 	})
 }
 
@@ -250,6 +250,7 @@ type appendArgs struct {
 	remember      time.Duration
 	keep          int
 	exclude       string
+	collapse      string
 }
 
 func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any {
@@ -259,18 +260,23 @@ func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any 
 	for _, user := range users {
 		keys = append(keys, p.inbox(user))
 	}
-	if a.ttl > 0 {
+	if a.ttl > 0 || a.collapse != "" {
 		for _, user := range users {
 			keys = append(keys, p.meta(user))
+		}
+	}
+	if a.collapse != "" {
+		for _, user := range users {
+			keys = append(keys, p.topic(user))
 		}
 	}
 	for _, node := range nodes {
 		keys = append(keys, p.stream(node))
 	}
-	args := make([]any, 0, 19+len(users)+len(nodes))
+	args := make([]any, 0, 20+len(users)+len(nodes))
 	args = append(args, s.clock(), a.floor, uint64(a.id), int(a.flags), a.data, a.ttl, bit(a.inline),
 		a.chunk, a.chunks, millis(a.remember), s.forget(a.remember), a.keep, millis(s.conf.Retention.InboxAge),
-		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude, a.names)
+		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude, a.names, a.collapse)
 	for _, user := range users {
 		args = append(args, user)
 	}

@@ -22,15 +22,16 @@ type copied struct {
 	expires  int64
 	data     []byte
 	exclude  string
+	collapse string
 }
 
 // broadcast appends a broadcast to the home partition, and then its copies.
 func (j *job) broadcast() (history.Receipt, error) {
 	s, home := j.store, j.store.home()
 	cmd := broadcastScript.call(
-		[]string{home.last, home.record(j.key), home.log, home.leases, home.counts, home.ends},
+		[]string{home.last, home.record(j.key), home.log, home.leases, home.counts, home.ends, home.expired, home.topics},
 		s.clock(), home.floor(), j.push.Data, millis(j.push.TTL), millis(j.remember), s.forget(j.remember),
-		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share, j.push.Exclude)
+		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share, j.push.Exclude, j.push.Collapse)
 	reply, err := ints(home.writes.do(j.ctx, cmd, j.replicate))
 	if err != nil {
 		return history.Receipt{}, err
@@ -43,7 +44,7 @@ func (j *job) broadcast() (history.Receipt, error) {
 	if len(s.partitions) == 1 {
 		return r, nil
 	}
-	here, err := s.copyToAll(j, copied{r.ID, history.ID(reply[4]), reply[5], j.push.Data, j.push.Exclude}, r.Duplicate)
+	here, err := s.copyToAll(j, copied{r.ID, history.ID(reply[4]), reply[5], j.push.Data, j.push.Exclude, j.push.Collapse}, r.Duplicate)
 	if err != nil {
 		return history.Receipt{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
 	}
@@ -102,9 +103,9 @@ func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate boo
 // copyOne offers b to p's copy; next says that the home has nothing between the
 // copy's end and b.
 func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, here audience, err error) {
-	cmd := relayScript.call([]string{p.log, p.leases, p.counts, p.ends},
+	cmd := relayScript.call([]string{p.log, p.leases, p.counts, p.ends, p.expired, p.topics},
 		s.clock(), uint64(b.id), uint64(b.prev), b.expires, b.data,
-		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next), b.exclude)
+		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next), b.exclude, b.collapse)
 	reply, err := ints(p.writes.do(ctx, cmd, replicate))
 	if err != nil {
 		return 0, audience{}, err
@@ -140,7 +141,7 @@ func (s *Store) fill(ctx context.Context, p *partition, replicate bool) error {
 			if err != nil {
 				return err
 			}
-			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data, d.Exclude}
+			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data, d.Exclude, d.Message.Collapse}
 			if _, _, err = s.copyOne(ctx, p, b, true, replicate); err != nil {
 				return err
 			}

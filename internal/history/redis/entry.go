@@ -17,6 +17,7 @@ const (
 	flagBroadcast
 	flagRecall             // in the streams of nodes only
 	flagEphemeral = 1 << 6 // likewise
+	flagCollapse  = 1 << 7
 )
 
 const (
@@ -42,6 +43,12 @@ func parseRow(row string) (history.Message, error) {
 	data := row[headSize:]
 	if flags&flagTTL != 0 {
 		data = data[min(ttlSize, len(data)):]
+	}
+	if flags&flagCollapse != 0 {
+		if len(data) == 0 || len(data) <= int(data[0]) {
+			return history.Message{}, fmt.Errorf("%w: a row whose collapse key is cut off", errEntry)
+		}
+		m.Collapse, data = data[1:1+data[0]], data[1+data[0]:]
 	}
 	m.Data = []byte(data)
 	return m, nil
@@ -106,7 +113,7 @@ func parseBroadcast(e streamEntry) (history.Delivery, error) {
 		return history.Delivery{}, fmt.Errorf("%w: broadcast %q", errEntry, e.id)
 	}
 	_, prev := parseHead(head)
-	m := history.Message{ID: id, Kind: history.Broadcast, Data: []byte(e.fields["d"])}
+	m := history.Message{ID: id, Kind: history.Broadcast, Data: []byte(e.fields["d"]), Collapse: e.fields["c"]}
 	return history.Delivery{Message: m, Prev: prev, Exclude: e.fields["x"]}, nil
 }
 
@@ -118,7 +125,7 @@ func parseNode(e streamEntry) (history.Delivery, error) {
 	}
 	flags, id := parseHead(lines)
 	d := history.Delivery{
-		Message: history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"])},
+		Message: history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"]), Collapse: e.fields["c"]},
 		Exclude: e.fields["x"],
 	}
 	switch {

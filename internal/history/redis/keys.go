@@ -19,7 +19,8 @@ type keys struct {
 	nodes    string // STRING: the last number given to a node
 	log      string // STREAM id-bn: the broadcast log, or its copy
 	ends     string // ZSET id: when a broadcast's TTL ends
-	expired  string // ZSET id: broadcasts whose TTL has ended, or that were recalled
+	expired  string // ZSET id: broadcasts whose TTL has ended, or that were replaced or recalled
+	topics   string // ZSET collapse key: id of its newest broadcast
 	events   string // STREAM time-number: what happened to users
 	watch    string // HASH: which events are recorded, and how many
 	leaving  string // ZSET user: when those who went are disconnected
@@ -35,7 +36,7 @@ func newKeys(prefix, tag string) keys {
 	pre := prefix + "{" + tag + "}"
 	return keys{
 		pre: pre, last: pre + "c", bodies: pre + "M", presence: pre + "o", counts: pre + "O",
-		leases: pre + "N", nodes: pre + "s", log: pre + "B", ends: pre + "T", expired: pre + "E",
+		leases: pre + "N", nodes: pre + "s", log: pre + "B", ends: pre + "T", expired: pre + "E", topics: pre + "C",
 		events: pre + "e", watch: pre + "w", leaving: pre + "l", scan: pre + "D",
 		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y", tally: pre + "W",
 	}
@@ -44,6 +45,7 @@ func newKeys(prefix, tag string) keys {
 func (k *keys) inbox(user string) string    { return k.pre + "i:" + user }  // LIST
 func (k *keys) meta(user string) string     { return k.pre + "u:" + user }  // HASH: read mark i, b; last TTL t
 func (k *keys) moves(user string) string    { return k.pre + "a:" + user }  // STRING: the last moves of the read mark
+func (k *keys) topic(user string) string    { return k.pre + "c:" + user }  // ZSET collapse key: id of its newest entry
 func (k *keys) record(key string) string    { return k.pre + "k:" + key }   // STRING: what became of a push
 func (k *keys) stream(node string) string   { return k.pre + "n:" + node }  // STREAM: what a node must deliver
 func (k *keys) members(group string) string { return k.pre + "G:" + group } // ZSET: users of the partition in a group

@@ -7,7 +7,8 @@
 -- So a retry goes on where the first try broke off, and stores nothing twice.
 --
 -- KEYS: last id, record, bodies, presence, leases, notes, moved, n inboxes, n
--- metas if there is a TTL, s streams. ARGV: see args in append.go.
+-- metas if there is a TTL or a collapse key, n topics if there is that, s
+-- streams. ARGV: see args in append.go.
 -- Returns {outcome, id, users, connections that are here, users who have them,
 -- users whose first entry it is}; outcome 0: stored, 1: was stored before, 2: a
 -- node is connected whose stream is not among KEYS, nothing done, 3: the chunk
@@ -20,8 +21,9 @@ local keep, age, maxlen = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
 local share, n, s = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
 local exclude = ARGV[18]
 local names = ARGV[19] -- the users as notes have them; none: nothing is noted
-local USERS, NODES, INBOX, META = 19, 19 + n, 7, 7 + n
-local STREAM = ttl > 0 and 7 + 2 * n or 7 + n
+local collapse = ARGV[20]
+local USERS, NODES, INBOX, META, TOPIC = 20, 20 + n, 7, 7 + n, 7 + 2 * n
+local STREAM = collapse ~= '' and 7 + 3 * n or ttl > 0 and 7 + 2 * n or 7 + n
 local time = now(clock)
 
 -- What became of this push before.
@@ -114,10 +116,40 @@ if not inline and body == 0 then
 end
 
 -- entry returns what is put into an inbox at a position.
+local tag = ''
+if collapse ~= '' then flags, tag = flags + COLLAPSE, tagged(collapse) end
 local function entry(at)
-  if inline then return head(flags, at, expires) .. data end
-  if body == at then return head(flags + REF, at, expires) end
-  return head(flags + REF + FAR, at, expires) .. struct.pack('>I7', body)
+  if inline then return head(flags, at, expires) .. tag .. data end
+  if body == at then return head(flags + REF, at, expires) .. tag end
+  return head(flags + REF + FAR, at, expires) .. struct.pack('>I7', body) .. tag
+end
+
+-- A user's topics are the newest entry of each collapse key. replace makes the
+-- push's, if it is unread, one whose TTL has ended.
+local function replace(j)
+  local was = tonumber(redis.call('ZSCORE', KEYS[TOPIC + j], collapse) or 0)
+  local meta = redis.call('HMGET', KEYS[META + j], 'i', 't')
+  if was <= tonumber(meta[1] or 0) then return end
+  local inbox, lo = KEYS[INBOX + j], 0
+  local hi = redis.call('LLEN', inbox)
+  while lo < hi do
+    local mid = math.floor((lo + hi) / 2)
+    if struct.unpack('>I7', redis.call('LINDEX', inbox, mid), 2) < was then lo = mid + 1 else hi = mid end
+  end
+  local e = redis.call('LINDEX', inbox, lo)
+  if not e or struct.unpack('>I7', e, 2) ~= was then return end -- it was dropped
+  redis.call('LSET', inbox, lo, head(REF, was, 1))
+  if was > tonumber(meta[2] or 0) then redis.call('HSET', KEYS[META + j], 't', was) end
+end
+
+-- newest makes what was appended at a position the newest of its key, and lets
+-- go of topics whose entries were dropped.
+local function newest(j, at)
+  local topics = KEYS[TOPIC + j]
+  redis.call('ZADD', topics, at, collapse)
+  local oldest = struct.unpack('>I7', redis.call('LINDEX', KEYS[INBOX + j], 0), 2)
+  redis.call('ZREMRANGEBYSCORE', topics, '-inf', '(' .. str(oldest))
+  if forget > 0 then redis.call('PEXPIRE', topics, age) end
 end
 
 -- out[at][node] is what goes to a node's stream of the message at a position:
@@ -152,6 +184,7 @@ for j = 1, n do
       end
     end
   end
+  if collapse ~= '' then replace(j) end
   local len = redis.call('RPUSH', inbox, line)
   if len == 1 then newcomers = newcomers + 1 end
   -- One more than is shown stays: it tells that something was dropped, and
@@ -166,6 +199,7 @@ for j = 1, n do
     end
   end
   if ttl > 0 then redis.call('HSET', KEYS[META + j], 't', at) end
+  if collapse ~= '' then newest(j, at) end
   if nodes[j] then tell(j, at, prev) end
   if struck[j] then
     local rest = {}
@@ -181,7 +215,7 @@ for at in pairs(out) do positions[#positions + 1] = at end
 table.sort(positions)
 for _, at in ipairs(positions) do
   for node, lines in pairs(out[at]) do
-    redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', fields('e', table.concat(lines), data, exclude))
+    redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', fields('e', table.concat(lines), data, exclude, collapse))
   end
 end
 

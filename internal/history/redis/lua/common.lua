@@ -7,8 +7,8 @@
 --
 -- An entry of an inbox, and a row of a reply:
 --   1 byte flags, 7 bytes id, [TTL: 6 bytes end in ms], [FAR: 7 bytes id of
---   the body], data unless it is a REF
-local REF, MULTICAST, TTL, FAR, BROADCAST, RECALL = 1, 2, 4, 8, 16, 32
+--   the body], [COLLAPSE: 1 byte length, collapse key], data unless it is a REF
+local REF, MULTICAST, TTL, FAR, BROADCAST, RECALL, COLLAPSE = 1, 2, 4, 8, 16, 32, 128
 
 local EPOCH = 1704067200000 -- 2024-01-01, in ms: the time of id 0
 local PER_MS = 4096         -- ids in a millisecond
@@ -42,11 +42,17 @@ local function head(flags, id, expires)
 end
 
 -- fields returns those of a stream's entry: what leads the message, the message
--- and, where there is one, the connection that is not to get it live.
-local function fields(lead, head, data, exclude)
-  if exclude == '' then return lead, head, 'd', data end
-  return lead, head, 'd', data, 'x', exclude
+-- and, where there are such, the connection that is not to get it live and the
+-- collapse key.
+local function fields(lead, head, data, exclude, collapse)
+  local list = {lead, head, 'd', data}
+  if exclude ~= '' then list[5], list[6] = 'x', exclude end
+  if collapse ~= '' then list[#list + 1], list[#list + 2] = 'c', collapse end
+  return unpack(list)
 end
+
+-- tagged returns a collapse key as it stands in an entry.
+local function tagged(key) return string.char(#key) .. key end
 
 -- probed is the user that a node's probes go to: no backend can name it, since
 -- it is not UTF-8.

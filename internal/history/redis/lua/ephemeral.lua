@@ -46,6 +46,6 @@ if id == 0 then
   redis.call('SET', KEYS[1], id)
 end
 for node, recipients in pairs(lines) do
-  redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', fields('e', head(flags, id, 0) .. recipients, data, exclude))
+  redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', fields('e', head(flags, id, 0) .. recipients, data, exclude, ''))
 end
 return {0, id, connections, present}

@@ -31,15 +31,21 @@ local function inbox_side(at, stop, dir)
       if not back and (not has(flags, TTL) or ends > time) then return end
     end
   end
+  local function tag()
+    if not has(flags, COLLAPSE) then return '' end
+    local at = has(flags, FAR) and from + 7 or from
+    return string.sub(e, at, at + string.byte(e, at))
+  end
   -- load returns the row and the size of its data, nil if the body is gone:
   -- retention was shorter once.
   function side.load()
-    if not has(flags, REF) then return e, #e - from + 1 end
+    if not has(flags, REF) then return e, #e - from + 1 - #tag() end
     local body = side.id
     if has(flags, FAR) then body = struct.unpack('>I7', e, from) end
     local found = redis.call('XRANGE', BODIES, str(body), str(body), 'COUNT', 1)[1]
     if not found then return nil end
-    return struct.pack('>BI7', MULTICAST, side.id) .. found[2][2], #found[2][2]
+    local kind = has(flags, COLLAPSE) and MULTICAST + COLLAPSE or MULTICAST
+    return struct.pack('>BI7', kind, side.id) .. tag() .. found[2][2], #found[2][2]
   end
   side.step()
   return side
@@ -48,7 +54,7 @@ end
 local function log_side(at, stop, dir)
   local side = {id = nil}
   local batch, k = {}, 0
-  local fields
+  local fields, collapse
   local function read()
     if (stop - at) * dir < 0 or at < log_first and dir < 0 then return nil end
     if k == #batch then
@@ -66,13 +72,17 @@ local function log_side(at, stop, dir)
       local e = read()
       if not e then side.id = nil return end
       side.id = place(e)
-      at, fields = side.id + dir, e[2]
-      local over = #fields[2] >= 14 and expired(fields[2])
+      at, fields, collapse = side.id + dir, e[2], nil
+      for i = 5, #fields, 2 do
+        if fields[i] == 'c' then collapse = fields[i + 1] end
+      end
+      local over = #fields[2] >= 14 and expired(fields[2]) or collapse and redis.call('ZSCORE', EXPIRED, str(side.id))
       if not over and not recalled(RECALLED_LOG, side.id) then return end
     end
   end
   function side.load()
-    return struct.pack('>BI7', BROADCAST, side.id) .. fields[4], #fields[4]
+    if not collapse then return struct.pack('>BI7', BROADCAST, side.id) .. fields[4], #fields[4] end
+    return struct.pack('>BI7', BROADCAST + COLLAPSE, side.id) .. tagged(collapse) .. fields[4], #fields[4]
   end
   side.step()
   return side

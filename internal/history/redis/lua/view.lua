@@ -2,7 +2,8 @@
 -- One user's history at this moment, for page.lua, attach.lua and ack.lua.
 --
 -- KEYS[1..8]: inbox, meta, broadcast log, bodies, ends of TTLs of broadcasts,
--- broadcasts that have expired, multicasts and broadcasts that were recalled.
+-- broadcasts that have expired or were replaced, multicasts and broadcasts that
+-- were recalled.
 -- ARGV[1..5]: clock, entries that an inbox shows, their age in ms, broadcasts
 -- that are shown, their age in ms.
 local INBOX, META, LOG, BODIES, ENDS, EXPIRED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
