@@ -80,7 +80,13 @@ func (s script) call(keys []string, args ...any) []any {
 
 // loadScripts makes a server know the scripts. It is called for each new
 // connection, so that also a server that has just become master knows them.
+//
+// It asks first whether it may: a server that wants a password cuts off who
+// sends much without one, and then does not say why.
 func loadScripts(ctx context.Context, conn *goredis.Conn) error {
+	if err := conn.Ping(ctx).Err(); err != nil {
+		return err
+	}
 	_, err := conn.Pipelined(ctx, func(pipe goredis.Pipeliner) error {
 		for _, s := range scripts {
 			pipe.ScriptLoad(ctx, s.text)
