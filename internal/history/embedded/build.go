@@ -20,18 +20,11 @@ func (c *committer) append(r *request) error {
 		r.receipt = history.Receipt{ID: c.heads.last}
 		return nil
 	}
-	if r.key != "" {
-		id, ok, err := c.lookUp(r.key)
-		if err != nil {
-			return err
-		}
-		if ok {
-			r.receipt = history.Receipt{ID: id, Duplicate: true}
-			return nil
-		}
-	}
 	if r.prep != nil {
 		defer c.endPreparation(r.prep)
+	}
+	if seen, err := c.seen(r); err != nil || seen {
+		return err
 	}
 	for i := range r.targets {
 		t := &r.targets[i]

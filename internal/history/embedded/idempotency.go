@@ -16,6 +16,18 @@ import (
 // in return, keys past their time go a bucket at a time, in one range
 // deletion, instead of by a scan over all keys.
 
+// seen says whether r is a retry of what is stored, and then answers it.
+func (c *committer) seen(r *request) (bool, error) {
+	if r.key == "" {
+		return false, nil
+	}
+	id, ok, err := c.lookUp(r.key)
+	if ok {
+		r.receipt = history.Receipt{ID: id, Duplicate: true}
+	}
+	return ok, err
+}
+
 // lookUp returns the id that key was given, if it is still remembered.
 func (c *committer) lookUp(key string) (history.ID, bool, error) {
 	if id, ok := c.keys[key]; ok {

@@ -89,15 +89,8 @@ func (s *Store) announce(ctx context.Context, p *preparation, key string) (histo
 }
 
 func (c *committer) beginPreparation(r *request) error {
-	if r.key != "" {
-		id, ok, err := c.lookUp(r.key)
-		if err != nil {
-			return err
-		}
-		if ok {
-			r.receipt = history.Receipt{ID: id, Duplicate: true}
-			return nil
-		}
+	if seen, err := c.seen(r); err != nil || seen {
+		return err
 	}
 	c.preps = append(c.preps, r.prep)
 	return nil

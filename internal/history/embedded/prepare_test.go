@@ -1,0 +1,49 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"pushd/internal/history"
+)
+
+// Two large multicasts with one key, prepared at the same time: one is stored,
+// and of the other nothing is kept either.
+func TestPreparationOfADuplicateIsForgotten(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir(), Sync: SyncNever})
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := make([]string, prepareFrom)
+	for i := range users {
+		users[i] = fmt.Sprint("user", i)
+	}
+	prepared := func() *request {
+		r := s.newRequest(opAppend)
+		r.kind, r.data, r.key = history.Multicast, []byte("x"), "k"
+		r.targets = appendTargets(r.targets, users)
+		if known, err := s.prepare(context.Background(), r); err != nil || known.Duplicate {
+			t.Fatalf("preparing: %+v, %v", known, err)
+		}
+		return r
+	}
+	first, second := prepared(), prepared()
+	for _, r := range []*request{first, second} {
+		if err := s.submit(context.Background(), r); err != nil || r.err != nil {
+			t.Fatal(err, r.err)
+		}
+	}
+	if first.receipt.Duplicate || first.receipt.Recipients != prepareFrom {
+		t.Errorf("first: %+v", first.receipt)
+	}
+	if want := (history.Receipt{ID: first.receipt.ID, Duplicate: true}); second.receipt != want {
+		t.Errorf("second: %+v, want %+v", second.receipt, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.commit.preps); n != 0 {
+		t.Errorf("%d preparations are kept", n)
+	}
+}
