@@ -55,6 +55,7 @@ const keyFile = "all * " + keyAll + "\n" +
 // rig is a Server on real sockets, with a client for each door.
 type rig struct {
 	t       testing.TB
+	config  Config
 	server  *Server
 	store   history.Store
 	groups  history.Groups
@@ -95,10 +96,11 @@ func newRig(t testing.TB, o options) *rig {
 		r.store = o.store(mem)
 	}
 	r.clients(o.auth)
-	r.server, err = New(Config{
+	r.config = Config{
 		Store: r.store, Groups: r.groups, Sent: r.sent, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
-	})
+	}
+	r.server, err = New(r.config)
 	must(t, err)
 	r.serve()
 	return r
