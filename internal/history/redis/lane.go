@@ -226,6 +226,8 @@ func (l *lane) answer(ops []*op, t *tries) (again []*op) {
 			isBroken, o.doubt = true, true
 			again = append(again, o)
 			continue
+		case f == unknown && t.broken < maxBroken: // one that is sent once only
+			isBroken = true
 		case f == moving && t.moving < maxMoving:
 			isMoving = true
 			again = append(again, o)

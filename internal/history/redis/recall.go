@@ -30,27 +30,35 @@ func (s *Store) Recall(ctx context.Context, id history.ID) error {
 	for range a.shares {
 		errs = errors.Join(errs, <-results)
 	}
-	if errs != nil && len(a.shares) > 1 && !errors.Is(errs, history.ErrUnknown) {
-		errs = fmt.Errorf("%w: recalling a multicast: %w", history.ErrUnknown, errs)
-	}
-	return errs
+	return halfDone(errs, len(a.shares) > 1)
 }
 
 // recall takes the message back from the users of a partition.
 func (sh share) recall(ctx context.Context, kind history.Kind, id history.ID) error {
+	begun := false
 	for user, own := range sh.apart {
 		if err := sh.recallChunk(ctx, recalling{id: own, kind: kind, users: []string{user}, alone: true}); err != nil {
-			return err
+			return halfDone(err, begun)
 		}
+		begun = true
 	}
 	users := slices.DeleteFunc(slices.Clone(sh.users), func(user string) bool { return sh.apart[user] != 0 })
 	for chunk := range slices.Chunk(users, maxChunk) {
 		r := recalling{id: id, kind: kind, users: chunk, alone: kind == history.Unicast}
 		if err := sh.recallChunk(ctx, r); err != nil {
-			return err
+			return halfDone(err, begun)
 		}
+		begun = true
 	}
 	return nil
+}
+
+// halfDone makes err say that part of a recall may have been done.
+func halfDone(err error, part bool) error {
+	if err == nil || !part || errors.Is(err, history.ErrUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w: recalling: %w", history.ErrUnknown, err)
 }
 
 // recalling is what recall.lua is told.
@@ -108,10 +116,10 @@ func (s *Store) recallBroadcast(ctx context.Context, id history.ID) error {
 	for range s.partitions[1:] {
 		errs = errors.Join(errs, <-results)
 	}
-	if errs != nil {
-		return fmt.Errorf("%w: recalling a broadcast: %w", history.ErrUnknown, errs)
+	if errs == nil {
+		errs = s.home().recallBroadcast(ctx, id, true)
 	}
-	return s.home().recallBroadcast(ctx, id, true)
+	return halfDone(errs, len(s.partitions) > 1)
 }
 
 func (p *partition) recallBroadcast(ctx context.Context, id history.ID, tell bool) error {

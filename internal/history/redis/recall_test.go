@@ -98,3 +98,65 @@ func TestRecallOfOvertakenIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestRecallLeavesOtherBodies: a body that lies where another message's id is
+// does not go with that one.
+func TestRecallLeavesOtherBodies(t *testing.T) {
+	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+	conf := redis.Config{
+		URL: shared.URL(), Node: "recall", Prefix: rand.Text() + ":", Partitions: 2,
+		Now: func() time.Time { return now },
+	}
+	// What the other node appends, this one does not see: its ids lie behind.
+	s, other := openStore(t, conf), openStore(t, conf)
+	ctx := context.Background()
+	push := func(by *redis.Store, users ...string) history.ID {
+		t.Helper()
+		p := history.Push{Kind: history.Multicast, Users: users, Data: []byte("a body that is kept apart, being longer than 32 bytes")}
+		r, err := by.Append(ctx, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.ID
+	}
+	// Who gives a multicast its id is the partition of its first user.
+	ahead, behind := []string{}, ""
+	for i := 0; len(ahead) < 3 || behind == ""; i++ {
+		user := fmt.Sprint("user", i)
+		id := redis.Align(s, history.Push{Kind: history.Unicast, Users: []string{user}}, 2)
+		if id == 2 {
+			behind = user
+		} else {
+			ahead = append(ahead, user)
+		}
+	}
+	fresh := ahead[2] // has the message under its id, and the others not
+	ahead = ahead[:2]
+	for range 10 {
+		push(other, ahead...)
+	}
+	kept := push(other, ahead...)
+	far := push(s, behind, ahead[0], ahead[1]) // its body lies at kept + 1
+	if far > kept {
+		t.Fatalf("id %d is not behind %d", far, kept)
+	}
+	var same history.ID
+	for same <= kept {
+		same = push(s, behind, ahead[0], ahead[1], fresh)
+	}
+	if same != kept+1 {
+		t.Fatalf("id %d, want %d", same, kept+1)
+	}
+	before, err := s.Page(ctx, ahead[0], history.Query{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Recall(ctx, same); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.Page(ctx, ahead[0], history.Query{Limit: 100})
+	if err != nil || len(after.Messages) != len(before.Messages)-1 || after.Unread != before.Unread-1 {
+		t.Errorf("%d messages and %d unread became %d and %d, %v; one was recalled",
+			len(before.Messages), before.Unread, len(after.Messages), after.Unread, err)
+	}
+}

@@ -20,6 +20,7 @@ end
 -- The tally says of how many users the mark lies at each broadcast: who has
 -- acked one are all who stand there or later.
 local function standing(id)
+  if id < log_first then return 0 end
   local e = redis.call('XREVRANGE', LOG, str(id), '-', 'COUNT', 1)
   return e[1] and place(e[1]) or 0
 end

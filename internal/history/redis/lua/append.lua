@@ -112,7 +112,9 @@ if not inline and body == 0 then
   body = id
   local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
   if newest[1] then body = math.max(id, tonumber(string.match(newest[1][1], '^%d+')) + 1) end
-  redis.call('XADD', KEYS[3], 'MINID', '~', str(first(time - age)), str(body) .. '-0', 'd', data)
+  -- Where it lies under another id than the message's, it says whose it is.
+  local owner = body ~= id and {'o', str(id)} or {}
+  redis.call('XADD', KEYS[3], 'MINID', '~', str(first(time - age)), str(body) .. '-0', 'd', data, unpack(owner))
 end
 
 -- entry returns what is put into an inbox at a position.

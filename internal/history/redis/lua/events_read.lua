@@ -24,7 +24,10 @@ for j = 8, #ARGV do
   end
 end
 
-while settle(EVENTS, WATCH, KEYS[3], KEYS[4], time, 100) == 100 do end
+-- The rest with the next read.
+for _ = 1, 10 do
+  if settle(EVENTS, WATCH, KEYS[3], KEYS[4], time, 100) < 100 then break end
+end
 
 local last, n = top(EVENTS)
 if read < 0 then return {0, time, last, n, {}} end
