@@ -55,9 +55,11 @@ func (l *deliveryLog) recorded(err error) {
 	l.gap = l.gap || err != nil
 }
 
-// take returns what to record next, nothing if that has to wait.
+// take returns what to record next, nothing if that has to wait. Of a gap readers
+// are told with what comes after it: while nothing can be recorded, so nothing is
+// tried without need.
 func (l *deliveryLog) take() (events []history.Event) {
-	if l.running || len(l.waiting) == 0 && !l.gap {
+	if l.running || len(l.waiting) == 0 {
 		return nil
 	}
 	events = l.waiting
@@ -83,7 +85,7 @@ func (s *shard) recordDelivered() {
 // recordDelivered is the same for a subscription, whose owner sends what it is
 // handed.
 func (s *Subscription) recordDelivered(ctx context.Context, messages []history.Message) {
-	l := deliveryLog{events: s.server.cfg.Events}
+	l := deliveryLog{events: s.server.cfg.Events, gap: s.gap}
 	if l.begin(); !l.on {
 		return
 	}
@@ -92,7 +94,10 @@ func (s *Subscription) recordDelivered(ctx context.Context, messages []history.M
 	if events == nil {
 		return // broadcasts only
 	}
-	if err := l.events.RecordDelivered(ctx, events); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, s.server.cfg.StoreTimeout)
+	defer cancel()
+	err := l.events.RecordDelivered(ctx, events)
+	if s.gap = err != nil; s.gap {
 		s.server.cfg.Log.Debug("recording what was delivered", "error", err)
 	}
 }

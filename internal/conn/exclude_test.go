@@ -104,3 +104,19 @@ func TestSubscriptionAfterResync(t *testing.T) {
 	r.unicast("a", "4")
 	wantNext(t, r.ctx, sub, "4")
 }
+
+// So it does where that is more than a page.
+func TestSubscriptionAfterLongResync(t *testing.T) {
+	r, f := serveFaulty(t, nil)
+	const missed = 200
+	sub := r.subscribe("a", history.Start{Limit: 10})
+	f.set(func() { f.deliver = func([]history.Delivery) []history.Delivery { return nil } })
+	for i := range missed {
+		r.unicast("a", fmt.Sprint(i))
+	}
+	f.set(func() {
+		f.deliver = func([]history.Delivery) []history.Delivery { return []history.Delivery{{Resync: true}} }
+	})
+	r.broadcast(fmt.Sprint(missed))
+	wantNext(t, r.ctx, sub, numbers(0, missed)...)
+}

@@ -27,7 +27,7 @@ func (r *recalls) add(id history.ID, now time.Time, keep time.Duration) {
 		delete(r.ids, r.ages[n].id)
 		n++
 	}
-	r.ages = append(r.ages[:0], r.ages[n:]...)
+	r.ages = r.ages[n:] // append moves what is left, now and then
 	if r.ids == nil {
 		r.ids = map[history.ID]bool{}
 	}

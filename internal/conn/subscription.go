@@ -16,8 +16,9 @@ import (
 
 // ErrTruncated: retention dropped messages that a subscription had not read
 // yet, or more recalls wait for it than are kept. Its client begins again with
-// the cursor that it has, and learns of the gap.
-var ErrTruncated = errors.New("history was cut before it was read; subscribe again with the cursor")
+// the cursor that it has, and learns of a gap in history; of recalls it learns
+// by reading history anew.
+var ErrTruncated = errors.New("more was dropped or recalled than was read in time; subscribe again with the cursor")
 
 // DisconnectedError is how a subscription ends that a backend disconnected.
 type DisconnectedError struct{ Reason string }
@@ -78,7 +79,8 @@ type Subscription struct {
 	cursor history.Cursor
 	first  []history.Message // came with Attach, not handed out yet
 	more   bool              // the last page was not the last
-	live   bool              // it has caught up once
+	live   bool              // it has caught up
+	gap    bool              // some of what was delivered was not recorded
 
 	mu   sync.Mutex // guards told
 	told told
@@ -189,7 +191,10 @@ func (s *Subscription) read(ctx context.Context) ([]history.Message, error) {
 // of also says who is not to get it.
 func (s *Subscription) take(p *history.Page, told told) []history.Message {
 	end := p.Cursor
-	if s.live && !told.missed {
+	if told.missed { // until it has caught up again, whatever number of pages that takes
+		s.live = false
+	}
+	if s.live {
 		end = end.Min(told.upTo.Max(s.cursor))
 	}
 	moved := s.cursor.Max(end) != s.cursor
