@@ -182,12 +182,16 @@ func (c *committer) loadRecalls() error {
 	if err != nil {
 		return err
 	}
-	all := &recalled{}
+	all := &recalled{} // not seen by anybody yet; keys come in order of id
 	for ok := it.First(); ok; ok = it.Next() {
 		if len(it.Key()) != idKeySize || len(it.Value()) != 1 {
 			return errors.Join(errDamaged, it.Close())
 		}
-		all = all.with(history.Kind(it.Value()[0]), entryID(it.Key()))
+		if id := entryID(it.Key()); history.Kind(it.Value()[0]) == history.Broadcast {
+			all.broadcasts = append(all.broadcasts, id)
+		} else {
+			all.multicasts = append(all.multicasts, id)
+		}
 	}
 	c.recalled.Store(all)
 	return it.Close()
