@@ -55,7 +55,7 @@ type meaning struct {
 // meanings holds every sentinel of history and auth.
 var meanings = []meaning{
 	// First, since what stopped a push halfway is in the error too.
-	{err: history.ErrUnknown, code: codes.Unavailable, say: "whether the message was stored is unknown; retry with the same idempotency_key", retry: time.Second},
+	{err: history.ErrUnknown, code: codes.Unavailable, say: "whether it was done is unknown: do it again, a send with the same idempotency_key", retry: time.Second},
 	{err: history.ErrUser, code: codes.InvalidArgument},
 	{err: history.ErrGroup, code: codes.InvalidArgument},
 	{err: history.ErrCursor, code: codes.InvalidArgument},

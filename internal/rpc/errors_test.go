@@ -40,7 +40,7 @@ var sentinels = []sentinel{
 	{"history.ErrNotFound", history.ErrNotFound, codes.NotFound, 404, "id: no message has this id, or retention has dropped it", ""},
 	{"history.ErrReadOnly", history.ErrReadOnly, codes.Unavailable, 503, "history is read-only: the store cannot write", "5"},
 	{"history.ErrUnavailable", history.ErrUnavailable, codes.Unavailable, 503, "history is unavailable; nothing was done", "1"},
-	{"history.ErrUnknown", history.ErrUnknown, codes.Unavailable, 503, "whether the message was stored is unknown; retry with the same idempotency_key", "1"},
+	{"history.ErrUnknown", history.ErrUnknown, codes.Unavailable, 503, "whether it was done is unknown: do it again, a send with the same idempotency_key", "1"},
 	{"history.ErrClosed", history.ErrClosed, codes.Unavailable, 503, "this node is shutting down", "1"},
 	{"history.ErrLocked", history.ErrLocked, codes.Unavailable, 503, "history is not open", "5"},
 	{"auth.ErrNoCredential", auth.ErrNoCredential, codes.Unauthenticated, 401, "", ""},
@@ -50,7 +50,7 @@ var sentinels = []sentinel{
 	{"auth.ErrUser", auth.ErrUser, codes.InvalidArgument, 400, "", ""},
 	{"auth.ErrNoKeys", auth.ErrNoKeys, codes.Internal, 500, "internal error", ""},
 
-	{"", fmt.Errorf("%w: %w", history.ErrUnknown, history.ErrUnavailable), codes.Unavailable, 503, "whether the message was stored is unknown; retry with the same idempotency_key", "1"},
+	{"", fmt.Errorf("%w: %w", history.ErrUnknown, history.ErrUnavailable), codes.Unavailable, 503, "whether it was done is unknown: do it again, a send with the same idempotency_key", "1"},
 	{"", errDraining, codes.Unavailable, 503, "this node is shutting down; what has no reply was not carried out", "1"},
 	{"", context.Canceled, codes.Canceled, 499, "canceled; whether the call was carried out is unknown", ""},
 	{"", context.DeadlineExceeded, codes.DeadlineExceeded, 504, "the deadline passed; whether the call was carried out is unknown", ""},
