@@ -59,8 +59,8 @@ func (j *job) broadcast() (history.Receipt, error) {
 type audience struct{ connections, users int }
 
 // copyToAll brings all copies to where they hold b, and returns who is here in
-// their partitions. Of a retried broadcast only the id is
-// known: whoever lacks it is brought up to the home's end.
+// their partitions. Of a retried broadcast only the id is known: whoever lacks it
+// is brought up to the home's end.
 func (s *Store) copyToAll(j *job, b copied, retried bool) (here audience, err error) {
 	type result struct {
 		audience
