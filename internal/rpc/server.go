@@ -156,8 +156,7 @@ func (s *Server) REST() http.Handler { return s.rest }
 
 // Drain begins the end: it tells health checkers to send nothing more, and ends
 // Watch streams, and Publish streams, each when all that was taken from it has
-// its reply. Calls
-// are still answered; GracefulStop waits for them.
+// its reply. Calls are still answered; GracefulStop waits for them.
 func (s *Server) Drain() {
 	s.SetServing(false)
 	s.drain()

@@ -91,32 +91,44 @@ func (j *job) inboxes() (history.Receipt, error) {
 	if err != nil || len(parts) == 1 {
 		return first, err
 	}
+	rest, err := inEach(parts[1:], func(p part) (history.Receipt, error) { return j.toPartition(p, first.ID) })
+	if err != nil {
+		// Some have it.
+		return history.Receipt{}, fmt.Errorf("%w: storing a multicast for all its users: %w", history.ErrUnknown, err)
+	}
+	if first.Duplicate {
+		return first, nil
+	}
+	return plus(first, rest), nil
+}
+
+// inEach does the same in several partitions at once, and adds up the counts.
+func inEach(parts []part, do func(part) (history.Receipt, error)) (sum history.Receipt, err error) {
 	type result struct {
 		history.Receipt
 		error
 	}
 	results := make(chan result, len(parts))
-	for _, p := range parts[1:] {
+	for _, p := range parts {
 		go func() {
-			r, err := j.toPartition(p, first.ID)
+			r, err := do(p)
 			results <- result{r, err}
 		}()
 	}
-	for range parts[1:] {
+	for range parts {
 		r := <-results
-		err = errors.Join(err, r.error)
-		if !first.Duplicate {
-			first.Recipients += r.Recipients
-			first.Online += r.Online
-			first.OnlineUsers += r.OnlineUsers
-			first.Unknown += r.Unknown
-		}
+		sum, err = plus(sum, r.Receipt), errors.Join(err, r.error)
 	}
-	if err != nil {
-		// Some have it.
-		return history.Receipt{}, fmt.Errorf("%w: storing a multicast for all its users: %w", history.ErrUnknown, err)
-	}
-	return first, nil
+	return sum, err
+}
+
+// plus adds the counts of more to r.
+func plus(r, more history.Receipt) history.Receipt {
+	r.Recipients += more.Recipients
+	r.Online += more.Online
+	r.OnlineUsers += more.OnlineUsers
+	r.Unknown += more.Unknown
+	return r
 }
 
 // parts sorts the users by partition, that of the first user first, each user

@@ -48,53 +48,29 @@ func (j *job) broadcast() (history.Receipt, error) {
 	if err != nil {
 		return history.Receipt{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
 	}
-	if !r.Duplicate {
-		r.Online += here.connections
-		r.OnlineUsers += here.users
-	}
-	return r, nil
+	return plus(r, here), nil
 }
 
-// audience is the connections in some partitions, and the users who have them.
-type audience struct{ connections, users int }
-
-// copyToAll brings all copies to where they hold b, and returns who is here in
+// copyToAll brings all copies to where they hold b, and counts who is here in
 // their partitions. Of a retried broadcast only the id is known: whoever lacks it
-// is brought up to the home's end.
-func (s *Store) copyToAll(j *job, b copied, retried bool) (here audience, err error) {
-	type result struct {
-		audience
-		err error
-	}
-	results := make(chan result, len(s.partitions))
-	for _, p := range s.partitions[1:] {
-		go func() {
-			var r result
-			if retried {
-				r.err = s.fill(j.ctx, p, j.replicate)
-			} else {
-				r.audience, r.err = s.relay(j.ctx, p, b, j.replicate)
-			}
-			results <- r
-		}()
-	}
-	for range s.partitions[1:] {
-		r := <-results
-		here.connections += r.connections
-		here.users += r.users
-		err = errors.Join(err, r.err)
-	}
-	return here, err
+// is brought up to the home's end, and nobody is counted.
+func (s *Store) copyToAll(j *job, b copied, retried bool) (here history.Receipt, err error) {
+	return inEach(elsewhere(s), func(p part) (history.Receipt, error) {
+		if retried {
+			return history.Receipt{}, s.fill(j.ctx, p.partition, j.replicate)
+		}
+		return s.relay(j.ctx, p.partition, b, j.replicate)
+	})
 }
 
 // relay appends b to p's copy, and first what is missing before it.
-func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate bool) (audience, error) {
+func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate bool) (history.Receipt, error) {
 	outcome, here, err := s.copyOne(ctx, p, b, false, replicate)
 	if err != nil || outcome != behind {
 		return here, err
 	}
 	if err := s.fill(ctx, p, replicate); err != nil {
-		return audience{}, err
+		return history.Receipt{}, err
 	}
 	_, here, err = s.copyOne(ctx, p, b, false, replicate)
 	return here, err
@@ -102,15 +78,15 @@ func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate boo
 
 // copyOne offers b to p's copy; next says that the home has nothing between the
 // copy's end and b.
-func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, here audience, err error) {
+func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, here history.Receipt, err error) {
 	cmd := relayScript.call([]string{p.log, p.leases, p.counts, p.ends, p.expired, p.topics},
 		s.clock(), uint64(b.id), uint64(b.prev), b.expires, b.data,
 		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next), b.exclude, b.collapse)
 	reply, err := ints(p.writes.do(ctx, cmd, replicate))
 	if err != nil {
-		return 0, audience{}, err
+		return 0, history.Receipt{}, err
 	}
-	return int(reply[0]), audience{int(reply[1]), int(reply[2])}, nil
+	return int(reply[0]), history.Receipt{Online: int(reply[1]), OnlineUsers: int(reply[2])}, nil
 }
 
 // behind: a copy lacks what lies before the broadcast that it is offered.

@@ -37,33 +37,16 @@ func elsewhere(s *Store) (parts []part) {
 
 // handToOthers does in other partitions what was done in the first, and adds up.
 func (j *job) handToOthers(parts []part, sum history.Receipt) (history.Receipt, error) {
-	type result struct {
-		history.Receipt
-		error
-	}
-	results := make(chan result, len(parts))
-	for _, p := range parts {
-		go func() {
-			var r result
-			if j.push.Kind == history.Broadcast { // every node has it from the home
-				r.Online, r.OnlineUsers, r.error = p.online(j.ctx)
-			} else {
-				r.Receipt, r.error = j.handChunks(p, sum.ID)
-			}
-			results <- r
-		}()
-	}
-	var err error
-	for range parts {
-		r := <-results
-		err = errors.Join(err, r.error)
-		sum.Online += r.Online
-		sum.OnlineUsers += r.OnlineUsers
-	}
+	rest, err := inEach(parts, func(p part) (history.Receipt, error) {
+		if j.push.Kind == history.Broadcast { // every node has it from the home
+			return p.online(j.ctx)
+		}
+		return j.handChunks(p, sum.ID)
+	})
 	if err != nil {
 		return history.Receipt{}, fmt.Errorf("%w: handing a message to all nodes: %w", history.ErrUnknown, err)
 	}
-	return sum, nil
+	return plus(sum, rest), nil
 }
 
 // handChunks hands the push to the users of one partition, under the given id,
@@ -76,7 +59,7 @@ func (j *job) handChunks(p part, id history.ID) (sum history.Receipt, err error)
 		if err != nil {
 			return history.Receipt{}, j.halfway(done, err)
 		}
-		sum = history.Receipt{ID: r.ID, Online: sum.Online + r.Online, OnlineUsers: sum.OnlineUsers + r.OnlineUsers}
+		sum = plus(r, sum)
 	}
 	p.saw(sum.ID)
 	return sum, nil

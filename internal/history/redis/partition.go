@@ -80,12 +80,12 @@ func (p *partition) refreshNodes(ctx context.Context) error {
 
 // online returns how many connections all nodes hold in the partition, and how
 // many users have them.
-func (p *partition) online(ctx context.Context) (connections, users int, err error) {
+func (p *partition) online(ctx context.Context) (history.Receipt, error) {
 	reply, err := ints(p.reads.do(ctx, onlineScript.call([]string{p.leases, p.counts}), false))
 	if err != nil {
-		return 0, 0, harmless(err)
+		return history.Receipt{}, harmless(err)
 	}
-	return int(reply[0]), int(reply[1]), nil
+	return history.Receipt{Online: int(reply[0]), OnlineUsers: int(reply[1])}, nil
 }
 
 func names(reply any) (out []string) {
