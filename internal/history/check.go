@@ -32,8 +32,14 @@ func (p Push) checkShape() error {
 		return fmt.Errorf("broadcast to %d users", n)
 	case p.TTL < 0:
 		return fmt.Errorf("push with negative ttl %v", p.TTL)
-	case p.Ephemeral && (p.TTL != 0 || p.Key != "" || p.Collapse != "" || p.Durability != AsConfigured):
-		return errors.New("ephemeral push with a ttl, a key, a collapse key or a durability")
+	case p.Ephemeral && (p.TTL != 0 || p.Key != "" || p.Collapse != "" || p.UnackedAfter != 0 || p.Durability != AsConfigured):
+		return errors.New("ephemeral push with a ttl, a key, a collapse key, an event or a durability")
+	case p.UnackedAfter != 0 && p.Kind == Broadcast:
+		return errors.New("broadcast that asks who has not acked it")
+	case p.UnackedAfter != 0 && (p.UnackedAfter < MinUnackedAfter || p.UnackedAfter > MaxUnackedAfter):
+		return fmt.Errorf("push that asks after %v who has not acked it", p.UnackedAfter)
+	case p.TTL != 0 && p.UnackedAfter >= p.TTL:
+		return fmt.Errorf("push that asks after %v who has not acked it, and is gone after %v", p.UnackedAfter, p.TTL)
 	case len(p.Collapse) > MaxCollapse:
 		return fmt.Errorf("push with a collapse key of %d bytes", len(p.Collapse))
 	case len(p.Exclude) > MaxConnection:

@@ -23,12 +23,15 @@ const (
 	// live or in a page. A message comes once for each connection, though not
 	// for each of those that it goes to at once.
 	Delivered
+	// Unacked: Push.UnackedAfter has passed, the user has not acked the message,
+	// and it is still there: not expired, recalled, replaced or dropped.
+	Unacked
 
 	// EveryEvent is all of them.
 	EveryEvent EventKind = 1<<iota - 1
 )
 
-var eventWords = [...]string{"connected", "disconnected", "acked", "delivered"}
+var eventWords = [...]string{"connected", "disconnected", "acked", "delivered", "unacked"}
 
 // ParseEventKind returns the kind that the API calls so, or false.
 func ParseEventKind(word string) (EventKind, bool) {
@@ -74,7 +77,8 @@ type Event struct {
 	// Time is when, in milliseconds' precision, UTC.
 	Time time.Time
 	User string
-	// ID of Delivered: the message.
+	// ID of Delivered and Unacked: the message; of Unacked the id that Append
+	// returned.
 	ID ID
 	// Cursor of Acked: where the read mark lies now.
 	Cursor Cursor
@@ -127,6 +131,13 @@ type EventPage struct {
 // in between has never been away. An Attach that fails may count as one that
 // was taken back at once. Where several processes share the data, a process
 // that dies detaches what was attached there, when the others notice.
+//
+// Unacked is found out by those who ask for it: a ReadEvents with that kind, and a
+// position to go on from, looks which pushes are due, records it of some of their
+// recipients, as of now, and leaves the rest to the next. So what is due while
+// nobody watches waits, as long as the message is kept, and a reader is not
+// overrun. A push is looked at once, whoever watches; after a crash perhaps once
+// more.
 //
 // The events of one user come in the order in which they happened, except that
 // Disconnected may come after what happened meanwhile. All methods may be called

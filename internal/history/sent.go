@@ -30,12 +30,45 @@ type Sent interface {
 	// until Recall is called again.
 	Recall(ctx context.Context, id ID) error
 
-	// Outcome returns who has acked message id. It is arithmetic on read marks:
-	// nothing is written when a message is stored or delivered, and an ack writes
-	// the same however many messages it covers. It names the first most
-	// recipients, in the order of their bytes. Recalled or expired messages are
-	// counted as any other.
+	// Outcome returns to whom message id was delivered and who has acked it. It is
+	// arithmetic on read marks and trails: nothing is written when a message is
+	// stored, and an ack or a NoteDelivered writes the same however many messages
+	// it covers. It names the first most recipients, in the order of their bytes.
+	// Recalled or expired messages are counted as any other.
 	Outcome(ctx context.Context, id ID, most int) (Outcome, error)
+
+	// NoteDelivered adds to what Outcome knows of deliveries. Callers gather for
+	// a while what they tell. It may be lost with the process or the machine, as
+	// what was appended last under the laxest sync policy, and after an error is
+	// told for part; the caller does not tell it again. Counts of what the
+	// broadcast log does not keep are left out. Errors: ErrUser for a bad user,
+	// and then nothing is noted.
+	NoteDelivered(ctx context.Context, d Deliveries) error
+}
+
+// Deliveries are what was handed to the kernel for connections.
+type Deliveries struct {
+	// Inboxes: of users' inboxes, spans in which a connection was sent every
+	// entry. The same user may come several times.
+	Inboxes []UserSpan
+	// Broadcasts: to how many connections each went, beside those told before.
+	Broadcasts map[ID]int
+}
+
+// UserSpan is a Span of a user's inbox.
+type UserSpan struct {
+	User string
+	Span
+}
+
+// Check returns an error unless d can be noted.
+func (d Deliveries) Check() error {
+	for i := range d.Inboxes {
+		if err := CheckUser(d.Inboxes[i].User); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Outcome is what became of a message.
@@ -43,6 +76,9 @@ type Outcome struct {
 	Kind Kind
 	// Recipients counts those whom it was stored for; 0 for a broadcast.
 	Recipients int
+	// Delivered counts the recipients to whom it was delivered, as far as their
+	// trails tell; of a broadcast, the connections.
+	Delivered int
 	// Acked counts the users whose read mark lies at or after it.
 	Acked int
 	// Users are recipients by name; none of a broadcast.
@@ -51,7 +87,12 @@ type Outcome struct {
 
 // UserOutcome is what one recipient has done with a message.
 type UserOutcome struct {
-	User  string
+	User string
+	// Delivered: the user's Trail says so, and DeliveredAt when; zero if that is
+	// not known any more.
+	Delivered   bool
+	DeliveredAt time.Time
+	// Acked: the read mark lies at or after the message.
 	Acked bool
 	// AckedAt is when, in milliseconds' precision; zero if that is not known any
 	// more: of each user the last AckMoves moves of the read mark are kept.

@@ -76,9 +76,14 @@ type Push struct {
 	// What it takes the place of is from then on as if its TTL had ended. Empty
 	// means none.
 	Collapse string
+	// UnackedAfter, if not 0, asks for an event Unacked ([Events]) for each
+	// recipient who has not acked it so long after it was stored, counted from
+	// its ID.Time() in whole milliseconds, rounded up. MinUnackedAfter to
+	// MaxUnackedAfter, and less than the TTL if there is one; not for a Broadcast.
+	UnackedAfter time.Duration
 	// Ephemeral: it goes to those who are connected now, takes its turn among the
 	// other appends, and is not kept: no entry, no key, no place in a log. It has
-	// neither TTL nor Key nor Collapse nor Durability.
+	// neither TTL nor Key nor Collapse nor UnackedAfter nor Durability.
 	Ephemeral bool
 	// Durability; an engine of one machine has only one, its sync policy's.
 	Durability Durability
@@ -177,6 +182,12 @@ type Page struct {
 	// either log, whether or not its TTL had ended by then; a TTL alone, or
 	// another message in its place, truncates nothing. False unless Forward.
 	Truncated bool
+	// Gaps are those of Messages, by id and in order, that lie in the inbox and
+	// right before which, after the inbox message before them in the page or
+	// after Query.After, entries of the inbox are not in the page: they have
+	// expired, were recalled or replaced, or retention dropped them. Empty unless
+	// Forward.
+	Gaps []ID
 }
 
 // StartAt is where a connection's messages begin.
@@ -353,6 +364,12 @@ func (r Retention) WithDefaults() Retention {
 	set(&r.Keys, 24*time.Hour)
 	return r
 }
+
+// MinUnackedAfter and MaxUnackedAfter bound Push.UnackedAfter.
+const (
+	MinUnackedAfter = time.Second
+	MaxUnackedAfter = 7 * 24 * time.Hour
+)
 
 // MaxUser is the most bytes in a user.
 const MaxUser = 128

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"time"
 
 	"pushd/internal/history"
 )
@@ -12,7 +13,7 @@ func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.E
 		return history.EventPage{}, err
 	}
 	defer s.life.RUnlock()
-	return s.events.Read(ctx, q)
+	return s.events.Read(ctx, q, func(int) (time.Time, error) { return time.Time{}, nil })
 }
 
 // Watched implements history.Events.

@@ -146,6 +146,16 @@ func (l *Log) RecordDelivered(ctx context.Context, events []history.Event) error
 	return nil
 }
 
+// RecordUnacked adds that users have not acked message id, as of now.
+func (l *Log) RecordUnacked(id history.ID, users []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settleLocked()
+	for _, user := range users {
+		l.addLocked(history.Event{Kind: history.Unacked, Time: l.now(), User: strings.Clone(user), ID: id})
+	}
+}
+
 func (l *Log) addLocked(e history.Event) {
 	e.Time = e.Time.UTC().Truncate(time.Millisecond)
 	if len(l.events) < l.size {

@@ -7,8 +7,13 @@ import (
 	"pushd/internal/history"
 )
 
-// Read does what ReadEvents of history.Events promises.
-func (l *Log) Read(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+// Unacked records, with RecordUnacked, some events of what is due by now, about
+// so many at most, and returns when the next is due; the zero time for none.
+type Unacked func(most int) (next time.Time, err error)
+
+// Read does what ReadEvents of history.Events promises, with a function that it
+// calls before it looks for events of that kind.
+func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (history.EventPage, error) {
 	if err := ctx.Err(); err != nil {
 		return history.EventPage{}, err
 	}
@@ -21,12 +26,16 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery) (history.EventPage
 	patience := time.NewTimer(q.Wait)
 	defer patience.Stop()
 	for {
+		soon, err := l.settleUnacked(q, unacked)
+		if err != nil {
+			return history.EventPage{}, err
+		}
 		page, news, change, err := l.read(q)
 		if err != nil || len(page.Events) > 0 || page.Lost || q.Wait <= 0 || len(q.After.Marks) == 0 {
 			return page, err
 		}
 		q.After = page.Next
-		settle := time.NewTimer(change)
+		settle := time.NewTimer(min(change, soon))
 		select {
 		case <-news:
 		case <-settle.C:
@@ -38,6 +47,19 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery) (history.EventPage
 		}
 		settle.Stop()
 	}
+}
+
+// settleUnacked has it recorded what is due, if q asks for it, and returns when to
+// look again: nothing comes nearer than the least that a push may ask for.
+func (l *Log) settleUnacked(q history.EventQuery, unacked Unacked) (time.Duration, error) {
+	if !q.Kinds.Has(history.Unacked) || len(q.After.Marks) == 0 {
+		return history.Linger, nil
+	}
+	next, err := unacked(q.Limit)
+	if err != nil || next.IsZero() {
+		return history.MinUnackedAfter, err
+	}
+	return min(history.MinUnackedAfter, next.Sub(l.now())), nil
 }
 
 // read reads a page, and returns what is closed when there is more, and when to
@@ -73,6 +95,7 @@ func (l *Log) read(q history.EventQuery) (page history.EventPage, news <-chan st
 // watchLocked has kinds recorded from now on, and returns since when all of
 // them have been.
 func (l *Log) watchLocked(asked history.EventKind, now int64) (since int64) {
+	asked &^= history.Unacked // recorded always, when it is found out
 	for i := range kinds {
 		if !asked.WithPairs().Has(1 << i) {
 			continue

@@ -17,13 +17,17 @@ type entry struct {
 func newEntry(id history.ID, p history.Push, data []byte) entry {
 	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data, Collapse: p.Collapse, Ephemeral: p.Ephemeral}}
 	if p.TTL > 0 {
-		end := id.Time().Add(p.TTL)
-		e.expires = end.Truncate(time.Millisecond)
-		if e.expires.Before(end) {
-			e.expires = e.expires.Add(time.Millisecond)
-		}
+		e.expires = roundUp(id.Time().Add(p.TTL))
 	}
 	return e
+}
+
+// roundUp returns the first whole millisecond that is not before t.
+func roundUp(t time.Time) time.Time {
+	if whole := t.Truncate(time.Millisecond); whole.Before(t) {
+		return whole.Add(time.Millisecond)
+	}
+	return t
 }
 
 // log is everything that was ever appended to an inbox or to the broadcast

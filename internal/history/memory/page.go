@@ -57,6 +57,7 @@ func (v view) forward(c history.Cursor, limit, maxBytes int) history.Page {
 		Cursor:   v.head,
 		Truncated: v.inbox.truncated(c.Inbox, v.now, v.keepInbox) ||
 			v.broadcast.truncated(c.Broadcast, v.now, v.keepBroadcast),
+		Gaps: v.gaps(c.Inbox, ahead[:n]),
 	}
 	if n < len(ahead) {
 		p.HasMore = true
@@ -64,6 +65,21 @@ func (v view) forward(c history.Cursor, limit, maxBytes int) history.Page {
 		p.Cursor = v.below(ahead[n].ID).Max(c)
 	}
 	return p
+}
+
+// gaps returns the inbox messages of a page after id before which something was
+// left out.
+func (v view) gaps(id history.ID, page []entry) (gaps []history.ID) {
+	for _, e := range page {
+		if e.Kind == history.Broadcast {
+			continue
+		}
+		if v.inbox.below(e.ID) > id {
+			gaps = append(gaps, e.ID)
+		}
+		id = e.ID
+	}
+	return gaps
 }
 
 // backward returns the page that ends below id.

@@ -106,6 +106,9 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 	}
 	kind, users, err := s.sentLocked(id)
 	o := history.Outcome{Kind: kind, Recipients: len(users)}
+	if kind == history.Broadcast {
+		o.Delivered = s.handed[id]
+	}
 	if err != nil {
 		return o, err
 	}
@@ -115,6 +118,9 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 		if u.Acked {
 			o.Acked++
 			u.AckedAt = s.ackedAtLocked(user, id)
+		}
+		if u.DeliveredAt, u.Delivered = s.trails[user].Find(id); u.Delivered {
+			o.Delivered++
 		}
 		if len(o.Users) < most {
 			o.Users = append(o.Users, u)

@@ -49,8 +49,11 @@ type Store struct {
 	keys       map[string]history.ID
 	marks      map[string]history.Cursor
 	moves      map[string][]move // of read marks in inboxes, the last few
-	attached   map[string]int    // connections by user
-	groups     map[string]set    // members by group; none is empty
+	trails     map[string]history.Trail
+	handed     map[history.ID]int // broadcasts, to how many connections
+	asked      []asked            // who has not acked, in the order of ids
+	attached   map[string]int     // connections by user
+	groups     map[string]set     // members by group; none is empty
 	deliver    func([]history.Delivery)
 }
 
@@ -85,6 +88,8 @@ func New(c Config) (*Store, error) {
 		keys:      map[string]history.ID{},
 		marks:     map[string]history.Cursor{},
 		moves:     map[string][]move{},
+		trails:    map[string]history.Trail{},
+		handed:    map[history.ID]int{},
 		attached:  map[string]int{},
 		groups:    map[string]set{},
 	}, nil
@@ -163,6 +168,7 @@ func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
 		s.broadcastLocked(e, &d, &receipt)
 	default:
 		s.inboxLocked(e, p.Users, &d, &receipt)
+		s.askLocked(e.ID, p)
 	}
 	if s.deliver == nil || receipt.Online == 0 {
 		return receipt, nil, nil
@@ -328,7 +334,7 @@ func (s *Store) openLocked(ctx context.Context) error {
 
 // ReadEvents implements history.Events.
 func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
-	return s.events.Read(ctx, q)
+	return s.events.Read(ctx, q, s.recordUnacked)
 }
 
 // Watched implements history.Events.

@@ -1,0 +1,26 @@
+package memory
+
+import (
+	"context"
+
+	"pushd/internal/history"
+)
+
+// NoteDelivered implements history.Sent.
+func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.openLocked(ctx); err != nil {
+		return err
+	}
+	if err := d.Check(); err != nil {
+		return err
+	}
+	for _, u := range d.Inboxes {
+		s.trails[u.User] = s.trails[u.User].Add(u.Span)
+	}
+	for id, n := range d.Broadcasts {
+		s.handed[id] += n
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package memory
+
+import (
+	"slices"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// asked is a push with UnackedAfter that nobody has looked at yet.
+type asked struct {
+	id    history.ID
+	due   time.Time
+	users []string
+}
+
+func (s *Store) askLocked(id history.ID, p history.Push) {
+	if p.UnackedAfter == 0 {
+		return
+	}
+	users := slices.Clone(p.Users)
+	slices.Sort(users)
+	s.asked = append(s.asked, asked{id, roundUp(id.Time().Add(p.UnackedAfter)), slices.Compact(users)})
+}
+
+// recordUnacked records who has not acked what is due, all of it, and returns
+// when the next is.
+func (s *Store) recordUnacked(int) (next time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = slices.DeleteFunc(s.asked, func(a asked) bool {
+		if s.now().Before(a.due) {
+			if next.IsZero() || a.due.Before(next) {
+				next = a.due
+			}
+			return false
+		}
+		s.events.RecordUnacked(a.id, slices.DeleteFunc(a.users, func(user string) bool { return !s.unackedLocked(user, a.id) }))
+		return true
+	})
+	return next, nil
+}
+
+// unackedLocked says whether user has a message and has not acked it.
+func (s *Store) unackedLocked(user string, id history.ID) bool {
+	v := s.viewLocked(user)
+	return s.marks[user].Inbox < id && slices.ContainsFunc(v.shown, func(e entry) bool { return e.ID == id })
+}
