@@ -8,11 +8,12 @@ import (
 )
 
 // Unacked records, with RecordUnacked, some events of what is due by now, about
-// so many at most, and returns when the next is due; the zero time for none.
-type Unacked func(most int) (next time.Time, err error)
+// so many at most. It returns how many, and when the next is due: the zero time if
+// none is.
+type Unacked func(most int) (n int, next time.Time, err error)
 
 // Read does what ReadEvents of history.Events promises, with a function that it
-// calls before it looks for events of that kind.
+// calls for readers of that kind who have read all there is.
 func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (history.EventPage, error) {
 	if err := ctx.Err(); err != nil {
 		return history.EventPage{}, err
@@ -26,16 +27,25 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 	patience := time.NewTimer(q.Wait)
 	defer patience.Stop()
 	for {
-		soon, err := l.settleUnacked(q, unacked)
-		if err != nil {
-			return history.EventPage{}, err
-		}
 		page, news, change, err := l.read(q)
-		if err != nil || len(page.Events) > 0 || page.Lost || q.Wait <= 0 || len(q.After.Marks) == 0 {
+		if err != nil || len(page.Events) > 0 || page.Lost || len(q.After.Marks) == 0 {
 			return page, err
 		}
+		if q.Kinds.Has(history.Unacked) {
+			n, next, err := unacked(q.Limit)
+			if err != nil {
+				return history.EventPage{}, err
+			}
+			if n > 0 {
+				continue
+			}
+			change = min(change, l.untilDue(next))
+		}
+		if q.Wait <= 0 {
+			return page, nil
+		}
 		q.After = page.Next
-		settle := time.NewTimer(min(change, soon))
+		settle := time.NewTimer(change)
 		select {
 		case <-news:
 		case <-settle.C:
@@ -49,17 +59,13 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 	}
 }
 
-// settleUnacked has it recorded what is due, if q asks for it, and returns when to
-// look again: nothing comes nearer than the least that a push may ask for.
-func (l *Log) settleUnacked(q history.EventQuery, unacked Unacked) (time.Duration, error) {
-	if !q.Kinds.Has(history.Unacked) || len(q.After.Marks) == 0 {
-		return history.Linger, nil
+// untilDue returns when to look for what is due: that is next, or comes later, and
+// no sooner than a push may ask for.
+func (l *Log) untilDue(next time.Time) time.Duration {
+	if next.IsZero() {
+		return history.MinUnackedAfter
 	}
-	next, err := unacked(q.Limit)
-	if err != nil || next.IsZero() {
-		return history.MinUnackedAfter, err
-	}
-	return min(history.MinUnackedAfter, next.Sub(l.now())), nil
+	return min(next.Sub(l.now()), history.MinUnackedAfter)
 }
 
 // read reads a page, and returns what is closed when there is more, and when to

@@ -23,9 +23,8 @@ func (s *Store) askLocked(id history.ID, p history.Push) {
 	s.asked = append(s.asked, asked{id, roundUp(id.Time().Add(p.UnackedAfter)), slices.Compact(users)})
 }
 
-// recordUnacked records who has not acked what is due, all of it, and returns
-// when the next is.
-func (s *Store) recordUnacked(int) (next time.Time, err error) {
+// recordUnacked records who has not acked what is due, all of it.
+func (s *Store) recordUnacked(int) (n int, next time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = slices.DeleteFunc(s.asked, func(a asked) bool {
@@ -35,10 +34,12 @@ func (s *Store) recordUnacked(int) (next time.Time, err error) {
 			}
 			return false
 		}
-		s.events.RecordUnacked(a.id, slices.DeleteFunc(a.users, func(user string) bool { return !s.unackedLocked(user, a.id) }))
+		users := slices.DeleteFunc(a.users, func(user string) bool { return !s.unackedLocked(user, a.id) })
+		s.events.RecordUnacked(a.id, users)
+		n += len(users)
 		return true
 	})
-	return next, nil
+	return n, next, nil
 }
 
 // unackedLocked says whether user has a message and has not acked it.
