@@ -132,13 +132,15 @@ type inboxSide struct {
 	entry        // the one that is next
 	ok      bool // there is one
 	dropped bool // retention hides an entry after the cursor
+	skipped bool // entries were left out after the last message, or the cursor
 	step    func() bool
 	floor   history.ID // entries up to it are left out
 }
 
 // inboxAfter begins with the first shown entry after id.
 func (v *view) inboxAfter(id history.ID) (*inboxSide, error) {
-	s := &inboxSide{dropped: v.meta.trimmed.id > id}
+	trimmed := v.meta.trimmed.id > id
+	s := &inboxSide{dropped: trimmed, skipped: trimmed}
 	if id >= v.meta.last.id {
 		return s, nil
 	}
@@ -183,6 +185,7 @@ func (s *inboxSide) settle(v *view, ok bool) error {
 			s.entry, s.ok = e, true
 			return nil
 		}
+		s.skipped = true
 	}
 	s.ok = false
 	if err := v.inbox.Error(); err != nil {
@@ -214,11 +217,22 @@ func (m *merge) fill(p *history.Page, limit, maxBytes int) (history.ID, error) {
 		if sum += len(msg.Data); n == limit || n > 0 && maxBytes > 0 && sum > maxBytes {
 			return msg.ID, nil
 		}
-		p.Messages = append(p.Messages, msg)
-		if err := m.advance(msg.Kind); err != nil {
+		if err := m.take(p, msg); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// take puts msg, which is next, into p.
+func (m *merge) take(p *history.Page, msg history.Message) error {
+	p.Messages = append(p.Messages, msg)
+	if msg.Kind != history.Broadcast {
+		if m.inbox.skipped && m.step > 0 {
+			p.Gaps = append(p.Gaps, msg.ID)
+		}
+		m.inbox.skipped = false
+	}
+	return m.advance(msg.Kind)
 }
 
 // peek returns the next message, with its data if that is wanted. False: there
@@ -241,6 +255,7 @@ func (m *merge) peek(data bool) (history.Message, bool, error) {
 			return msg, found, err
 		}
 		// Retention has moved on and taken the body since the view was opened.
+		m.inbox.skipped = m.inbox.skipped || msg.Kind != history.Broadcast
 		if err := m.advance(msg.Kind); err != nil {
 			return msg, false, err
 		}
