@@ -39,7 +39,7 @@ func (v *moves) passed(id history.ID) time.Time {
 	}
 	for _, m := range v.list {
 		if m.to >= id {
-			return history.Epoch.Add(time.Duration(m.at) * time.Millisecond)
+			return m.at.time()
 		}
 	}
 	return time.Time{}
@@ -128,7 +128,7 @@ func (c *committer) moveTally(from, to history.ID) error {
 	if n := c.tally.counts[from]; n > 0 {
 		c.tally.counts[from] = n - 1
 	}
-	if i := log.from(to); i < len(log.live) && log.live[i].id == to {
+	if log.has(to) {
 		c.tally.counts[to]++
 	}
 	for _, id := range []history.ID{from, to} {

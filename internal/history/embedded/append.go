@@ -33,7 +33,8 @@ type request struct {
 	targets []target
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
 	moved   bool           // opAck: the read mark was not there before
-	changes *pebble.Batch  // opGroups: copied into the group's batch
+	changes *pebble.Batch  // opChanges: copied into the group's batch
+	lax     bool           // opChanges: need not be synced
 	prep    *preparation   // opPrepare, and the opAppend that it is for
 
 	// The answer.
@@ -54,7 +55,7 @@ type operation uint8
 const (
 	opMaintain operation = iota
 	opAck
-	opGroups
+	opChanges
 	opPrepare
 	opTrim
 	opRecall

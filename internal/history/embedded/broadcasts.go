@@ -83,6 +83,12 @@ func (l *broadcastLog) from(id history.ID) int {
 	return i
 }
 
+// has says whether id is in live.
+func (l *broadcastLog) has(id history.ID) bool {
+	i := l.from(id)
+	return i < len(l.live) && l.live[i].id == id
+}
+
 // below returns the last id that is less than id. When that broadcast has been
 // dropped, what it was is forgotten; id-1 says the same to a reader.
 func (l *broadcastLog) below(id history.ID) history.ID {

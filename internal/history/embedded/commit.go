@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,7 +165,7 @@ func (c *committer) storeGroup() error {
 		return c.batch.Close()
 	}
 	c.writeHeads(c.batch)
-	return c.apply(c.batch)
+	return c.apply(c.batch, c.lax())
 }
 
 // newBatch returns one with room for a group that is large: batches grow by
@@ -188,18 +189,23 @@ func (c *committer) do(r *request) error {
 		return c.trimAll(r)
 	case opRecall:
 		return c.recall(r)
-	case opGroups:
+	case opChanges:
 		return c.batch.Apply(r.changes, nil)
 	default:
 		return c.append(r)
 	}
 }
 
-// apply commits b and closes it.
+// lax says whether nobody in the group waits for a sync.
+func (c *committer) lax() bool {
+	return !slices.ContainsFunc(c.group, func(r *request) bool { return !r.lax })
+}
+
+// apply commits b and closes it. What is lax is not synced under any policy.
 //
 // If we die before the log is written, Open finds nothing of b; after, all of
 // it: Pebble checks each record of the log and drops one that is not whole.
-func (c *committer) apply(b *pebble.Batch) (err error) {
+func (c *committer) apply(b *pebble.Batch, lax bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked = true
@@ -212,7 +218,7 @@ func (c *committer) apply(b *pebble.Batch) (err error) {
 	}
 	began := time.Now()
 	sync := pebble.NoSync
-	if c.conf.Sync == SyncAlways {
+	if c.conf.Sync == SyncAlways && !lax {
 		sync = pebble.Sync
 	}
 	if err := c.db.Apply(b, sync); err != nil {

@@ -37,8 +37,8 @@
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
-//   - one for each change of a group: started by the call, ends with the
-//     committer's answer, which Close waits for.
+//   - one for each change of a group and each NoteDelivered: started by the call,
+//     ends with the committer's last answer, which Close waits for.
 //   - Pebble's own (log writer, flushes, compactions): end with its Close.
 //
 // # Files
@@ -57,12 +57,14 @@
 //	recipients.go   to whom messages went
 //	recall.go       taking messages back
 //	acks.go         what acks leave for receipts
-//	outcome.go      receipts: who has acked
+//	delivered.go    what was delivered to whom
+//	outcome.go      receipts: who got it, who has acked
 //	idempotency.go  keys that make retries harmless
 //	publish.go      becoming visible; Follow
 //	presence.go     who is attached
 //	broadcasts.go   the index of the broadcast log
 //	attach.go       Attach and Detach
+//	changes.go      what callers build and the committer only stores
 //	groups.go       who is in which group
 //	events.go       what happened, for those who watch
 //	view.go         one user's history at one moment; unread

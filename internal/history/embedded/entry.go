@@ -16,6 +16,8 @@ func millisOf(t time.Time) millis {
 	return millis(max(0, t.Sub(history.Epoch).Milliseconds()))
 }
 
+func (m millis) time() time.Time { return history.Epoch.Add(time.Duration(m) * time.Millisecond) }
+
 // expiry returns when a message with this id and ttl is no longer shown. A ttl
 // counts from the id's millisecond and is rounded up to whole ones.
 func expiry(id history.ID, ttl time.Duration) millis {
@@ -125,6 +127,12 @@ func (r *fieldReader) number() uint64 {
 	}
 	r.rest = r.rest[n:]
 	return x
+}
+
+// signed reads what binary.AppendVarint wrote.
+func (r *fieldReader) signed() int64 {
+	x := r.number()
+	return int64(x>>1) ^ -int64(x&1)
 }
 
 func (r *fieldReader) bytes(n uint64) []byte {

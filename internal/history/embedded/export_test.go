@@ -1,6 +1,10 @@
 package embedded
 
-import "github.com/cockroachdb/pebble/v2"
+import (
+	"runtime"
+
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // SyncNow forces the log to disk under any policy.
 func SyncNow(s *Store) error { return s.db.LogData(nil, pebble.Sync) }
@@ -13,6 +17,18 @@ func Maintain(s *Store) error {
 	err := r.err
 	s.recycle(r)
 	return err
+}
+
+// Queued is closed when a request waits for the committer.
+func Queued(s *Store) <-chan struct{} {
+	queued := make(chan struct{})
+	go func() {
+		for len(s.queue) == 0 {
+			runtime.Gosched()
+		}
+		close(queued)
+	}()
+	return queued
 }
 
 // Keys counts the keys that begin with tag.

@@ -260,6 +260,9 @@ func checkReadOnly(t *testing.T, s history.Store, d disaster) {
 	if _, err := s.Ack(t.Context(), victim, history.Cursor{Inbox: 1}); !errors.Is(err, history.ErrReadOnly) {
 		t.Errorf("acked with %v, want ErrReadOnly", err)
 	}
+	if err := s.(history.Sent).NoteDelivered(t.Context(), deliveries(victim, 0, 1)); !errors.Is(err, history.ErrReadOnly) {
+		t.Errorf("noted with %v, want ErrReadOnly", err)
+	}
 	a, err := s.Attach(t.Context(), victim, history.Start{At: history.StartUnread, Limit: 10})
 	if err != nil || len(a.Page.Messages) != 10 || a.Page.Unread < 50 {
 		t.Errorf("attached with %d messages, %d unread, %v", len(a.Page.Messages), a.Page.Unread, err)

@@ -14,9 +14,7 @@ import (
 
 // A membership is two keys without values, one in the list of the group's
 // members and one in the list of the user's groups, written and deleted
-// together. Changes take turns, so that what one reads is still so when it is
-// stored. Only storing them, as one piece, is the committer's: a batch of
-// thousands costs those who append little more than its bytes.
+// together. Changes take turns.
 
 // AddMembers implements history.Groups.
 func (s *Store) AddMembers(ctx context.Context, group string, users []string) (int, error) {
@@ -44,7 +42,7 @@ func (s *Store) changeMembers(ctx context.Context, group string, users []string,
 	}
 	users = slices.Sorted(slices.Values(users)) // a copy: the caller may leave early
 	users = slices.Compact(users)
-	return s.inTurn(ctx, func(b *pebble.Batch) (changed int, err error) {
+	return s.regroup(ctx, func(b *pebble.Batch) (changed int, err error) {
 		var key []byte
 		for _, user := range users {
 			key = appendNameKey(key[:0], tagMember, group, user)
@@ -94,7 +92,7 @@ func (s *Store) DeleteGroup(ctx context.Context, group string) (int, error) {
 		s.life.RUnlock()
 		return 0, err
 	}
-	return s.inTurn(ctx, func(b *pebble.Batch) (int, error) { return s.dropMembers(b, group) })
+	return s.regroup(ctx, func(b *pebble.Batch) (int, error) { return s.dropMembers(b, group) })
 }
 
 // dropMembers deletes group, and returns how many members it had.
@@ -125,57 +123,24 @@ func (s *Store) dropMembers(b *pebble.Batch, group string) (removed int, err err
 	return removed, it.Error()
 }
 
-// inTurn builds a change of groups and stores it, while no other is built or
-// stored. The caller has entered; inTurn leaves.
-func (s *Store) inTurn(ctx context.Context, build func(*pebble.Batch) (int, error)) (int, error) {
-	select {
-	case s.grouping <- struct{}{}:
-	case <-ctx.Done():
-		s.life.RUnlock()
-		return 0, ctx.Err()
-	}
-	type result struct {
-		n   int
-		err error
-	}
-	done := make(chan result, 1)
-	// In a goroutine of its own, so that a caller whose context ends need not
-	// wait for a slow committer; the turn ends with its answer all the same.
-	go func() {
-		defer s.life.RUnlock()
-		defer func() { <-s.grouping }()
-		n, err := s.storeChange(build)
-		done <- result{n, err}
-	}()
-	select {
-	case r := <-done:
-		return r.n, r.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-}
-
-func (s *Store) storeChange(build func(*pebble.Batch) (int, error)) (int, error) {
-	b := s.db.NewBatch()
-	defer b.Close()
-	n, err := build(b)
-	if err != nil {
-		return 0, fmt.Errorf("building a change of a group: %w", err)
-	}
-	if n == 0 {
-		return 0, nil
-	}
-	r := s.newRequest(opGroups)
-	r.changes = b
-	if err := s.submit(context.Background(), r); err != nil {
-		return 0, err
-	}
-	err = r.err
-	s.recycle(r)
+// regroup builds a change of groups and stores it, while no other is built or
+// stored. The caller has entered; regroup leaves.
+func (s *Store) regroup(ctx context.Context, build func(*pebble.Batch) (int, error)) (int, error) {
+	changed := 0
+	err := s.inTurn(ctx, s.grouping, func() error {
+		return s.change(false, func(b *pebble.Batch) error {
+			n, err := build(b)
+			if err != nil {
+				return fmt.Errorf("building a change of a group: %w", err)
+			}
+			changed = n
+			return nil
+		})
+	})
 	if err != nil {
 		return 0, err
 	}
-	return n, nil
+	return changed, nil
 }
 
 // Members implements history.Groups.

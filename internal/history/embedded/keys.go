@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"encoding/binary"
 
 	"pushd/internal/history"
@@ -23,6 +24,8 @@ import (
 //	'r' id                to whom the messages of a group went; id is the first's
 //	'a' len user          the last moves of the read mark
 //	'w' id                how many read marks lie at a broadcast
+//	't' len user          the trail: what of the inbox was delivered
+//	'n' id                to how many connections a broadcast was delivered
 //	'x' id                kind of a multicast or broadcast that was recalled
 //	'c' len user key      id of the newest entry with a collapse key
 //
@@ -42,6 +45,8 @@ const (
 	tagRecipients      = 'r'
 	tagMoves           = 'a'
 	tagTally           = 'w'
+	tagTrail           = 't'
+	tagConnections     = 'n'
 	tagRecalled        = 'x'
 	tagCollapse        = 'c'
 )
@@ -59,6 +64,11 @@ func appendMetaKey(dst []byte, user string) []byte { return appendUserKey(dst, t
 func appendUserKey(dst []byte, tag byte, user string) []byte {
 	dst = append(dst, tag, byte(len(user)))
 	return append(dst, user...)
+}
+
+// compareUsers compares two users as their keys do.
+func compareUsers(a, b string) int {
+	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
 }
 
 func appendEntryKey(dst []byte, user string, id history.ID) []byte {

@@ -23,18 +23,20 @@ import (
 // one directory of one machine.
 type Store struct {
 	// Set once.
-	conf     Config
-	db       *pebble.DB
-	lock     *pebble.Lock
-	fault    *fault
-	files    *faultFS
-	metrics  *metrics
-	events   *eventlog.Log
-	queue    chan *request
-	grouping chan struct{} // room for one: who has put a token there changes groups
-	closing  chan struct{} // closed by Close, after the last call: the committer ends
-	stopped  chan struct{} // closed by the committer when it has ended
-	helpers  sync.WaitGroup
+	conf    Config
+	db      *pebble.DB
+	lock    *pebble.Lock
+	fault   *fault
+	files   *faultFS
+	metrics *metrics
+	events  *eventlog.Log
+	queue   chan *request
+	// Turns, with room for one: who has put a token there changes groups, notes
+	// deliveries.
+	grouping, noting chan struct{}
+	closing          chan struct{} // closed by Close, after the last call: the committer ends
+	stopped          chan struct{} // closed by the committer when it has ended
+	helpers          sync.WaitGroup
 
 	// dirty: something was committed since the last sync.
 	dirty  atomic.Bool
@@ -93,6 +95,7 @@ func open(c Config) (_ *Store, err error) {
 		fault:    newFault(c.Log),
 		queue:    make(chan *request, queueSize),
 		grouping: make(chan struct{}, 1),
+		noting:   make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		stopped:  make(chan struct{}),
 		presence: newPresence(),

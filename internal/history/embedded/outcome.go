@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"pushd/internal/history"
 )
 
@@ -20,7 +22,8 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 	}
 	if a.kind == history.Broadcast {
 		o.Acked = s.tally.from(id)
-		return o, nil
+		o.Delivered, err = readConnections(s.db, id)
+		return o, err
 	}
 	users, err := a.users()
 	if err != nil {
@@ -33,25 +36,44 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 		if i%1024 == 0 && ctx.Err() != nil {
 			return history.Outcome{}, ctx.Err()
 		}
-		m, err := readMeta(snap, user)
+		named := i < most
+		u, err := userOutcome(snap, user, id, named)
 		if err != nil {
 			return history.Outcome{}, err
 		}
-		u := history.UserOutcome{User: user, Acked: m.mark.id >= id}
 		if u.Acked {
 			o.Acked++
 		}
-		if i >= most {
-			continue
+		if u.Delivered {
+			o.Delivered++
 		}
-		if u.Acked {
-			moves, err := readMoves(snap, user, m.mark.id)
-			if err != nil {
-				return history.Outcome{}, err
-			}
-			u.AckedAt = moves.passed(id)
+		if named {
+			o.Users = append(o.Users, u)
 		}
-		o.Users = append(o.Users, u)
 	}
 	return o, nil
+}
+
+// userOutcome returns what became of message id at user, with times if they are
+// asked for.
+func userOutcome(r pebble.Reader, user string, id history.ID, times bool) (u history.UserOutcome, err error) {
+	m, err := readMeta(r, user)
+	if err != nil {
+		return u, err
+	}
+	trail, err := readTrail(r, user)
+	if err != nil {
+		return u, err
+	}
+	u.User, u.Acked = user, m.mark.id >= id
+	u.DeliveredAt, u.Delivered = trail.Find(id)
+	if !u.Acked || !times {
+		return u, nil
+	}
+	moves, err := readMoves(r, user, m.mark.id)
+	if err != nil {
+		return u, err
+	}
+	u.AckedAt = moves.passed(id)
+	return u, nil
 }

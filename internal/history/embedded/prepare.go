@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -51,9 +50,7 @@ func (p *preparation) abandon() {
 // duplicate's means that there is nothing left to do. Unless there is an
 // error, r.prep is set.
 func (s *Store) prepare(ctx context.Context, r *request) (history.Receipt, error) {
-	slices.SortFunc(r.targets, func(a, b target) int { // as their keys are
-		return cmp.Or(cmp.Compare(len(a.user), len(b.user)), cmp.Compare(a.user, b.user))
-	})
+	slices.SortFunc(r.targets, func(a, b target) int { return compareUsers(a.user, b.user) })
 	p := &preparation{
 		index:   make(map[string]int32, len(r.targets)),
 		members: make([]member, len(r.targets)),

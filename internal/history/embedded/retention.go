@@ -106,7 +106,7 @@ func (c *committer) maintain(now time.Time) error {
 	keep := c.conf.Retention
 	log := c.heads.broadcasts
 	log.cut(max(len(log.live)-keep.BroadcastCount, log.from(spared(now, keep.BroadcastAge)), 0))
-	for _, tag := range []byte{tagBroadcastHeader, tagBroadcastBody, tagTally} {
+	for _, tag := range []byte{tagBroadcastHeader, tagBroadcastBody, tagTally, tagConnections} {
 		if err := c.deleteBefore(b, tag, log.dropped+1); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (c *committer) maintain(now time.Time) error {
 	c.heads.broadcasts = log
 	maps.DeleteFunc(c.newestBroadcast, func(_ string, id history.ID) bool { return id <= log.dropped })
 	c.writeHeads(b)
-	if err := c.apply(b); err != nil {
+	if err := c.apply(b, false); err != nil {
 		return err
 	}
 	c.recalled.Store(recalled)

@@ -1,0 +1,40 @@
+package embedded
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// BenchmarkNoteDelivered is one call about 10,000 users, each time of the next
+// entry of each, so that trails are full after the first few.
+func BenchmarkNoteDelivered(b *testing.B) {
+	for _, sync := range []Sync{SyncAlways, SyncNever} {
+		b.Run(sync.String(), func(b *testing.B) {
+			s := benchStore(b, sync)
+			spans := make([]history.UserSpan, 10_000)
+			for i := range spans {
+				spans[i].User = fmt.Sprintf("user-%d", i*7919%len(spans))
+			}
+			note := func() {
+				for i := range spans {
+					spans[i].From, spans[i].To, spans[i].At = spans[i].To, spans[i].To+1e9, time.Now()
+				}
+				if err := s.NoteDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for range history.TrailSpans {
+				note()
+			}
+			b.ReportAllocs()
+			began := cpuTime()
+			for b.Loop() {
+				note()
+			}
+			b.ReportMetric(float64((cpuTime()-began).Nanoseconds())/float64(b.N*len(spans)), "cpu-ns/user")
+		})
+	}
+}

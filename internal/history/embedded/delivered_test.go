@@ -1,0 +1,87 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+	"pushd/internal/history/embedded"
+	"pushd/internal/history/historytest"
+)
+
+func deliveries(user string, from, to history.ID) history.Deliveries {
+	return history.Deliveries{Inboxes: []history.UserSpan{{User: user, Span: history.Span{From: from, To: to}}}}
+}
+
+// TestNoterMayLeave ends the context of a call that waits behind a slow disk.
+// What it had begun is stored all the same, and the next call goes on from there.
+func TestNoterMayLeave(t *testing.T) {
+	disk := newSlowDisk(logSync)
+	s := mustOpen(t, embedded.Config{Dir: t.TempDir(), FS: disk.fs()})
+	var sent []history.ID
+	for range 2 {
+		r, err := s.Append(t.Context(), history.Push{Kind: history.Unicast, Users: []string{"ann"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, r.ID)
+	}
+	letGo := disk.hold()
+	defer letGo(nil)
+	appended := make(chan error, 1)
+	go func() {
+		_, err := s.Append(t.Context(), history.Push{Kind: history.Unicast, Users: []string{"bob"}})
+		appended <- err
+	}()
+	awaited(t, "sync", disk.waiting)
+	ctx, cancel := context.WithCancel(t.Context())
+	noted := make(chan error, 1)
+	d := deliveries("ann", 0, sent[0])
+	go func() { noted <- s.NoteDelivered(ctx, d) }()
+	awaited(t, "queued change", embedded.Queued(s))
+	cancel()
+	if err := awaited(t, "error", noted); !errors.Is(err, context.Canceled) {
+		t.Errorf("noted with %v", err)
+	}
+	d.Inboxes[0].User = "nobody" // it is the caller's again
+	letGo(nil)
+	if err := awaited(t, "append", appended); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.NoteDelivered(t.Context(), deliveries("ann", sent[0], sent[1])); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range sent {
+		if o, err := s.Outcome(t.Context(), id, 1); err != nil || o.Delivered != 1 {
+			t.Errorf("outcome of %d: %+v, %v", id, o, err)
+		}
+	}
+}
+
+// TestCountsGoWithTheirBroadcasts looks at what is on the disk.
+func TestCountsGoWithTheirBroadcasts(t *testing.T) {
+	clock := historytest.NewClock()
+	s := mustOpen(t, embedded.Config{Dir: t.TempDir(), Now: clock.Now, Retention: history.Retention{BroadcastCount: 3}})
+	d := history.Deliveries{Broadcasts: map[history.ID]int{}}
+	for range 10 {
+		clock.Advance(time.Second)
+		r, err := s.Append(t.Context(), history.Push{Kind: history.Broadcast})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Broadcasts[r.ID] = 1
+	}
+	for _, want := range []int{10, 3, 3} {
+		if err := s.NoteDelivered(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := embedded.Keys(s, 'n'); err != nil || n != want {
+			t.Errorf("%d counts, %v; want %d", n, err, want)
+		}
+		if err := embedded.Maintain(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
