@@ -119,6 +119,7 @@ func (r *reader) page() history.Page {
 	in := reader{reply: r.next(), err: r.err}
 	p := history.Page{Cursor: in.cursor(), HasMore: in.int() == 1, Truncated: in.int() == 1}
 	rows, _ := in.next().([]any)
+	gaps, _ := in.next().([]any)
 	r.err = in.err
 	if len(rows) == 0 {
 		return p
@@ -131,6 +132,11 @@ func (r *reader) page() history.Page {
 			r.err = err
 		}
 		p.Messages = append(p.Messages, m)
+	}
+	for _, row := range gaps {
+		if i, ok := row.(int64); ok && i >= 1 && i <= int64(len(rows)) {
+			p.Gaps = append(p.Gaps, p.Messages[i-1].ID)
+		}
 	}
 	return p
 }

@@ -15,5 +15,5 @@ elseif ARGV[6] == '2' then
   inbox, log = mark, log_mark
 end
 local all = register(9, time, ARGV[11], ARGV[12], tonumber(ARGV[13]))
-if ARGV[6] == '0' then return {unread(), all, inbox, log, {inbox, log, 0, 0, {}}} end
+if ARGV[6] == '0' then return {unread(), all, inbox, log, {inbox, log, 0, 0, {}, {}}} end
 return {unread(), all, inbox, log, forward(inbox, log, tonumber(ARGV[9]), tonumber(ARGV[10]))}

@@ -3,11 +3,11 @@
 
 -- Each side of the merge has the id of the entry that is next, nil if there is
 -- none; load returns its row, step goes on to the next that has not expired and
--- was not recalled.
+-- was not recalled. The inbox's has also whether there is a gap before it.
 local BATCH = 16
 
 local function inbox_side(at, stop, dir)
-  local side = {id = nil}
+  local side = {id = nil, gap = false}
   local batch, k, size = {}, 0, 0
   local e, flags, ends, from
   local function read()
@@ -29,6 +29,7 @@ local function inbox_side(at, stop, dir)
       if has(flags, TTL) then ends, from = struct.unpack('>I6', e, from) end
       local back = has(flags, MULTICAST) and recalled(RECALLED, side.id)
       if not back and (not has(flags, TTL) or ends > time) then return end
+      side.gap = true
     end
   end
   local function tag()
@@ -88,42 +89,45 @@ local function log_side(at, stop, dir)
   return side
 end
 
--- merge returns rows in the given direction, and the id of the first that does
--- not fit, nil if all do.
+-- merge returns rows in the given direction, which of them have a gap before
+-- them, and the id of the first that does not fit, nil if all do.
 local function merge(a, b, dir, limit, most)
-  local rows, sum = {}, 0
+  local rows, gaps, sum = {}, {}, 0
   while true do
     local side = a
     if not a.id or b.id and (b.id - a.id) * dir < 0 then side = b end
-    if not side.id or #rows == limit then return rows, side.id end
+    if not side.id or #rows == limit then return rows, gaps, side.id end
     local row, size = side.load()
     if row then
       sum = sum + size
-      if rows[1] and most > 0 and sum > most then return rows, side.id end
+      if rows[1] and most > 0 and sum > most then return rows, gaps, side.id end
       rows[#rows + 1] = row
+      if side.gap then gaps[#gaps + 1] = #rows end
     end
+    side.gap = not row
     side.step()
   end
 end
 
 -- forward returns the page after a cursor that lies at or before the heads:
--- {cursor's inbox id, broadcast id, more, truncated, rows}.
+-- {cursor's inbox id, broadcast id, more, truncated, rows, which of them have a
+-- gap before them}.
 local function forward(inbox, log, limit, most)
-  local from = math.max(shown, inbox < inbox_head and search(shown, inbox + 1) or len)
-  local rows, rest = merge(inbox_side(from, len - 1, 1),
-    log_side(math.max(log, log_hidden) + 1, log_head, 1), 1, limit, most)
+  local side = inbox_side(math.max(shown, inbox < inbox_head and search(shown, inbox + 1) or len), len - 1, 1)
+  side.gap = side.gap or hidden > inbox
+  local rows, gaps, rest = merge(side, log_side(math.max(log, log_hidden) + 1, log_head, 1), 1, limit, most)
   local truncated = (hidden > inbox or log_hidden > log) and 1 or 0
-  if not rest then return {inbox_head, log_head, 0, truncated, rows} end
+  if not rest then return {inbox_head, log_head, 0, truncated, rows, gaps} end
   -- Not behind where it began: the logs advance apart.
-  return {math.max(inbox, math.min(inbox_head, rest - 1)), math.max(log, math.min(log_head, rest - 1)), 1, truncated, rows}
+  return {math.max(inbox, math.min(inbox_head, rest - 1)), math.max(log, math.min(log_head, rest - 1)), 1, truncated, rows, gaps}
 end
 
 -- backward returns the page below an id that ends above a cursor, newest first.
 local function backward(before, inbox, log, limit, most)
   local stop = math.max(shown, inbox > 0 and search(shown, inbox + 1) or 0)
   local at = before > inbox_head and len - 1 or search(shown, before) - 1
-  local rows, rest = merge(inbox_side(at, stop, -1),
+  local rows, _, rest = merge(inbox_side(at, stop, -1),
     log_side(math.min(before - 1, log_head), math.max(log, log_hidden) + 1, -1), -1, limit, most)
   local below = math.max(0, before - 1)
-  return {math.min(inbox_head, below), math.min(log_head, below), rest and 1 or 0, 0, rows}
+  return {math.min(inbox_head, below), math.min(log_head, below), rest and 1 or 0, 0, rows, {}}
 end
