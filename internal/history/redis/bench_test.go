@@ -177,6 +177,70 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// BenchmarkNoteDelivered is what 10,000 users were sent in a while, in one call:
+// spans that follow on what is known, of trails that are full.
+func BenchmarkNoteDelivered(b *testing.B) {
+	const users = 10_000
+	server, s := benchStores(b, 1)
+	next := func(i int64) {
+		var d history.Deliveries
+		for u := range int64(users) {
+			d.Inboxes = append(d.Inboxes, history.UserSpan{
+				User: name(u), Span: history.Span{From: history.ID(i), To: history.ID(i + 1), At: time.Now()},
+			})
+		}
+		if err := s[0].NoteDelivered(context.Background(), d); err != nil {
+			b.Error(err)
+		}
+	}
+	for i := range int64(history.TrailSpans) {
+		next(i)
+	}
+	fromCallers(b, server, 1, func(i int64) { next(history.TrailSpans + i) })
+}
+
+// BenchmarkOutcome is what became of a multicast to 10,000 users, while nothing
+// is known and when all have got and acked it, among other things.
+func BenchmarkOutcome(b *testing.B) {
+	const users = 10_000
+	for _, known := range []bool{false, true} {
+		b.Run(fmt.Sprintf("known=%v", known), func(b *testing.B) {
+			server, s := benchStores(b, 1)
+			multicast(b, s[0], users, body200)
+			newest, err := s[0].Page(b.Context(), "u0", history.Query{Limit: 1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			id := newest.Messages[0].ID
+			for i := history.ID(0); known && i < history.TrailSpans; i++ {
+				readAll(b, s[0], users, history.Span{From: id - history.TrailSpans + i, To: id - history.TrailSpans + i + 1, At: time.Now()})
+			}
+			fromCallers(b, server, 1, func(int64) {
+				o, err := s[0].Outcome(context.Background(), id, 1000)
+				if err != nil || o.Recipients != users || known && o.Delivered != users {
+					b.Errorf("%d recipients, delivered to %d, %v", o.Recipients, o.Delivered, err)
+				}
+			})
+		})
+	}
+}
+
+// readAll has a span delivered to u0 to u(users-1), and acked.
+func readAll(b *testing.B, s *redis.Store, users int, span history.Span) {
+	spans := make([]history.UserSpan, users)
+	var wg sync.WaitGroup
+	for i := range spans {
+		spans[i] = history.UserSpan{User: "u" + strconv.Itoa(i), Span: span}
+		wg.Go(func() {
+			if _, err := s.Ack(context.Background(), spans[i].User, history.Cursor{Inbox: span.To}); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	note(b, s, spans...)
+}
+
 // fromCallers runs op b.N times from some goroutines, and reports what it takes
 // of this process and of Redis.
 func fromCallers(b *testing.B, server *redistest.Server, callers int, op func(i int64)) {

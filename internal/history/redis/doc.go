@@ -72,6 +72,13 @@
 // their asking is what has events recorded at all, and what finds out that
 // somebody has been gone for long enough.
 //
+// # Receipts
+//
+// What became of a message is arithmetic on two STRINGs of each recipient: the
+// trail of what was delivered, and the last moves of the read mark. Neither grows
+// with what is sent. Redis drops a trail that nothing was added to for as long as
+// inboxes show entries: all that lies in it is gone by then.
+//
 // # Faults
 //
 // A pipeline whose connection broke is sent again: each append has a key, which
@@ -107,7 +114,8 @@
 //	events.go     what happened, for those who watch
 //	sent.go       to whom messages went
 //	recall.go     taking messages back
-//	outcome.go    receipts: who has acked
+//	delivered.go  keeping what was delivered
+//	outcome.go    receipts: who has got it and who has acked
 //	partition.go  what a node knows of a partition
 //	session.go    a node's time in a partition: lease, beats
 //	probe.go      pushes of a node to itself

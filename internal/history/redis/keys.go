@@ -30,6 +30,7 @@ type keys struct {
 	recalled string // ZSET id: multicasts that were recalled
 	back     string // ZSET id: broadcasts that were recalled
 	tally    string // HASH id: how many read marks lie at a broadcast
+	handed   string // HASH id: how many connections a broadcast went to
 }
 
 func newKeys(prefix, tag string) keys {
@@ -38,13 +39,14 @@ func newKeys(prefix, tag string) keys {
 		pre: pre, last: pre + "c", bodies: pre + "M", presence: pre + "o", counts: pre + "O",
 		leases: pre + "N", nodes: pre + "s", log: pre + "B", ends: pre + "T", expired: pre + "E", topics: pre + "C",
 		events: pre + "e", watch: pre + "w", leaving: pre + "l", scan: pre + "D",
-		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y", tally: pre + "W",
+		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y", tally: pre + "W", handed: pre + "H",
 	}
 }
 
 func (k *keys) inbox(user string) string    { return k.pre + "i:" + user }  // LIST
 func (k *keys) meta(user string) string     { return k.pre + "u:" + user }  // HASH: read mark i, b; last TTL t
 func (k *keys) moves(user string) string    { return k.pre + "a:" + user }  // STRING: the last moves of the read mark
+func (k *keys) trail(user string) string    { return k.pre + "d:" + user }  // STRING: what was delivered
 func (k *keys) topic(user string) string    { return k.pre + "c:" + user }  // ZSET collapse key: id of its newest entry
 func (k *keys) record(key string) string    { return k.pre + "k:" + key }   // STRING: what became of a push
 func (k *keys) stream(node string) string   { return k.pre + "n:" + node }  // STREAM: what a node must deliver

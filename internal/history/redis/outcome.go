@@ -24,7 +24,7 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 	}
 	o := history.Outcome{Kind: a.kind}
 	if a.kind == history.Broadcast {
-		o.Acked, err = s.tally(ctx, a.id)
+		o.Acked, o.Delivered, err = s.tally(ctx, a.id)
 		return o, err
 	}
 	var users []history.UserOutcome
@@ -39,6 +39,9 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 		if u.Acked {
 			o.Acked++
 		}
+		if u.Delivered {
+			o.Delivered++
+		}
 	}
 	o.Users = users[:min(most, len(users))]
 	return o, nil
@@ -48,9 +51,10 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 func (sh share) outcomes(ctx context.Context, id history.ID, out []history.UserOutcome) ([]history.UserOutcome, error) {
 	var ops []*op
 	for chunk := range slices.Chunk(sh.users, maxChunk) {
-		keys, args := make([]string, 0, 2*len(chunk)), make([]any, 0, len(chunk))
+		keys, args := make([]string, 0, 3*len(chunk)), make([]any, 0, len(chunk))
 		for _, user := range chunk {
-			keys, args = append(keys, sh.meta(user), sh.moves(user)), append(args, uint64(cmp.Or(sh.apart[user], id)))
+			keys = append(keys, sh.trail(user), sh.meta(user), sh.moves(user))
+			args = append(args, uint64(cmp.Or(sh.apart[user], id)))
 		}
 		o := &op{ctx: ctx, cmd: outcomeScript.call(keys, args...)}
 		if err := sh.reads.put(o); err != nil {
@@ -64,35 +68,46 @@ func (sh share) outcomes(ctx context.Context, id history.ID, out []history.UserO
 		if err != nil {
 			return nil, harmless(err)
 		}
-		if len(times) > len(users) {
-			return nil, fmt.Errorf("asking Redis: %d answers about %d users", len(times), len(users))
+		n := len(times) / 2
+		if n > len(users) {
+			return nil, fmt.Errorf("asking Redis: %d answers about %d users", n, len(users))
 		}
-		for i, at := range times {
-			u := history.UserOutcome{User: users[i], Acked: at >= 0}
-			if at > 0 {
-				u.AckedAt = history.Epoch.Add(time.Duration(at) * time.Millisecond)
-			}
+		for i, user := range users[:n] {
+			u := history.UserOutcome{User: user}
+			u.DeliveredAt, u.Delivered = happened(times[2*i])
+			u.AckedAt, u.Acked = happened(times[2*i+1])
 			out = append(out, u)
 		}
-		users = users[len(times):]
+		users = users[n:]
 	}
 	return out, nil
 }
 
-// tally counts the users who have acked a broadcast.
-func (s *Store) tally(ctx context.Context, id history.ID) (acked int, err error) {
+// happened reads when something did, or that it did not.
+func happened(ms int64) (at time.Time, ok bool) {
+	if ms > 0 {
+		at = history.Epoch.Add(time.Duration(ms) * time.Millisecond)
+	}
+	return at, ms >= 0
+}
+
+// tally counts the users who have acked a broadcast, and the connections that it
+// went to.
+func (s *Store) tally(ctx context.Context, id history.ID) (acked, delivered int, err error) {
 	ops := make([]*op, 0, len(s.partitions))
 	for _, p := range s.partitions {
-		o := &op{ctx: ctx, cmd: tallyScript.call([]string{p.tally}, uint64(id))}
+		o := &op{ctx: ctx, cmd: tallyScript.call([]string{p.tally, p.handed}, uint64(id))}
 		if err := p.reads.put(o); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		ops = append(ops, o)
 	}
 	for _, o := range ops {
-		reply, failed := o.wait(ctx)
-		n, _ := reply.(int64)
-		acked, err = acked+int(n), errors.Join(err, failed)
+		reply, failed := ints(o.wait(ctx))
+		if failed == nil && len(reply) == 2 {
+			acked, delivered = acked+int(reply[0]), delivered+int(reply[1])
+		}
+		err = errors.Join(err, failed)
 	}
-	return acked, harmless(err)
+	return acked, delivered, harmless(err)
 }

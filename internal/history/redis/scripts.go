@@ -40,6 +40,8 @@ var (
 	sentScript      = newScript("sent")
 	recallScript    = newScript("recall")
 	backScript      = newScript("recall_broadcast")
+	trailScript     = newScript("trail")
+	handedScript    = newScript("handed")
 	outcomeScript   = newScript("outcome")
 	tallyScript     = newScript("tally")
 )
@@ -47,7 +49,7 @@ var (
 var scripts = []script{
 	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
 	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, deliveredScript,
-	sentScript, recallScript, backScript, outcomeScript, tallyScript,
+	sentScript, recallScript, backScript, trailScript, handedScript, outcomeScript, tallyScript,
 }
 
 // newScript joins common.lua and the given files. The first line, which says

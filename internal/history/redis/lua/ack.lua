@@ -29,12 +29,7 @@ if log > log_mark then
   if from ~= to then
     if from > 0 and redis.call('HINCRBY', TALLY, str(from), -1) <= 0 then redis.call('HDEL', TALLY, str(from)) end
     redis.call('HINCRBY', TALLY, str(to), 1)
-    if redis.call('HLEN', TALLY) > redis.call('XLEN', LOG) + 64 then
-      local oldest = place(redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1])
-      for _, id in ipairs(redis.call('HKEYS', TALLY)) do
-        if tonumber(id) < oldest then redis.call('HDEL', TALLY, id) end
-      end
-    end
+    forget_gone(TALLY, LOG)
   end
 end
 

@@ -73,6 +73,16 @@ local function top(log)
   return 0, 0
 end
 
+-- forget_gone takes out of a HASH the broadcasts that the log does not keep any
+-- more, when there are some.
+local function forget_gone(hash, log)
+  if redis.call('HLEN', hash) <= redis.call('XLEN', log) + 64 then return end
+  local oldest = place(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1])
+  for _, id in ipairs(redis.call('HKEYS', hash)) do
+    if tonumber(id) < oldest then redis.call('HDEL', hash, id) end
+  end
+end
+
 -- users is the field of a node's users beside that of its connections.
 local function users(node) return node .. ':u' end
 

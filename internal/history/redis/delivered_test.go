@@ -1,0 +1,142 @@
+package redis_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	mathrand "math/rand/v2"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+	"pushd/internal/history/redis"
+)
+
+// TestTrailsAreThoseOfThePackage notes spans that lie anyhow, more than are kept,
+// and compares with what the package itself makes of them.
+func TestTrailsAreThoseOfThePackage(t *testing.T) {
+	s := openStore(t, redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":"})
+	var sent []history.ID
+	for range 24 {
+		sent = append(sent, appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}}))
+	}
+	seed := mathrand.Uint64()
+	random := mathrand.New(mathrand.NewPCG(seed, 0))
+	var trail history.Trail
+	at := history.Epoch
+	for step := range 300 {
+		at = at.Add(time.Second)
+		from := random.IntN(len(sent))
+		span := history.Span{From: sent[from] - history.ID(random.IntN(2)), At: at}
+		span.To = sent[min(from+random.IntN(3), len(sent)-1)]
+		trail = trail.Add(span)
+		note(t, s, history.UserSpan{User: "ann", Span: span})
+		id := sent[random.IntN(len(sent))]
+		u := outcomeOf(t, s, id).Users[0]
+		if at, ok := trail.Find(id); u.Delivered != ok || !u.DeliveredAt.Equal(at) {
+			t.Fatalf("seed %d, step %d: %d delivered: %v, at %v, want %v, %v", seed, step, id, u.Delivered, u.DeliveredAt, ok, at)
+		}
+	}
+}
+
+// TestTrailsGo: Redis drops a trail when all that lies in it is too old.
+func TestTrailsGo(t *testing.T) {
+	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Retention: history.Retention{InboxAge: time.Hour}}
+	s := openStore(t, c)
+	for i := range history.ID(2 * history.TrailSpans) {
+		note(t, s, history.UserSpan{User: "ann", Span: history.Span{From: i, To: i + 1}})
+	}
+	left := do(t, shared, "PTTL", c.Prefix+"{"+redis.Tag(s)+"}d:ann").(int64)
+	if most := time.Hour.Milliseconds(); left <= most-time.Minute.Milliseconds() || left > most {
+		t.Errorf("the trail goes after %d ms, want %d", left, most)
+	}
+}
+
+// TestOutcomeOfOvertakenIDs: where an inbox has a multicast under an id of its
+// own, a span that holds that one tells.
+func TestOutcomeOfOvertakenIDs(t *testing.T) {
+	s, m := overtaken(t, history.Push{})
+	for user, own := range m.own {
+		if own != m.id {
+			note(t, s, history.UserSpan{User: user, Span: history.Span{From: own - 1, To: own, At: time.Now()}})
+		}
+	}
+	o := outcomeOf(t, s, m.id)
+	if len(o.Users) != len(m.own) || o.Delivered != m.apart() {
+		t.Errorf("delivered to %d of %d, want %d of %d", o.Delivered, len(o.Users), m.apart(), len(m.own))
+	}
+	for _, u := range o.Users {
+		if want := m.own[u.User] != m.id; u.Delivered != want {
+			t.Errorf("delivered to %s: %v, want %v", u.User, u.Delivered, want)
+		}
+	}
+}
+
+// multi is a multicast that some inboxes have under ids of their own.
+type multi struct {
+	id  history.ID
+	own map[string]history.ID // by user
+}
+
+func (m multi) apart() (n int) {
+	for _, id := range m.own {
+		if id != m.id {
+			n++
+		}
+	}
+	return n
+}
+
+// overtaken appends a multicast with what p has besides, and returns a store.
+func overtaken(t *testing.T, p history.Push) (*redis.Store, multi) {
+	t.Helper()
+	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+	conf := redis.Config{
+		URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Partitions: 16, Now: func() time.Time { return now },
+	}
+	// What the other node appends, this one does not see: its ids lie behind.
+	s, other := openStore(t, conf), openStore(t, conf)
+	p.Kind, p.Users, p.Data = history.Multicast, []string{"ann"}, body200
+	for i := range 20 {
+		user := fmt.Sprint("user", i)
+		p.Users = append(p.Users, user)
+		appended(t, other, history.Push{Kind: history.Unicast, Users: []string{user}})
+	}
+	m := multi{id: appended(t, s, p), own: map[string]history.ID{}}
+	for _, user := range p.Users {
+		page, err := s.Page(t.Context(), user, history.Query{Limit: 1})
+		if err != nil || len(page.Messages) != 1 {
+			t.Fatalf("newest of %s: %+v, %v", user, page, err)
+		}
+		m.own[user] = page.Messages[0].ID
+	}
+	if m.apart() == 0 {
+		t.Fatal("no inbox has an id of its own")
+	}
+	return s, m
+}
+
+func appended(t testing.TB, s *redis.Store, p history.Push) history.ID {
+	t.Helper()
+	r, err := s.Append(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.ID
+}
+
+func note(t testing.TB, s *redis.Store, spans ...history.UserSpan) {
+	t.Helper()
+	if err := s.NoteDelivered(context.Background(), history.Deliveries{Inboxes: spans}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func outcomeOf(t testing.TB, s *redis.Store, id history.ID) history.Outcome {
+	t.Helper()
+	o, err := s.Outcome(context.Background(), id, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
