@@ -36,7 +36,7 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 			if err != nil {
 				return history.EventPage{}, err
 			}
-			if n > 0 {
+			if n > 0 || closed(news) { // another reader may have found it
 				continue
 			}
 			change = min(change, l.untilDue(next))
@@ -56,6 +56,15 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 			return history.EventPage{}, ctx.Err()
 		}
 		settle.Stop()
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
