@@ -244,7 +244,7 @@ func (j *job) command(p part, users []string, id history.ID, chunk, chunks int) 
 	return s.appendCommand(p.partition, users, appendArgs{
 		id: id, floor: j.floor, flags: flags, data: push.Data, ttl: millis(push.TTL), inline: inline,
 		names: noteOf(flags, users), chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
-		exclude: push.Exclude, collapse: push.Collapse,
+		exclude: push.Exclude, collapse: push.Collapse, unacked: millis(push.UnackedAfter),
 	})
 }
 
@@ -263,12 +263,16 @@ type appendArgs struct {
 	keep          int
 	exclude       string
 	collapse      string
+	unacked       int64 // ms until it is asked who has not acked it; 0: never
 }
 
 func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any {
 	nodes := p.nodesNow()
-	keys := make([]string, 0, 7+2*len(users)+len(nodes))
+	keys := make([]string, 0, 8+2*len(users)+len(nodes))
 	keys = append(keys, p.last, p.record(a.key), p.bodies, p.presence, p.leases, p.notes, p.moved)
+	if a.unacked > 0 {
+		keys = append(keys, p.due)
+	}
 	for _, user := range users {
 		keys = append(keys, p.inbox(user))
 	}
@@ -285,10 +289,10 @@ func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any 
 	for _, node := range nodes {
 		keys = append(keys, p.stream(node))
 	}
-	args := make([]any, 0, 20+len(users)+len(nodes))
+	args := make([]any, 0, 21+len(users)+len(nodes))
 	args = append(args, s.clock(), a.floor, uint64(a.id), int(a.flags), a.data, a.ttl, bit(a.inline),
 		a.chunk, a.chunks, millis(a.remember), s.forget(a.remember), a.keep, millis(s.conf.Retention.InboxAge),
-		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude, a.names, a.collapse)
+		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude, a.names, a.collapse, a.unacked)
 	for _, user := range users {
 		args = append(args, user)
 	}

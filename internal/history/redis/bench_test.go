@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pushd/internal/history"
+	"pushd/internal/history/historytest"
 	"pushd/internal/history/redis"
 	"pushd/internal/redistest"
 )
@@ -239,6 +240,37 @@ func readAll(b *testing.B, s *redis.Store, users int, span history.Span) {
 	}
 	wg.Wait()
 	note(b, s, spans...)
+}
+
+// BenchmarkUnacked is finding out who of 10,000 recipients has not acked: nobody
+// has, and all is read.
+func BenchmarkUnacked(b *testing.B) {
+	clock := historytest.NewClock()
+	server := redistest.Start(b, redistest.Options{})
+	s := openStore(b, redis.Config{URL: server.URL(), Node: "n", Now: clock.Now})
+	p := history.Push{Kind: history.Multicast, Data: body200, UnackedAfter: time.Minute}
+	for i := range 10_000 {
+		p.Users = append(p.Users, "u"+strconv.Itoa(i))
+	}
+	q := history.EventQuery{Kinds: history.Unacked, Limit: 1000}
+	read := func() int {
+		page, err := s.ReadEvents(context.Background(), q)
+		if err != nil || page.Lost {
+			b.Errorf("lost: %v, %v", page.Lost, err)
+		}
+		q.After = page.Next
+		return len(page.Events)
+	}
+	read()
+	for range b.N {
+		appended(b, s, p)
+	}
+	clock.Advance(time.Minute)
+	fromCallers(b, server, 1, func(int64) {
+		for n := 0; n < len(p.Users) && !b.Failed(); {
+			n += read()
+		}
+	})
 }
 
 // fromCallers runs op b.N times from some goroutines, and reports what it takes

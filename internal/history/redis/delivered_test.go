@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pushd/internal/history"
+	"pushd/internal/history/historytest"
 	"pushd/internal/history/redis"
 )
 
@@ -55,7 +56,7 @@ func TestTrailsGo(t *testing.T) {
 // TestOutcomeOfOvertakenIDs: where an inbox has a multicast under an id of its
 // own, a span that holds that one tells.
 func TestOutcomeOfOvertakenIDs(t *testing.T) {
-	s, m := overtaken(t, history.Push{})
+	s, m := overtaken(t, historytest.NewClock().Now, history.Push{})
 	for user, own := range m.own {
 		if own != m.id {
 			note(t, s, history.UserSpan{User: user, Span: history.Span{From: own - 1, To: own, At: time.Now()}})
@@ -88,12 +89,9 @@ func (m multi) apart() (n int) {
 }
 
 // overtaken appends a multicast with what p has besides, and returns a store.
-func overtaken(t *testing.T, p history.Push) (*redis.Store, multi) {
+func overtaken(t *testing.T, now func() time.Time, p history.Push) (*redis.Store, multi) {
 	t.Helper()
-	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
-	conf := redis.Config{
-		URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Partitions: 16, Now: func() time.Time { return now },
-	}
+	conf := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Partitions: 16, Now: now}
 	// What the other node appends, this one does not see: its ids lie behind.
 	s, other := openStore(t, conf), openStore(t, conf)
 	p.Kind, p.Users, p.Data = history.Multicast, []string{"ann"}, body200

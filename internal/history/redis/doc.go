@@ -70,7 +70,10 @@
 // write that make it happen: so an event is there if and only if it happened,
 // and a user's are in order. Readers ask all partitions, some times a second;
 // their asking is what has events recorded at all, and what finds out that
-// somebody has been gone for long enough.
+// somebody has been gone for long enough, and who has not acked in time: a push
+// that asks for it puts its notes of recipients among what is due, whoever reads
+// and finds nothing is told of some that are, and one script takes such a note out
+// and looks through the inboxes that it names.
 //
 // # Receipts
 //
@@ -112,6 +115,7 @@
 //	attach.go     Attach and Detach
 //	groups.go     groups
 //	events.go     what happened, for those who watch
+//	unacked.go    who has not acked in time
 //	sent.go       to whom messages went
 //	recall.go     taking messages back
 //	delivered.go  keeping what was delivered

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -30,16 +31,22 @@ func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.E
 	}
 	patience := time.Now().Add(q.Wait)
 	for {
-		page, moved, err := s.readEvents(ctx, q)
+		found, err := s.readEvents(ctx, q)
 		if err != nil {
 			return history.EventPage{}, harmless(err)
 		}
-		if len(page.Events) > 0 || page.Lost || len(q.After.Marks) == 0 || !moved && !time.Now().Before(patience) {
-			return page, nil
+		if len(found.Events) > 0 || found.Lost || len(q.After.Marks) == 0 {
+			return found.EventPage, nil
 		}
-		q.After = page.Next
-		if moved {
-			continue // what came was of other kinds
+		if err := s.recordUnacked(ctx, found.due, q.Limit); err != nil {
+			return history.EventPage{}, harmless(err)
+		}
+		more := found.others || len(found.due) > 0
+		if !more && !time.Now().Before(patience) {
+			return found.EventPage, nil
+		}
+		if q.After = found.Next; more {
+			continue
 		}
 		select {
 		case <-time.After(eventsPause):
@@ -52,42 +59,54 @@ func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.E
 	}
 }
 
-// readEvents reads once in all partitions, and says whether there was anything.
-func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (page history.EventPage, moved bool, err error) {
+// foundEvents is what one look into all partitions has found.
+type foundEvents struct {
+	history.EventPage
+	others bool      // there were some, perhaps only of other kinds
+	due    []dueNote // where there were none
+}
+
+// readEvents looks once into all partitions.
+func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (found foundEvents, err error) {
 	ops := make([]*op, len(s.partitions))
 	for i, p := range s.partitions {
 		ops[i] = &op{ctx: ctx, cmd: p.eventsCommand(i, q)}
 		// It writes, and is to come after what was detached before.
 		if err := p.writes.put(ops[i]); err != nil {
-			return page, false, err
+			return found, err
 		}
 	}
-	page.Next.Marks = make([]history.PositionMark, len(ops))
 	for i, o := range ops {
 		reply, err := o.wait(ctx)
 		if err != nil {
-			return page, false, err
+			return found, err
 		}
-		r := reader{reply: reply}
-		page.Lost = r.int() == 1 || page.Lost
-		if q.Kinds.Has(history.Delivered) {
-			s.partitions[i].watched.Store(true) // here at once, elsewhere with the next beat
+		if err := found.add(s.partitions[i], reply, q.Kinds); err != nil {
+			return found, err
 		}
-		page.Next.Marks[i] = history.PositionMark{Read: int64(r.int()), Run: uint64(r.int()), Seq: uint64(r.int())}
-		events, _ := r.next().([]any)
-		if r.err != nil {
-			return page, false, r.err
-		}
-		moved = moved || len(events) > 0
-		var lost bool
-		if page.Events, lost, err = appendEvents(page.Events, events, q.Kinds); err != nil {
-			return page, false, err
-		}
-		page.Lost = page.Lost || lost
 	}
 	// A user's are all in one partition.
-	slices.SortStableFunc(page.Events, func(a, b history.Event) int { return a.Time.Compare(b.Time) })
-	return page, moved, nil
+	slices.SortStableFunc(found.Events, func(a, b history.Event) int { return a.Time.Compare(b.Time) })
+	return found, nil
+}
+
+// add reads the reply of one partition, the next.
+func (f *foundEvents) add(p *partition, reply any, kinds history.EventKind) error {
+	in := reader{reply: reply}
+	f.Lost = in.int() == 1 || f.Lost
+	mark := history.PositionMark{Read: int64(in.int()), Run: uint64(in.int()), Seq: uint64(in.int())}
+	texts, _ := in.next().([]any)
+	due, err := p.readDue(in.next())
+	if err := cmp.Or(in.err, err); err != nil {
+		return err
+	}
+	if kinds.Has(history.Delivered) {
+		p.watched.Store(true) // here at once, elsewhere with the next beat
+	}
+	f.Next.Marks, f.due, f.others = append(f.Next.Marks, mark), append(f.due, due...), f.others || len(texts) > 0
+	events, lost, err := appendEvents(f.Events, texts, kinds)
+	f.Events, f.Lost = events, f.Lost || lost
+	return err
 }
 
 // eventsCommand reads on in p, which is part i of the log.
@@ -98,18 +117,25 @@ func (p *partition) eventsCommand(i int, q history.EventQuery) []any {
 		m := q.After.Marks[i]
 		read, run, seq = m.Read, int64(m.Run), int64(m.Seq)
 	}
-	args := []any{p.store.clock(), read, run, seq, max(1, q.Limit/parts), max(p.store.conf.Events/parts, minEvents),
-		history.WatchedFor.Milliseconds()}
+	limit, notes := max(1, q.Limit/parts), 0
+	if q.Kinds.Has(history.Unacked) {
+		notes = limit
+	}
+	args := []any{p.store.clock(), read, run, seq, limit, p.store.eventsKept(), history.WatchedFor.Milliseconds(), notes}
+	kinds := q.Kinds.WithPairs() &^ history.Unacked // recorded always, when it is found out
 	for bit := history.EventKind(1); bit != 0 && bit <= history.EveryEvent; bit <<= 1 {
-		if q.Kinds.WithPairs().Has(bit) {
+		if kinds.Has(bit) {
 			args = append(args, int(bit))
 		}
 	}
-	return eventsScript.call([]string{p.events, p.watch, p.leaving, p.presence}, args...)
+	return eventsScript.call([]string{p.events, p.watch, p.leaving, p.presence, p.due, p.notes}, args...)
 }
 
-// minEvents is the fewest events that a partition keeps.
-const minEvents = 128
+// minEvents is the fewest events that a partition keeps: those of one note.
+const minEvents = maxChunk
+
+// eventsKept returns how many events each partition keeps.
+func (s *Store) eventsKept() int { return max(s.conf.Events/len(s.partitions), minEvents) }
 
 // appendEvents appends those of some kinds, and says whether some were never
 // recorded.

@@ -30,6 +30,7 @@ type keys struct {
 	recalled string // ZSET id: multicasts that were recalled
 	back     string // ZSET id: broadcasts that were recalled
 	tally    string // HASH id: how many read marks lie at a broadcast
+	due      string // ZSET place in notes: when it is asked who has not acked
 	handed   string // HASH id: how many connections a broadcast went to
 }
 
@@ -39,7 +40,7 @@ func newKeys(prefix, tag string) keys {
 		pre: pre, last: pre + "c", bodies: pre + "M", presence: pre + "o", counts: pre + "O",
 		leases: pre + "N", nodes: pre + "s", log: pre + "B", ends: pre + "T", expired: pre + "E", topics: pre + "C",
 		events: pre + "e", watch: pre + "w", leaving: pre + "l", scan: pre + "D",
-		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y", tally: pre + "W", handed: pre + "H",
+		notes: pre + "R", moved: pre + "X", recalled: pre + "Z", back: pre + "Y", tally: pre + "W", handed: pre + "H", due: pre + "U",
 	}
 }
 

@@ -110,6 +110,14 @@ func (r *reader) int() int {
 	return int(n)
 }
 
+func (r *reader) text() string {
+	text, ok := r.next().(string)
+	if !ok && r.err == nil {
+		r.err = fmt.Errorf("asking Redis: value %d of a reply is no text", r.at)
+	}
+	return text
+}
+
 func (r *reader) cursor() history.Cursor {
 	return history.Cursor{Inbox: history.ID(r.int()), Broadcast: history.ID(r.int())}
 }

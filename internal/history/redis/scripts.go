@@ -37,6 +37,7 @@ var (
 	removeScript    = newScript("members_remove")
 	eventsScript    = newScript("events", "events_read")
 	deliveredScript = newScript("events", "delivered")
+	unackedScript   = newScript("events", "unacked")
 	sentScript      = newScript("sent")
 	recallScript    = newScript("recall")
 	backScript      = newScript("recall_broadcast")
@@ -48,7 +49,7 @@ var (
 
 var scripts = []script{
 	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
-	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, deliveredScript,
+	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, deliveredScript, unackedScript,
 	sentScript, recallScript, backScript, trailScript, handedScript, outcomeScript, tallyScript,
 }
 

@@ -6,9 +6,9 @@
 -- The push's record says how far it came: "id chunks-done chunks-in-all body".
 -- So a retry goes on where the first try broke off, and stores nothing twice.
 --
--- KEYS: last id, record, bodies, presence, leases, notes, moved, n inboxes, n
--- metas if there is a TTL or a collapse key, n topics if there is that, s
--- streams. ARGV: see args in append.go.
+-- KEYS: last id, record, bodies, presence, leases, notes, moved, due if it is
+-- asked who has not acked it, n inboxes, n metas if there is a TTL or a collapse
+-- key, n topics if there is that, s streams. ARGV: see args in append.go.
 -- Returns {outcome, id, users, connections that are here, users who have them,
 -- users whose first entry it is}; outcome 0: stored, 1: was stored before, 2: a
 -- node is connected whose stream is not among KEYS, nothing done, 3: the chunk
@@ -22,8 +22,11 @@ local share, n, s = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
 local exclude = ARGV[18]
 local names = ARGV[19] -- the users as notes have them; none: nothing is noted
 local collapse = ARGV[20]
-local USERS, NODES, INBOX, META, TOPIC = 20, 20 + n, 7, 7 + n, 7 + 2 * n
-local STREAM = collapse ~= '' and 7 + 3 * n or ttl > 0 and 7 + 2 * n or 7 + n
+local unacked = tonumber(ARGV[21]) -- ms until it is asked who has not acked it; 0: never
+local USERS, NODES = 21, 21 + n
+local INBOX = unacked > 0 and 8 or 7
+local META, TOPIC = INBOX + n, INBOX + 2 * n
+local STREAM = INBOX + (collapse ~= '' and 3 * n or ttl > 0 and 2 * n or n)
 local time = now(clock)
 
 -- What became of this push before.
@@ -86,7 +89,8 @@ local last = tonumber(redis.call('GET', KEYS[1]) or 0)
 if id == 0 then id = own(math.max(first(time), last + 1, math.min(floor, first(time + 60000)) + 1), share) end
 local overtaken = id < last
 
--- note says to whom a message went, for recalls and receipts. The stream takes
+-- note says to whom a message went, for recalls and receipts, and has it found out
+-- in time which of them have not acked it. The stream takes
 -- only rising ids: what comes late lies at its end, and moved tells where.
 -- apart: these users have the message under the id that the note lies at.
 local function note(at, users, apart)
@@ -100,6 +104,10 @@ local function note(at, users, apart)
   if at ~= id then
     redis.call('ZADD', KEYS[7], id, place)
     redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', '(' .. str(cutoff))
+  end
+  if unacked > 0 then
+    redis.call('ZADD', KEYS[8], math.floor(id / PER_MS) + unacked, place)
+    redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', '(' .. str(time - age))
   end
 end
 if names ~= '' then note(math.max(id, last), names, false) end
@@ -132,15 +140,9 @@ local function replace(j)
   local was = tonumber(redis.call('ZSCORE', KEYS[TOPIC + j], collapse) or 0)
   local meta = redis.call('HMGET', KEYS[META + j], 'i', 't')
   if was <= tonumber(meta[1] or 0) then return end
-  local inbox, lo = KEYS[INBOX + j], 0
-  local hi = redis.call('LLEN', inbox)
-  while lo < hi do
-    local mid = math.floor((lo + hi) / 2)
-    if struct.unpack('>I7', redis.call('LINDEX', inbox, mid), 2) < was then lo = mid + 1 else hi = mid end
-  end
-  local e = redis.call('LINDEX', inbox, lo)
-  if not e or struct.unpack('>I7', e, 2) ~= was then return end -- it was dropped
-  redis.call('LSET', inbox, lo, head(REF, was, 1))
+  local at = find(KEYS[INBOX + j], was)
+  if not at then return end -- it was dropped
+  redis.call('LSET', KEYS[INBOX + j], at, head(REF, was, 1))
   if was > tonumber(meta[2] or 0) then redis.call('HSET', KEYS[META + j], 't', was) end
 end
 

@@ -41,6 +41,19 @@ local function head(flags, id, expires)
   return struct.pack('>BI7', flags, id)
 end
 
+-- find returns where an inbox has the entry with an id, the entry, and how many
+-- there are; nothing if it is not there.
+local function find(inbox, id)
+  local lo, len = 0, redis.call('LLEN', inbox)
+  local hi = len
+  while lo < hi do
+    local mid = math.floor((lo + hi) / 2)
+    if struct.unpack('>I7', redis.call('LINDEX', inbox, mid), 2) < id then lo = mid + 1 else hi = mid end
+  end
+  local e = redis.call('LINDEX', inbox, lo)
+  if e and struct.unpack('>I7', e, 2) == id then return lo, e, len end
+end
+
 -- fields returns those of a stream's entry: what leads the message, the message
 -- and, where there are such, the connection that is not to get it live and the
 -- collapse key.
@@ -49,6 +62,13 @@ local function fields(lead, head, data, exclude, collapse)
   if exclude ~= '' then list[5], list[6] = 'x', exclude end
   if collapse ~= '' then list[#list + 1], list[#list + 2] = 'c', collapse end
   return unpack(list)
+end
+
+-- read_fields returns what a stream's entry says, by field.
+local function read_fields(entry)
+  local f = {}
+  for i = 1, #entry[2], 2 do f[entry[2][i]] = entry[2][i + 1] end
+  return f
 end
 
 -- tagged returns a collapse key as it stands in an entry.

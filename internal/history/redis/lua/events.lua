@@ -3,11 +3,12 @@
 -- stream, "time-number": numbers have no gaps, so that a reader sees whether
 -- there is one. Its text is 1 byte kind, 6 bytes time, 7 bytes each of two ids,
 -- and the user.
-local CONNECTED, DISCONNECTED, ACKED, DELIVERED = 1, 2, 4, 8
+local CONNECTED, DISCONNECTED, ACKED, DELIVERED, UNACKED = 1, 2, 4, 8, 16
 local LINGER = 3000 -- ms that somebody must be gone to be disconnected
 
 -- watched says whether events of a kind are recorded: the HASH has "since until"
--- for each kind that somebody asked for.
+-- for each kind that somebody asked for. UNACKED is not among them: it is recorded
+-- when somebody finds it out.
 local function watched(watch, kind, time)
   local w = redis.call('HGET', watch, kind)
   return w and time < tonumber(string.match(w, '%d+$'))

@@ -17,17 +17,9 @@ local n, s = tonumber(ARGV[6]), tonumber(ARGV[7])
 local USERS, NODES, STREAM = 7, 7 + n, 6
 
 local function hide()
-  local inbox, lo, hi = KEYS[5], 0, redis.call('LLEN', KEYS[5])
-  local len, e, was, at = hi, nil, nil, nil
-  while lo < hi do
-    local mid = math.floor((lo + hi) / 2)
-    if struct.unpack('>I7', redis.call('LINDEX', inbox, mid), 2) < id then lo = mid + 1 else hi = mid end
-  end
-  if lo == len then return end
-  e = redis.call('LINDEX', inbox, lo)
-  was, at = struct.unpack('>BI7', e)
-  if at ~= id then return end
-  redis.call('LSET', inbox, lo, head(has(was, MULTICAST) and MULTICAST or 0, id, 1))
+  local at, e = find(KEYS[5], id)
+  if not at then return end
+  redis.call('LSET', KEYS[5], at, head(has(string.byte(e), MULTICAST) and MULTICAST or 0, id, 1))
   redis.call('HSET', KEYS[6], 't', math.max(tonumber(redis.call('HGET', KEYS[6], 't') or 0), id))
 end
 

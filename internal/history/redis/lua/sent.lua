@@ -18,15 +18,9 @@ if e[1] then
 end
 
 if id < first(time - tonumber(ARGV[3])) then return {0} end
--- fields returns what an entry of the notes says.
-local function fields(entry)
-  local f = {}
-  for i = 1, #entry[2], 2 do f[entry[2][i]] = entry[2][i + 1] end
-  return f
-end
 local out = {1}
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], str(id), str(id))) do
-  local f = fields(entry)
+  local f = read_fields(entry)
   if not f.o then
     out[#out + 1] = {f.u, ''}
   elseif f.a then
@@ -35,7 +29,7 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[1], str(id), str(id))) do
 end
 for _, at in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], id, id)) do
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1], at, at)) do
-    local f = fields(entry)
+    local f = read_fields(entry)
     out[#out + 1] = {f.u, f.a and string.match(at, '^%d+') or ''}
   end
 end
