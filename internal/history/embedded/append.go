@@ -18,11 +18,12 @@ const queueSize = 1024
 // caller fills it and puts it into the queue; from then on it is the
 // committer's until it has answered through done, and the caller's again.
 type request struct {
-	op   operation
-	kind history.Kind
-	data []byte
-	ttl  time.Duration
-	key  string
+	op           operation
+	kind         history.Kind
+	data         []byte
+	ttl          time.Duration
+	key          string
+	unackedAfter time.Duration
 	// exclude goes with the delivery.
 	exclude   string
 	ephemeral bool
@@ -103,7 +104,7 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 	}
 	r := s.newRequest(opAppend)
 	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.Key, p.Exclude, p.Ephemeral
-	r.collapse = p.Collapse
+	r.collapse, r.unackedAfter = p.Collapse, p.UnackedAfter
 	r.targets = appendTargets(r.targets, p.Users)
 	if len(r.targets) >= prepareFrom && !r.ephemeral {
 		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {

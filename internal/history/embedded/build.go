@@ -46,6 +46,9 @@ func (c *committer) append(r *request) error {
 	} else {
 		c.appendEntries(r, id)
 		c.note(r, id)
+		if r.unackedAfter != 0 {
+			c.schedule(r, id)
+		}
 	}
 	if r.key != "" {
 		c.remember(r.key, id)

@@ -37,8 +37,9 @@
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
-//   - one for each change of a group and each NoteDelivered: started by the call,
-//     ends with the committer's last answer, which Close waits for.
+//   - one for each change of a group, NoteDelivered and look who has not acked:
+//     started by the call, ends with the committer's last answer, which Close
+//     waits for.
 //   - Pebble's own (log writer, flushes, compactions): end with its Close.
 //
 // # Files
@@ -67,6 +68,7 @@
 //	changes.go      what callers build and the committer only stores
 //	groups.go       who is in which group
 //	events.go       what happened, for those who watch
+//	unacked.go      who has not acked in time
 //	view.go         one user's history at one moment; unread
 //	page.go         pages: the two logs merged
 //	retention.go    what is taken off the disk, and when

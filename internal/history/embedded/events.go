@@ -13,7 +13,7 @@ func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.E
 		return history.EventPage{}, err
 	}
 	defer s.life.RUnlock()
-	return s.events.Read(ctx, q, func(int) (int, time.Time, error) { return 0, time.Time{}, nil })
+	return s.events.Read(ctx, q, func(most int) (int, time.Time, error) { return s.recordUnacked(ctx, most) })
 }
 
 // Watched implements history.Events.

@@ -25,6 +25,7 @@ import (
 //	'a' len user          the last moves of the read mark
 //	'w' id                how many read marks lie at a broadcast
 //	't' len user          the trail: what of the inbox was delivered
+//	'd' due id            how many recipients were looked at once it was due
 //	'n' id                to how many connections a broadcast was delivered
 //	'x' id                kind of a multicast or broadcast that was recalled
 //	'c' len user key      id of the newest entry with a collapse key
@@ -47,6 +48,7 @@ const (
 	tagTally           = 'w'
 	tagTrail           = 't'
 	tagConnections     = 'n'
+	tagDue             = 'd'
 	tagRecalled        = 'x'
 	tagCollapse        = 'c'
 )

@@ -125,16 +125,21 @@ func parseNote(b []byte) (at history.ID, a addressed, rest []byte, err error) {
 }
 
 // users returns the names.
-func (a addressed) users() ([]string, error) {
-	users := make([]string, 0, min(a.count, len(a.names)))
-	last := ""
-	for b := a.names; len(b) > 0; {
+func (a addressed) users() ([]string, error) { return a.usersFrom(0, a.count) }
+
+// usersFrom returns some of the names, those after the first few.
+func (a addressed) usersFrom(few, most int) ([]string, error) {
+	users := make([]string, 0, min(most, max(0, a.count-few), len(a.names)))
+	var last []byte
+	for b := a.names; len(b) > 0 && len(users) < most; few-- {
 		if len(b) < 2 || int(b[0]) > len(last) || int(b[1]) > len(b)-2 {
 			return nil, fmt.Errorf("reading recipients: %w", errDamaged)
 		}
 		end := 2 + int(b[1])
-		last = last[:b[0]] + string(b[2:end])
-		users = append(users, last)
+		last = append(last[:b[0]], b[2:end]...)
+		if few <= 0 {
+			users = append(users, string(last))
+		}
 		b = b[end:]
 	}
 	return users, nil

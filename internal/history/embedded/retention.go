@@ -116,6 +116,10 @@ func (c *committer) maintain(now time.Time) error {
 			return err
 		}
 	}
+	// What was due that long ago was stored before, and is not shown any more.
+	if err := c.deleteBefore(b, tagDue, history.ID(millisOf(spared(now, keep.InboxAge).Time()))); err != nil {
+		return err
+	}
 	recalled, err := c.forgetRecalls(b, now, log)
 	if err != nil {
 		return err

@@ -167,6 +167,19 @@ func (v *view) gone(e *entry) bool {
 		e.flags&flagMulticast != 0 && v.recalled.multicasts.has(e.id)
 }
 
+// unacked says whether entry id is shown and not acked.
+func (v *view) unacked(id history.ID) (bool, error) {
+	if id <= v.meta.mark.id {
+		return false, nil
+	}
+	ok, err := v.seek(id)
+	if err != nil || !ok {
+		return false, err
+	}
+	e, err := v.entry()
+	return e.id == id && !v.dropped(&e) && !v.gone(&e), err
+}
+
 // firstBroadcast returns the index of the first broadcast that retention shows.
 func (v *view) firstBroadcast() int {
 	return v.broadcasts.kept(v.keep.BroadcastCount, history.FirstIDAt(v.clock.Add(-v.keep.BroadcastAge)))
