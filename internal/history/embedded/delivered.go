@@ -149,16 +149,16 @@ func parseTrail(dst history.Trail, value []byte) (history.Trail, error) {
 	return dst, nil
 }
 
-// readTrail reads user's trail.
-func readTrail(r pebble.Reader, user string) (history.Trail, error) {
+// readTrail appends user's trail to dst.
+func readTrail(dst history.Trail, r pebble.Reader, user string) (history.Trail, error) {
 	var buf [2 + history.MaxUser]byte
 	value, closer, err := r.Get(appendUserKey(buf[:0], tagTrail, user))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
+		return dst, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading what was delivered: %w", err)
 	}
 	defer closer.Close()
-	return parseTrail(nil, value)
+	return parseTrail(dst, value)
 }

@@ -32,12 +32,13 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 	slices.Sort(users)
 	snap := s.db.NewSnapshot()
 	defer snap.Close()
+	l := lookUp{Reader: snap, id: id}
 	for i, user := range users {
 		if i%1024 == 0 && ctx.Err() != nil {
 			return history.Outcome{}, ctx.Err()
 		}
 		named := i < most
-		u, err := userOutcome(snap, user, id, named)
+		u, err := l.of(user, named)
 		if err != nil {
 			return history.Outcome{}, err
 		}
@@ -54,26 +55,32 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 	return o, nil
 }
 
-// userOutcome returns what became of message id at user, with times if they are
-// asked for.
-func userOutcome(r pebble.Reader, user string, id history.ID, times bool) (u history.UserOutcome, err error) {
-	m, err := readMeta(r, user)
+// lookUp finds out what became of a message at one user after the other.
+type lookUp struct {
+	pebble.Reader
+	id    history.ID
+	trail history.Trail // of the last user: memory for the next
+}
+
+// of returns what became of the message at user; when it was acked only if that
+// is asked for.
+func (l *lookUp) of(user string, when bool) (u history.UserOutcome, err error) {
+	m, err := readMeta(l, user)
 	if err != nil {
 		return u, err
 	}
-	trail, err := readTrail(r, user)
-	if err != nil {
+	if l.trail, err = readTrail(l.trail[:0], l, user); err != nil {
 		return u, err
 	}
-	u.User, u.Acked = user, m.mark.id >= id
-	u.DeliveredAt, u.Delivered = trail.Find(id)
-	if !u.Acked || !times {
+	u.User, u.Acked = user, m.mark.id >= l.id
+	u.DeliveredAt, u.Delivered = l.trail.Find(l.id)
+	if !u.Acked || !when {
 		return u, nil
 	}
-	moves, err := readMoves(r, user, m.mark.id)
+	moves, err := readMoves(l, user, m.mark.id)
 	if err != nil {
 		return u, err
 	}
-	u.AckedAt = moves.passed(id)
+	u.AckedAt = moves.passed(l.id)
 	return u, nil
 }

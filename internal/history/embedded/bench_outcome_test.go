@@ -1,0 +1,43 @@
+package embedded
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// BenchmarkOutcome is of a multicast to 10,000 users, of whom it names 100: before
+// anything of it was delivered, and with trails that are full.
+func BenchmarkOutcome(b *testing.B) {
+	s := benchStore(b, SyncNever)
+	users := make([]string, 10_000)
+	spans := make([]history.UserSpan, len(users))
+	for i := range users {
+		users[i] = fmt.Sprintf("user-%d", i)
+		spans[i].User = users[i]
+	}
+	r, err := s.Append(b.Context(), history.Push{Kind: history.Multicast, Users: users})
+	if err != nil {
+		b.Fatal(err)
+	}
+	outcome := func(want int) func(int) {
+		return func(int) {
+			if o, err := s.Outcome(b.Context(), r.ID, 100); err != nil || o.Delivered != want {
+				b.Fatal(o.Delivered, err)
+			}
+		}
+	}
+	measure(b, "fresh", outcome(0))
+	for n := range history.TrailSpans {
+		for i := range spans {
+			to := r.ID - history.TrailSpans + 1 + history.ID(n) // the last is the message's
+			spans[i].Span = history.Span{From: to - 1, To: to, At: time.Now()}
+		}
+		if err := s.NoteDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	measure(b, "delivered", outcome(len(users)))
+}
