@@ -49,6 +49,15 @@ func drawTTL(rt *rapid.T) time.Duration {
 	}).Draw(rt, "ttl")
 }
 
+// drawUnackedAfter draws one that p, with its TTL, may have.
+func drawUnackedAfter(rt *rapid.T, p history.Push) time.Duration {
+	after := rapid.SampledFrom([]time.Duration{0, 0, 0, time.Second, 1500500 * time.Microsecond, time.Minute}).Draw(rt, "unacked after")
+	if p.Kind == history.Broadcast || p.TTL != 0 && p.TTL <= after {
+		return 0
+	}
+	return after
+}
+
 // drawPause draws steps that meet the ends of TTLs, ages and keys exactly, and
 // some that leap over all of them.
 func drawPause(rt *rapid.T) time.Duration {

@@ -1,6 +1,7 @@
 package historytest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,14 +76,37 @@ func (w *watcher) read(wait time.Duration) history.EventPage {
 	return p
 }
 
+// rest reads all that has happened since the last look.
+func (w *watcher) rest() (events []history.Event) {
+	w.Helper()
+	for {
+		p := w.read(0)
+		if p.Lost {
+			w.Error("something was lost")
+		}
+		if len(p.Events) == 0 {
+			return events
+		}
+		events = append(events, p.Events...)
+	}
+}
+
 // want checks all that has happened since the last look.
 func (w *watcher) want(events ...history.Event) {
 	w.Helper()
-	p := w.read(0)
-	if p.Lost {
-		w.Error("something was lost")
+	if got, want := eventText(w.rest()), eventText(events); got != want {
+		w.Errorf("events %.500s, want %.500s", got, want)
 	}
-	if got, want := eventText(p.Events), eventText(events); got != want {
+}
+
+// wantAnyOrder is want for events of different users at the same time.
+func (w *watcher) wantAnyOrder(events ...history.Event) {
+	w.Helper()
+	byUser := func(a, b history.Event) int { return cmp.Compare(a.User, b.User) }
+	got := w.rest()
+	slices.SortFunc(got, byUser)
+	slices.SortFunc(events, byUser)
+	if got, want := eventText(got), eventText(events); got != want {
 		w.Errorf("events %.500s, want %.500s", got, want)
 	}
 }

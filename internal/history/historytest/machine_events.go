@@ -16,7 +16,7 @@ type machineWatch struct {
 	last           time.Time
 }
 
-// watch compares the acks since it looked last. (Connections it cannot compare:
+// watch compares acks, and what was not acked, since it looked last. (Connections it cannot compare:
 // one that is refused may count as one that came and went.) Where engines may
 // have ceased to record, it begins anew.
 func (m *machine) watch(rt *rapid.T) {
@@ -25,25 +25,30 @@ func (m *machine) watch(rt *rapid.T) {
 		*w = machineWatch{}
 	}
 	w.last = m.clock.Now()
-	got := m.acks(rt, m.store, &w.engine)
-	want := m.acks(rt, m.oracle, &w.oracle)
+	got := m.events(rt, m.store, &w.engine)
+	want := m.events(rt, m.oracle, &w.oracle)
 	if !slices.Equal(got, want) {
-		rt.Fatalf("acks: %q, want %q", got, want)
+		rt.Fatalf("events: %q, want %q", got, want)
 	}
 }
 
-// acks reads what was acked, in an order that does not depend on partitions.
-func (m *machine) acks(rt *rapid.T, store history.Store, at *history.Position) []string {
-	p, err := store.(history.Events).ReadEvents(context.Background(), history.EventQuery{Kinds: history.Acked, After: *at, Limit: all})
-	if err != nil || p.Lost {
-		rt.Fatalf("reading events: lost: %v, %v", p.Lost, err)
+// events reads what was acked and what was not, in an order that does not depend
+// on partitions.
+func (m *machine) events(rt *rapid.T, store history.Store, at *history.Position) (words []string) {
+	for {
+		q := history.EventQuery{Kinds: history.Acked | history.Unacked, After: *at, Limit: all}
+		p, err := store.(history.Events).ReadEvents(context.Background(), q)
+		if err != nil || p.Lost {
+			rt.Fatalf("reading events: lost: %v, %v", p.Lost, err)
+		}
+		*at = p.Next
+		for _, e := range p.Events {
+			e.Cursor = m.settle(e.User, e.Cursor)
+			words = append(words, eventText([]history.Event{e}))
+		}
+		if len(p.Events) == 0 {
+			slices.Sort(words)
+			return words
+		}
 	}
-	*at = p.Next
-	words := make([]string, len(p.Events))
-	for i, e := range p.Events {
-		e.Cursor = m.settle(e.User, e.Cursor)
-		words[i] = eventText([]history.Event{e})
-	}
-	slices.Sort(words)
-	return words
 }

@@ -17,6 +17,7 @@ import (
 func (m *machine) append(rt *rapid.T, p history.Push) {
 	p.Data = m.body(drawSize(rt))
 	p.TTL = drawTTL(rt)
+	p.UnackedAfter = drawUnackedAfter(rt, p)
 	p.Exclude = rapid.SampledFrom([]string{"", "", "c1", "c2"}).Draw(rt, "exclude")
 	p.Collapse = rapid.SampledFrom([]string{"", "", "", "t1", "t2"}).Draw(rt, "collapse")
 	p.Key = rapid.SampledFrom([]string{"", "", "", "k1", "k2"}).Draw(rt, "key")

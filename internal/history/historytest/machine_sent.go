@@ -3,6 +3,7 @@ package historytest
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -33,5 +34,23 @@ func (m *machine) outcome(rt *rapid.T) {
 	m.compareErrors(rt, what, err, wantErr)
 	if g, w := outcomeText(got), outcomeText(want); wantErr == nil && g != w {
 		rt.Fatalf("%s:\n got %s\nwant %s", what, g, w)
+	}
+}
+
+func (m *machine) noteDelivered(rt *rapid.T) {
+	d := history.Deliveries{Broadcasts: map[history.ID]int{}}
+	for range rapid.IntRange(0, 4).Draw(rt, "spans") {
+		u := history.UserSpan{User: drawUser(rt)}
+		u.From, u.To, u.At = m.drawID(rt), m.drawID(rt), m.clock.Now().Truncate(time.Millisecond)
+		d.Inboxes = append(d.Inboxes, u)
+	}
+	for range rapid.IntRange(0, 2).Draw(rt, "broadcasts") {
+		d.Broadcasts[m.drawID(rt)] = rapid.IntRange(1, 1000).Draw(rt, "connections")
+	}
+	if err := m.oracle.(history.Sent).NoteDelivered(context.Background(), d); err != nil {
+		rt.Fatalf("oracle: %v", err)
+	}
+	if err := m.store.(history.Sent).NoteDelivered(context.Background(), d); err != nil {
+		rt.Fatalf("noting %+v: %v", d, err)
 	}
 }

@@ -42,9 +42,10 @@ func (r *rig) outcome(m history.Message) history.Outcome {
 
 // outcomeText writes all of o.
 func outcomeText(o history.Outcome) string {
-	s := fmt.Sprintf("%v to %d, acked by %d:", o.Kind, o.Recipients, o.Acked)
+	s := fmt.Sprintf("%v to %d, delivered to %d, acked by %d:", o.Kind, o.Recipients, o.Delivered, o.Acked)
 	for _, u := range o.Users {
-		s += fmt.Sprintf(" %s %v %s", u.User, u.Acked, u.AckedAt.UTC().Format(time.RFC3339Nano))
+		s += fmt.Sprintf(" %s %v %s %v %s", u.User, u.Delivered, u.DeliveredAt.UTC().Format(time.RFC3339Nano),
+			u.Acked, u.AckedAt.UTC().Format(time.RFC3339Nano))
 	}
 	return s
 }

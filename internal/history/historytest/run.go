@@ -52,13 +52,17 @@ func Run(t *testing.T, open Opener) {
 		{"Events", eventPromises()},
 		{"Recall", recallPromises()},
 		{"Outcome", outcomePromises()},
+		{"Delivered", deliveredPromises()},
+		{"Gaps", gapPromises()},
+		{"Unacked", unackedPromises()},
 		{"Close", closePromises()},
 		{"Concurrency", concurrencyPromises()},
 	}
 	engine := look(t, open)
 	if engine.Reopen != nil {
 		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()}, group{"ReopenEvents", reopenEventPromises()},
-			group{"ReopenCollapse", reopenCollapsePromises()}, group{"ReopenRecall", reopenRecallPromises()}, group{"ReopenOutcome", reopenOutcomePromises()})
+			group{"ReopenCollapse", reopenCollapsePromises()}, group{"ReopenRecall", reopenRecallPromises()}, group{"ReopenOutcome", reopenOutcomePromises()},
+			group{"ReopenDelivered", reopenDeliveredPromises()}, group{"ReopenUnacked", reopenUnackedPromises()})
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) { g.run(t, open, engine) })

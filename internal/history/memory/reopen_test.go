@@ -113,3 +113,28 @@ func (r replayed) Recall(ctx context.Context, id history.ID) error {
 	r.keep(err, func(s *memory.Store) error { return s.Recall(context.Background(), id) })
 	return err
 }
+
+func (r replayed) NoteDelivered(ctx context.Context, d history.Deliveries) error {
+	err := r.Store.NoteDelivered(ctx, d)
+	r.keep(err, func(s *memory.Store) error { return s.NoteDelivered(context.Background(), d) })
+	return err
+}
+
+// ReadEvents is done again as far as it finds out what is due.
+func (r replayed) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+	p, err := r.Store.ReadEvents(ctx, q)
+	if !q.Kinds.Has(history.Unacked) || len(q.After.Marks) == 0 {
+		return p, err
+	}
+	r.keep(err, func(s *memory.Store) error {
+		q := history.EventQuery{Kinds: history.Unacked, Limit: 1 << 20}
+		for {
+			p, err := s.ReadEvents(context.Background(), q)
+			if err != nil || len(p.Events) == 0 && len(q.After.Marks) > 0 {
+				return err
+			}
+			q.After = p.Next
+		}
+	})
+	return p, err
+}

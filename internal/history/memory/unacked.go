@@ -23,22 +23,26 @@ func (s *Store) askLocked(id history.ID, p history.Push) {
 	s.asked = append(s.asked, asked{id, roundUp(id.Time().Add(p.UnackedAfter)), slices.Compact(users)})
 }
 
-// recordUnacked records who has not acked what is due, all of it.
-func (s *Store) recordUnacked(int) (n int, next time.Time, err error) {
+// recordUnacked records who has not acked what is due.
+func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = slices.DeleteFunc(s.asked, func(a asked) bool {
-		if s.now().Before(a.due) {
-			if next.IsZero() || a.due.Before(next) {
-				next = a.due
+	for i := range s.asked {
+		a := &s.asked[i]
+		for !s.now().Before(a.due) && len(a.users) > 0 && n < most {
+			if s.unackedLocked(a.users[0], a.id) {
+				s.events.RecordUnacked(a.id, a.users[:1])
+				n++
 			}
-			return false
+			a.users = a.users[1:]
 		}
-		users := slices.DeleteFunc(a.users, func(user string) bool { return !s.unackedLocked(user, a.id) })
-		s.events.RecordUnacked(a.id, users)
-		n += len(users)
-		return true
-	})
+	}
+	s.asked = slices.DeleteFunc(s.asked, func(a asked) bool { return len(a.users) == 0 })
+	for _, a := range s.asked {
+		if next.IsZero() || a.due.Before(next) {
+			next = a.due
+		}
+	}
 	return n, next, nil
 }
 

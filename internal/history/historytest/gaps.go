@@ -1,0 +1,114 @@
+package historytest
+
+import (
+	"slices"
+	"time"
+
+	"pushd/internal/history"
+)
+
+func gapPromises() []promise {
+	five := history.Retention{InboxCount: 5}
+	return []promise{
+		{name: "AreWhereSomethingIsLeftOut", check: gapsTellWhatIsLeftOut},
+		{name: "NotWhereNothingIs", check: gapsNone},
+		{name: "WhatRetentionDroppedIsLeftOut", retention: five, check: gapsOfDropped},
+	}
+}
+
+// wantGaps checks the page after c, whole and in pieces, and as Attach has it.
+func (r *rig) wantGaps(c history.Cursor, want ...history.Message) {
+	r.Helper()
+	var ids []history.ID
+	for _, m := range want {
+		ids = append(ids, m.ID)
+	}
+	if got := r.forward("ann", c).Gaps; !slices.Equal(got, ids) {
+		r.Errorf("after %v: gaps before %v, want %v", c, got, ids)
+	}
+	for limit := 1; limit < 4; limit++ {
+		var got []history.ID
+		for at, more := c, true; more; {
+			p := r.page("ann", history.Query{Direction: history.Forward, After: at, Limit: limit})
+			got, at, more = append(got, p.Gaps...), p.Cursor, p.HasMore
+		}
+		// Where a page ends behind what is left out, the next has nothing before it.
+		for _, id := range got {
+			if !slices.Contains(ids, id) {
+				r.Errorf("after %v, %d at a time: a gap before %d, want %v", c, limit, id, ids)
+			}
+		}
+	}
+	a := r.attach("ann", history.Start{At: history.StartAfter, Cursor: c, Limit: all})
+	if !slices.Equal(a.Page.Gaps, ids) {
+		r.Errorf("attached after %v: gaps before %v, want %v", c, a.Page.Gaps, ids)
+	}
+}
+
+func gapsNone(r *rig) {
+	sent := mixed(r, 12)
+	r.wantGaps(history.Cursor{})
+	r.wantGaps(history.Cursor{Inbox: sent[3].ID})
+	r.send(history.Push{Kind: history.Broadcast, TTL: time.Second})
+	r.unicast("ann")
+	r.recall(sent[1]) // a broadcast
+	r.clock.Advance(time.Minute)
+	r.wantGaps(history.Cursor{})
+	for _, q := range []history.Query{{Limit: all}, {Direction: history.Backward, Before: history.MaxID, Limit: all}} {
+		if p := r.page("ann", q); len(p.Gaps) != 0 {
+			r.Errorf("%+v: gaps %v", q, p.Gaps)
+		}
+	}
+}
+
+func gapsTellWhatIsLeftOut(r *rig) {
+	brief := func() history.Message {
+		return r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Second})
+	}
+	topic := func() history.Message {
+		return r.send(history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, Collapse: "t"})
+	}
+	expired := brief()
+	one, two := r.unicast("ann"), r.multicast("ann", "bob")
+	replaced := topic()
+	r.broadcast()
+	three := topic()
+	recalled := r.multicast("bob", "ann")
+	four, five := r.unicast("ann"), r.unicast("ann")
+	hidden := r.unicast("ann")
+	brief()
+	last := brief()
+	r.recall(recalled)
+	r.recall(hidden)
+	r.clock.Advance(time.Minute)
+	six := r.unicast("ann")
+	r.wantGaps(history.Cursor{}, one, three, four, six)
+	r.wantGaps(history.Cursor{Inbox: expired.ID}, three, four, six)
+	r.wantGaps(history.Cursor{Inbox: one.ID}, three, four, six)
+	r.wantGaps(history.Cursor{Inbox: two.ID}, three, four, six)
+	r.wantGaps(history.Cursor{Inbox: replaced.ID}, four, six)
+	r.wantGaps(history.Cursor{Inbox: five.ID}, six)
+	r.wantGaps(history.Cursor{Inbox: hidden.ID}, six)
+	r.wantGaps(history.Cursor{Inbox: last.ID})
+	for _, q := range []history.Query{{Limit: all}, {Direction: history.Backward, Before: history.MaxID, Limit: all}} {
+		if p := r.page("ann", q); len(p.Gaps) != 0 {
+			r.Errorf("%+v: gaps %v", q, p.Gaps)
+		}
+	}
+	r.ack("ann", history.Cursor{Inbox: one.ID})
+	p := r.page("ann", history.Query{Direction: history.Forward, Unread: true, Limit: all})
+	if want := []history.ID{three.ID, four.ID, six.ID}; !slices.Equal(p.Gaps, want) {
+		r.Errorf("unread: gaps before %v, want %v", p.Gaps, want)
+	}
+}
+
+func gapsOfDropped(r *rig) {
+	var sent []history.Message
+	for range 8 {
+		sent = append(sent, r.unicast("ann"))
+	}
+	r.wantGaps(history.Cursor{}, sent[3])
+	r.wantGaps(history.Cursor{Inbox: sent[1].ID}, sent[3])
+	r.wantGaps(history.Cursor{Inbox: sent[2].ID})
+	r.wantGaps(history.Cursor{Inbox: sent[5].ID})
+}
