@@ -12,6 +12,7 @@ func gapPromises() []promise {
 	return []promise{
 		{name: "AreWhereSomethingIsLeftOut", check: gapsTellWhatIsLeftOut},
 		{name: "NotWhereNothingIs", check: gapsNone},
+		{name: "CursorsOfPagesThatJoinAreAtTheirLastEntry", check: cursorsJoin},
 		{name: "WhatRetentionDroppedIsLeftOut", retention: five, check: gapsOfDropped},
 	}
 }
@@ -57,6 +58,25 @@ func gapsNone(r *rig) {
 	for _, q := range []history.Query{{Limit: all}, {Direction: history.Backward, Before: history.MaxID, Limit: all}} {
 		if p := r.page("ann", q); len(p.Gaps) != 0 {
 			r.Errorf("%+v: gaps %v", q, p.Gaps)
+		}
+	}
+}
+
+func cursorsJoin(r *rig) {
+	mixed(r, 23)
+	for limit := 1; limit < 8; limit++ {
+		last := history.ID(0)
+		for at, more := (history.Cursor{}), true; more; {
+			p := r.page("ann", history.Query{Direction: history.Forward, After: at, Limit: limit})
+			for _, m := range p.Messages {
+				if m.Kind != history.Broadcast {
+					last = m.ID
+				}
+			}
+			if p.Cursor.Inbox != last {
+				r.Errorf("%d at a time: after inbox message %d the cursor is %+v", limit, last, p.Cursor)
+			}
+			at, more = p.Cursor, p.HasMore
 		}
 	}
 }

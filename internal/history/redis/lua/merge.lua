@@ -3,11 +3,12 @@
 
 -- Each side of the merge has the id of the entry that is next, nil if there is
 -- none; load returns its row, step goes on to the next that has not expired and
--- was not recalled. The inbox's has also whether there is a gap before it.
+-- was not recalled. The inbox's has also whether there is a gap before it, and the
+-- last entry before it, listed or not.
 local BATCH = 16
 
 local function inbox_side(at, stop, dir)
-  local side = {id = nil, gap = false}
+  local side = {id = nil, gap = false, last = 0}
   local batch, k, size = {}, 0, 0
   local e, flags, ends, from
   local function read()
@@ -23,6 +24,7 @@ local function inbox_side(at, stop, dir)
   end
   function side.step()
     while true do
+      side.last = side.id or side.last
       e = read()
       if not e then side.id = nil return end
       flags, side.id, from = struct.unpack('>BI7', e)
@@ -118,8 +120,11 @@ local function forward(inbox, log, limit, most)
   local rows, gaps, rest = merge(side, log_side(math.max(log, log_hidden) + 1, log_head, 1), 1, limit, most)
   local truncated = (hidden > inbox or log_hidden > log) and 1 or 0
   if not rest then return {inbox_head, log_head, 0, truncated, rows, gaps} end
-  -- Not behind where it began: the logs advance apart.
-  return {math.max(inbox, math.min(inbox_head, rest - 1)), math.max(log, math.min(log_head, rest - 1)), 1, truncated, rows, gaps}
+  -- Not behind where it began: the logs advance apart. In the inbox it is an entry
+  -- where that is at hand, so that the next page is seen to join this one.
+  local at = math.max(inbox, hidden, side.last)
+  if at >= rest then at = math.max(inbox, math.min(inbox_head, rest - 1)) end
+  return {at, math.max(log, math.min(log_head, rest - 1)), 1, truncated, rows, gaps}
 end
 
 -- backward returns the page below an id that ends above a cursor, newest first.
