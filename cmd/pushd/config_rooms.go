@@ -124,6 +124,7 @@ func (c config) conn(store engine, credentials *auth.Auth, log *slog.Logger, met
 		Node:       c.Node,
 		Store:      store,
 		Events:     store,
+		Sent:       store,
 		Auth:       credentials,
 		Origins:    c.Origins,
 		MaxPerUser: c.MaxConnectionsPerUser,

@@ -30,7 +30,7 @@ func crowd(tb testing.TB, clients int, lines string) (*Server, []net.Conn) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := New(Config{Listen: "127.0.0.1:0", Store: store, Auth: believer{}, Compression: true})
+	s, err := New(Config{Listen: "127.0.0.1:0", Store: store, Sent: store, Auth: believer{}, Compression: true})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -79,8 +79,8 @@ func broadcast(id history.ID, data []byte) []history.Delivery {
 // offering is the line of a client that takes compressed messages.
 const offering = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 
-// No broadcast, ephemeral or not, and no unicast allocates anything, from the store's call
-// to the kernel's, compressed or not.
+// No broadcast, ephemeral or not, and no unicast allocates anything, from the
+// store's call to the kernel's, compressed or not, though receipts are kept.
 func TestDeliveriesDoNotAllocate(t *testing.T) {
 	data := []byte(`{"title":"` + strings.Repeat("Hi ", 300) + `"}`)
 	for name, lines := range map[string]string{"plain": "", "compressed": offering} {

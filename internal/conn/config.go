@@ -27,6 +27,8 @@ type Config struct {
 	Store history.Store
 	// Events, if set, is told what was delivered, while somebody watches that.
 	Events history.Events
+	// Sent, if set, is told once a second what was delivered, for receipts.
+	Sent history.Sent
 	// Auth checks client tokens.
 	Auth Authenticator
 	// Origins are the web pages that may connect. Default: those of the host

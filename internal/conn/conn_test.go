@@ -50,7 +50,7 @@ func serve(t testing.TB, change func(*conn.Config)) *rig {
 		t.Fatal(err)
 	}
 	metrics := prometheus.NewRegistry()
-	cfg := conn.Config{Listen: "127.0.0.1:0", Store: store, Auth: open, Metrics: metrics}
+	cfg := conn.Config{Listen: "127.0.0.1:0", Store: store, Sent: store, Auth: open, Metrics: metrics}
 	cfg.Limits.MessageRate = -1
 	if change != nil {
 		change(&cfg)

@@ -191,8 +191,9 @@ func (s *shard) toSession(ses *session, d *delivery) {
 	case d.prev > ses.inbox:
 		s.hole(ses)
 	case ses.handle == d.skip:
-		ses.inbox = d.id
+		s.passOver(ses, d.id)
 	default:
+		s.sending(ses)
 		ses.inbox = d.id
 		s.count.Inbox++
 		if s.log.on {

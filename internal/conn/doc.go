@@ -42,17 +42,23 @@
 // While somebody watches what is delivered, a shard notes it and has it recorded
 // by a call of its own (delivered.go), one at a time.
 //
+// For receipts nothing is written down for a delivery: once a second each shard
+// tells from where to where its sessions were sent their inboxes, and to how many
+// each broadcast went (receipts.go), but of clients that have a backlog. One call
+// of the store notes that for all shards and subscriptions.
+//
 // # Goroutines
 //
 //	accept, Loop.run   reactor's: one, and one a core   Serve … Shutdown
 //	calls.work         Config.StoreWorkers              Serve … Shutdown, after the loops
+//	noteDeliveries     one                              Serve … Shutdown, after the loops
 //
 // deliver runs on a goroutine of the store.
 //
 // # What an idle connection costs
 //
 //	56 B  reactor's slot, outside the heap
-//	56 B  session, outside the heap
+//	64 B  session, outside the heap
 //	 8 B  places in the reactor's list and the shard's
 //	16 B  the user's name, in steps of 8 bytes
 //	10 B to 20 B  an entry of the users' index

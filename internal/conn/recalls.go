@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"slices"
 	"time"
 
 	"pushd/internal/history"
@@ -39,12 +38,11 @@ func (r *recalls) add(id history.ID, now time.Time, keep time.Duration) {
 
 func (r *recalls) has(id history.ID) bool { return len(r.ids) > 0 && r.ids[id] }
 
-// without returns page without what is remembered, in place.
-func (r *recalls) without(page []history.Message) []history.Message {
-	if len(r.ids) == 0 {
-		return page
+// takeOut takes what is remembered out of a page.
+func (r *recalls) takeOut(p *history.Page) {
+	if len(r.ids) > 0 {
+		leaveOut(p, func(m *history.Message) bool { return r.ids[m.ID] })
 	}
-	return slices.DeleteFunc(page, func(m history.Message) bool { return r.ids[m.ID] })
 }
 
 // recall sends a recall to a session. One that is attaching has got nothing

@@ -15,14 +15,18 @@ func (r *rig) send(kind history.Kind, data string, users ...string) history.Mess
 	return history.Message{ID: receipt.ID, Kind: kind}
 }
 
-// recall takes m back, with the store behind what may be wrong with r's.
+// sent is the store behind what may be wrong with r's.
+func (r *rig) sent() history.Sent {
+	if f, ok := r.store.(*faulty); ok {
+		return f.Store.(history.Sent)
+	}
+	return r.store.(history.Sent)
+}
+
+// recall takes m back.
 func (r *rig) recall(m history.Message) {
 	r.t.Helper()
-	store := r.store
-	if f, ok := store.(*faulty); ok {
-		store = f.Store
-	}
-	if err := store.(history.Sent).Recall(r.ctx, m.ID); err != nil {
+	if err := r.sent().Recall(r.ctx, m.ID); err != nil {
 		r.t.Fatal(err)
 	}
 }

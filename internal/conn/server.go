@@ -30,9 +30,13 @@ type Server struct {
 	post        postman // the store's follower
 	subscribers subscribers
 	subscribed  atomic.Uint64 // subscriptions that there ever were, for their ids
+	unnoted     unnoted
+	refused     atomic.Uint64  // spans and broadcasts that the store did not take
+	noting      sync.WaitGroup // noteDeliveries, until stopNoting
 
 	mu         sync.Mutex // guards the life of the server
 	stopFollow func()     // set while following
+	stopNoting context.CancelFunc
 	stopped    bool
 }
 
@@ -88,6 +92,9 @@ func (s *Server) Serve() error {
 	// Before the first Attach, so that nothing can come between.
 	s.stopFollow = s.cfg.Store.Follow(s.post.deliver)
 	s.calls.start()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopNoting = cancel
+	s.noting.Go(func() { s.noteDeliveries(ctx) })
 	s.mu.Unlock()
 	s.reactor.Run()
 	return nil
@@ -111,6 +118,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.stopFollow()
 	}
 	s.calls.stop()
+	if s.stopNoting != nil {
+		s.stopNoting()
+		s.noting.Wait()
+	}
+	s.subscribers.collect(&s.unnoted)
+	s.tellDelivered()
 	// Nobody is left who could wake a loop or look at a session.
 	s.reactor.Close()
 	s.sessions.Close()

@@ -11,23 +11,22 @@ import (
 )
 
 // session is what an attached connection is to a shard: whose it is, and how
-// far it was sent. 56 bytes, no pointers.
+// far it was sent. 64 bytes, no pointers.
 type session struct {
 	handle reactor.Handle // 0: no session
-	// inbox and broadcast are the last ids sent, or passed over because there
-	// was nothing to send.
-	inbox, broadcast history.ID
-	expires          uint32 // unix seconds when the credential ends; 0 is never
-	since            uint32 // unix seconds when it was attached
-	agent            uint32 // in the shard's agents; 0 is none
-	hash             uint32 // of the user
-	next             uint32 // the next session with this hash: its socket + 1
-	place            uint32 // in shard.list
-	name             offheap.Ref
-	nameLen          uint8
-	state            sessionState
-	behind           bool // something was appended that the page asked for last may not have
-	more             bool // the last page was not the last
+	track
+	broadcast history.ID // as inbox, in the broadcast log
+	expires   uint32     // unix seconds when the credential ends; 0 is never
+	since     uint32     // unix seconds when it was attached
+	agent     uint32     // in the shard's agents; 0 is none
+	hash      uint32     // of the user
+	next      uint32     // the next session with this hash: its socket + 1
+	place     uint32     // in shard.list
+	name      offheap.Ref
+	nameLen   uint8
+	state     sessionState
+	behind    bool // something was appended that the page asked for last may not have
+	more      bool // the last page was not the last
 }
 
 // sessionState says what a session does with a live delivery.
@@ -96,7 +95,7 @@ func (s *shard) attached(ses *session, k *call) {
 		Unread:     p.Unread,
 		Truncated:  p.Truncated,
 	})
-	ses.inbox, ses.broadcast = from.Inbox, from.Broadcast
+	ses.track, ses.broadcast = track{from.Inbox, from.Inbox}, from.Broadcast
 	ses.since = uint32(s.loop.Now().Unix())
 	ses.state = replaying
 	s.fill(ses, f, p)
@@ -108,7 +107,7 @@ func (s *shard) attached(ses *session, k *call) {
 // fill appends a page to f, without what was recalled meanwhile, and moves the
 // session past it.
 func (s *shard) fill(ses *session, f *reactor.Frame, p *history.Page) {
-	p.Messages = s.recalls.without(p.Messages)
+	s.recalls.takeOut(p)
 	for i := range p.Messages {
 		f.B = proto.AppendMessage(f.B, p.Messages[i])
 	}
@@ -116,7 +115,7 @@ func (s *shard) fill(ses *session, f *reactor.Frame, p *history.Page) {
 		s.log.notePage(string(s.name(ses)), p.Messages)
 	}
 	s.count.Replayed += uint64(len(p.Messages))
-	ses.inbox = max(ses.inbox, p.Cursor.Inbox)
+	s.replayed(ses, p)
 	ses.broadcast = max(ses.broadcast, p.Cursor.Broadcast)
 	ses.more = p.HasMore
 }
@@ -137,7 +136,12 @@ func (s *shard) goOn(h reactor.Handle, sent bool) {
 }
 
 // Drained implements [reactor.Handler].
-func (s *shard) Drained(h reactor.Handle) { s.goOn(h, false) }
+func (s *shard) Drained(h reactor.Handle) {
+	s.caughtUp(h)
+	if ses := s.lookup(h); ses != nil && ses.state == replaying {
+		s.goOn(h, false)
+	}
+}
 
 // askPage asks the store for what lies after the session's cursor, at once or,
 // if too many calls wait, later; then it returns nil.
@@ -252,12 +256,13 @@ func (s *shard) Sweep(h reactor.Handle, now time.Time) {
 
 // Closed implements [reactor.Handler]. A session that is attaching is detached
 // when the store's answer comes.
-func (s *shard) Closed(h reactor.Handle) {
+func (s *shard) Closed(h reactor.Handle, taken bool) {
 	ses := s.lookup(h)
 	if ses == nil {
 		return
 	}
 	s.fresh(ses)
+	s.closing(ses, taken)
 	if ses.state != attaching {
 		s.server.calls.submit(&call{what: detach, user: string(s.name(ses))})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pushd/internal/conn/reactor"
+	"pushd/internal/history"
 )
 
 // shard is the part of the server that lives on one loop: the sessions of the
@@ -20,6 +21,7 @@ type shard struct {
 	deliveries reactor.Mailbox[delivery]
 	questions  reactor.Mailbox[question]
 	resyncs    atomic.Uint64 // times that sessions may have missed something
+	news       atomic.Bool   // something was delivered that collect would tell
 	published  struct {
 		mu    sync.Mutex // guards stats
 		stats stats
@@ -27,21 +29,22 @@ type shard struct {
 
 	// The loop's own.
 	users
-	agents  agents
-	refused refused
-	list    []uint32 // sockets of all sessions; walk goes over it
-	walk    walk
-	resync  resync
-	recalls recalls
-	queue   []delivery // taken from deliveries, from at on not dealt with
-	at      int
-	done    []*call // the last results, to be swapped
-	waiting []retry // pages that could not be asked for
-	found   []reactor.Handle
-	count   stats
-	log     deliveryLog
-	synced  uint64 // of resyncs, how many were begun
-	scratch []byte
+	agents   agents
+	refused  refused
+	list     []uint32 // sockets of all sessions; walk goes over it
+	walk     walk
+	resync   resync
+	recalls  recalls
+	queue    []delivery // taken from deliveries, from at on not dealt with
+	at       int
+	done     []*call // the last results, to be swapped
+	waiting  []retry // pages that could not be asked for
+	found    []reactor.Handle
+	count    stats
+	log      deliveryLog
+	receipts receipts
+	synced   uint64 // of resyncs, how many were begun
+	scratch  []byte
 }
 
 // retry is a session whose page has to be asked for again, not before a time.
@@ -66,6 +69,7 @@ type stats struct {
 	Acks             uint64
 	Ephemeral        uint64        // live deliveries of what is in no log
 	Dropped          [drops]uint64 // ephemeral messages that were not sent
+	Unnoted          uint64        // deliveries that receipts will not know of
 	Sessions         int           // a gauge
 }
 
@@ -85,6 +89,7 @@ var dropWords = [drops]string{"slow", "catching_up"}
 func (s *Server) newShard(l *reactor.Loop) reactor.Handler {
 	sh := &shard{server: s, loop: l, users: users{sessions: s.sessions, first: map[uint32]uint32{}}}
 	sh.log.events = s.cfg.Events
+	sh.receipts.off = s.cfg.Sent == nil
 	sh.deliveries.Limit = s.cfg.DeliveryQueueBytes
 	s.shards = append(s.shards, sh)
 	return sh
@@ -185,4 +190,5 @@ func (s *shard) Stop() {
 	}
 	s.queue, s.at = nil, 0
 	s.walk.end()
+	s.server.unnoted.add(history.Deliveries{Inboxes: s.receipts.spans, Broadcasts: s.receipts.reached})
 }

@@ -81,6 +81,20 @@ func (l *subscribers) tellAllLocked(d *history.Delivery) {
 	}
 }
 
+// collect gathers what was delivered.
+func (l *subscribers) collect(u *unnoted) {
+	if l.some.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, list := range l.byUser {
+		for _, sub := range list {
+			u.add(sub.delivered())
+		}
+	}
+}
+
 // of returns the subscriptions of user that are attached.
 func (l *subscribers) of(user string) []*Subscription {
 	if l.some.Load() == 0 {

@@ -77,13 +77,16 @@ type Subscription struct {
 
 	// Next's own.
 	cursor history.Cursor
-	first  []history.Message // came with Attach, not handed out yet
-	more   bool              // the last page was not the last
-	live   bool              // it has caught up
-	gap    bool              // some of what was delivered was not recorded
+	first  *history.Page // came with Attach, not handed out yet
+	more   bool          // the last page was not the last
+	live   bool          // it has caught up
+	gap    bool          // some of what was delivered was not recorded
+	track  track
+	handed handed // what Next returned last
 
-	mu   sync.Mutex // guards told
+	mu   sync.Mutex // guards what follows
 	told told
+	sent handed // what the owner has dealt with
 
 	something chan struct{} // has a token when there may be something to read
 	ended     chan struct{} // closed by end
@@ -123,7 +126,8 @@ func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, er
 	}
 	sub.attached.Store(true)
 	p := &sub.start.Page
-	sub.cursor, sub.first, sub.more, sub.live = p.Cursor, p.Messages, p.HasMore, !p.HasMore
+	sub.cursor, sub.first, sub.more, sub.live = p.Cursor, p, p.HasMore, !p.HasMore
+	sub.track = track{sub.start.From.Inbox, sub.start.From.Inbox}
 	return sub, nil
 }
 
@@ -131,9 +135,11 @@ func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, er
 // messages of its page come by Next.
 func (s *Subscription) Hello() (id string, begin history.Attachment) { return s.id, s.start }
 
-// Next waits for something to come. Errors: ctx's; ErrTruncated;
-// DisconnectedError; history.ErrClosed; those of Store.Page.
+// Next waits for something to come. Who calls it again has sent what it returned
+// before. Errors: ctx's; ErrTruncated; DisconnectedError; history.ErrClosed; those
+// of Store.Page.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
+	s.passOn()
 	batch, err := s.next(ctx)
 	if err == nil {
 		s.recordDelivered(ctx, batch.Messages)
@@ -142,9 +148,11 @@ func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 }
 
 func (s *Subscription) next(ctx context.Context) (Batch, error) {
-	if first := s.first; len(first) > 0 {
+	if first := s.first; first != nil {
 		s.first = nil
-		return Batch{Messages: first}, nil
+		if s.handOut(first); len(first.Messages) > 0 {
+			return Batch{Messages: first.Messages}, nil
+		}
 	}
 	for {
 		if !s.more {
@@ -183,13 +191,15 @@ func (s *Subscription) read(ctx context.Context) ([]history.Message, error) {
 	if p.Truncated {
 		return nil, ErrTruncated
 	}
-	return s.withBrief(s.take(&p, told), told.brief), nil
+	s.take(&p, told)
+	s.handOut(&p)
+	return s.withBrief(p.Messages, told.brief), nil
 }
 
-// take moves the cursor past what of a page the subscription may have, and
-// returns it. A live one leaves what it has not been told of: what it is told
-// of also says who is not to get it.
-func (s *Subscription) take(p *history.Page, told told) []history.Message {
+// take moves the cursor past what of a page the subscription may have, and takes
+// the rest out. A live one leaves what it has not been told of: what it is told of
+// also says who is not to get it.
+func (s *Subscription) take(p *history.Page, told told) {
 	end := p.Cursor
 	if told.missed { // until it has caught up again, whatever number of pages that takes
 		s.live = false
@@ -201,7 +211,8 @@ func (s *Subscription) take(p *history.Page, told told) []history.Message {
 	s.cursor = s.cursor.Max(end)
 	s.more = p.HasMore && moved
 	s.live = s.live || !p.HasMore
-	return slices.DeleteFunc(p.Messages, func(m history.Message) bool {
+	p.Cursor = s.cursor
+	leaveOut(p, func(m *history.Message) bool {
 		return m.ID > s.cursor.In(m.Kind) || slices.Contains(told.excluded, m.ID)
 	})
 }
@@ -211,6 +222,7 @@ func (s *Subscription) take(p *history.Page, told told) []history.Message {
 func (s *Subscription) Close() {
 	s.end(context.Canceled)
 	if s.server.subscribers.remove(s) {
+		s.server.unnoted.add(s.delivered())
 		s.server.cfg.Store.Detach(s.user)
 	}
 }

@@ -13,6 +13,7 @@ type walk struct {
 	group []delivery     // broadcasts that follow one another
 	frame *reactor.Frame // the frames of group in one; nil: no walk
 	pos   int
+	sent  int // connections that got the whole group
 }
 
 const (
@@ -36,7 +37,7 @@ func (s *shard) beginWalk(queue []delivery) int {
 	}
 	w := &s.walk
 	w.group = append(w.group[:0], queue[:n]...)
-	w.pos = 0
+	w.pos, w.sent = 0, 0
 	if n == 1 {
 		w.frame = queue[0].frame
 		w.frame.Retain(1)
@@ -61,6 +62,7 @@ func (s *shard) step(most int) (visited int) {
 	if w.pos == len(s.list) {
 		for i := range w.group {
 			s.finishDelivery(&w.group[i])
+			s.reachMany(w.group[i].id, w.sent)
 		}
 		s.loop.Drop(w.frame)
 		w.frame = nil
@@ -88,6 +90,11 @@ func (s *shard) visit(ses *session) {
 	case first.id > ses.broadcast:
 		ses.broadcast = last.id
 		s.count.Broadcast += uint64(len(w.group))
+		if s.loop.Waits(ses.handle) {
+			s.reachGroup(ses.handle)
+		} else {
+			w.sent++
+		}
 		s.loop.Send(ses.handle, w.frame)
 	default:
 		s.visitRest(ses)
@@ -105,8 +112,16 @@ func (s *shard) visitRest(ses *session) {
 		if d.id > ses.broadcast {
 			ses.broadcast = d.id
 			s.count.Broadcast++
+			s.reach(h, d.id)
 			s.loop.Send(h, d.frame)
 		}
+	}
+}
+
+// reachGroup counts the whole group for a client with a backlog.
+func (s *shard) reachGroup(h reactor.Handle) {
+	for i := range s.walk.group {
+		s.reach(h, s.walk.group[i].id)
 	}
 }
 

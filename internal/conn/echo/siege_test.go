@@ -65,7 +65,7 @@ func (c *counting) Request(h reactor.Handle, r *proto.Request) {
 	c.Handler.Request(h, r)
 }
 
-func (c *counting) Closed(reactor.Handle) { c.siege.ended.Add(1) }
+func (c *counting) Closed(reactor.Handle, bool) { c.siege.ended.Add(1) }
 
 // watch looks at what is kept for clients until the test ends.
 func (s *siege) watch() {

@@ -183,7 +183,7 @@ func (k *host) Work() bool {
 	return false
 }
 
-func (k *host) Closed(h reactor.Handle) {
+func (k *host) Closed(h reactor.Handle, _ bool) {
 	if _, ok := k.users[h]; !ok {
 		k.book.mistaken.Add(1)
 	}

@@ -21,6 +21,7 @@ func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 		l.drop(h, s, why)
 		return
 	}
+	taken := s.taken()
 	l.count.Closes[why]++
 	l.become(s, closing)
 	s.flags &^= notify
@@ -33,12 +34,12 @@ func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 	l.send(h, s, f)
 	l.Drop(f)
 	l.lingers.add(h, l.clock)
-	l.tellClosed(h)
+	l.tellClosed(h, taken)
 }
 
-func (l *Loop) tellClosed(h Handle) {
+func (l *Loop) tellClosed(h Handle, taken bool) {
 	defer l.Recovered(0)
-	l.handler.Closed(h)
+	l.handler.Closed(h, taken)
 }
 
 // closed handles a client's Close frame: either it answers ours and all is
@@ -97,7 +98,7 @@ func (l *Loop) NotifyDrained(h Handle) {
 // drop lets go of a connection without a word to the client. Its socket is
 // closed at the turn's end.
 func (l *Loop) drop(h Handle, s *slot, why Reason) {
-	was := s.state
+	was, taken := s.state, s.taken()
 	if s.queue != 0 {
 		l.backlog.close(s.queue)
 		l.count.Backlogged--
@@ -113,7 +114,7 @@ func (l *Loop) drop(h Handle, s *slot, why Reason) {
 		l.count.Closes[why]++
 	}
 	if was == pending || was == open {
-		l.tellClosed(h)
+		l.tellClosed(h, taken)
 	}
 }
 

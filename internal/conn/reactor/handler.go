@@ -31,8 +31,9 @@ type Handler interface {
 	Sweep(h Handle, now time.Time)
 
 	// Closed ends what Request or Adopt began, unless Refuse or Move did: the
-	// connection is closing or gone. There is exactly one such end.
-	Closed(h Handle)
+	// connection is closing or gone. There is exactly one such end. taken: the
+	// kernel has taken all that was sent.
+	Closed(h Handle, taken bool)
 
 	// Work does what other goroutines asked for, and is called in every turn.
 	// It reports whether it has left some for the next.

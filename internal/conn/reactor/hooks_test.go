@@ -42,7 +42,7 @@ func (k *hooks) Message(h reactor.Handle, op proto.Op, payload []byte) {
 	}
 }
 
-func (k *hooks) Closed(h reactor.Handle) {
+func (k *hooks) Closed(h reactor.Handle, _ bool) {
 	if k.closed != nil {
 		k.closed(h)
 	}

@@ -35,6 +35,12 @@ func (l *Loop) SendAtOnce(h Handle, f *Frame) bool {
 	return true
 }
 
+// Waits reports whether a connection has a backlog.
+func (l *Loop) Waits(h Handle) bool {
+	s := l.lookup(h)
+	return s != nil && s.queue != 0
+}
+
 // Drop gives back a reference when the present batch is on its way.
 func (l *Loop) Drop(f *Frame) { l.dropped = append(l.dropped, f) }
 
@@ -89,8 +95,10 @@ func (l *Loop) settle(e *netpoll.Send, f *Frame) {
 		return
 	}
 	h := l.handle(socket)
-	s.flags &^= inBatch
 	l.count.Bytes += uint64(e.Sent)
+	if e.Err == 0 || e.Err == netpoll.EAGAIN {
+		s.flags &^= inBatch
+	}
 	switch {
 	case e.Err == 0:
 		l.count.Frames++
@@ -102,7 +110,7 @@ func (l *Loop) settle(e *netpoll.Send, f *Frame) {
 	case e.Err == netpoll.EAGAIN:
 		l.postpone(h, s, f, int(e.Sent))
 	default:
-		l.drop(h, s, Lost)
+		l.drop(h, s, Lost) // in the batch still: it was not taken
 	}
 }
 

@@ -61,6 +61,9 @@ const (
 	ended                        // closing: the end of the stream was sent
 )
 
+// taken reports whether the kernel has all that was sent.
+func (s *slot) taken() bool { return s.queue == 0 && !s.has(inBatch) }
+
 // slot is all that a connection without backlog and without partial input has
 // in this package: 56 bytes. Its loop owns it; the generation alone is read
 // by others.

@@ -52,7 +52,7 @@ func (l *Loop) abandon(h Handle, why Reason, code uint16, text string) {
 		return
 	case s.state == pending:
 		l.Refuse(h, proto.ErrBusy)
-		l.tellClosed(h)
+		l.tellClosed(h, false)
 		return
 	}
 	l.begin(h, s, why, code, text)

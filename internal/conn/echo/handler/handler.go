@@ -32,7 +32,7 @@ func (e *echo) Message(h reactor.Handle, op proto.Op, payload []byte) {
 func (e *echo) Adopt(reactor.Handle, any)       {}
 func (e *echo) Drained(reactor.Handle)          {}
 func (e *echo) Sweep(reactor.Handle, time.Time) {}
-func (e *echo) Closed(reactor.Handle)           {}
+func (e *echo) Closed(reactor.Handle, bool)     {}
 func (e *echo) Work() bool                      { return false }
 func (e *echo) Idle() bool                      { return true }
 func (e *echo) Stop()                           {}
