@@ -35,16 +35,16 @@ type receipts struct {
 	late map[reactor.Handle][]history.ID
 }
 
-// first is a session that has something to tell, and since when.
+// first is a session that has something to tell, and since when, in ms since 1970.
 type first struct {
 	h  reactor.Handle
-	at time.Time
+	at int64
 }
 
 // sending is to be called before a session's inbox moves on by what it is sent.
 func (s *shard) sending(ses *session) {
 	if ses.noted == ses.inbox && !s.receipts.off {
-		s.receipts.sent = append(s.receipts.sent, first{ses.handle, s.loop.Now()})
+		s.receipts.sent = append(s.receipts.sent, first{ses.handle, s.loop.Now().UnixMilli()})
 		s.news.Store(true)
 	}
 }
@@ -130,7 +130,9 @@ func (s *shard) collect() history.Deliveries {
 	d := history.Deliveries{Inboxes: r.spans, Broadcasts: r.reached}
 	r.spans, r.reached = nil, nil
 	sent := r.sent
-	r.sent = r.sent[:0]
+	if r.sent = sent[:0]; len(sent) < cap(sent)/4 {
+		r.sent = nil // it was for a crowd
+	}
 	for _, f := range sent {
 		ses := s.lookup(f.h)
 		switch {
@@ -140,7 +142,7 @@ func (s *shard) collect() history.Deliveries {
 			s.news.Store(true)
 		default:
 			run := ses.pass(ses.inbox)
-			run.At = f.at
+			run.At = time.UnixMilli(f.at)
 			d.Inboxes = append(d.Inboxes, history.UserSpan{User: string(s.name(ses)), Span: run})
 		}
 	}
