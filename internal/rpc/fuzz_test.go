@@ -27,7 +27,7 @@ func FuzzREST(f *testing.F) {
 	}
 	for i := range routes {
 		f.Add(uint8(i), "42", "limit=3&after=0", `{"user":"42","data":{"a":[1]}}`)
-		f.Add(uint8(i), "a/b%", "since=2026-03-01T12:00:00.5%2B01:00&kinds=unicast&unread_only=1", `{"users":["a"],"groups":["g"],"except":["b"],"ttl":"1.5s","exclude_connection":"c","ephemeral":true,"collapse_key":"k","data":0}`)
+		f.Add(uint8(i), "a/b%", "since=2026-03-01T12:00:00.5%2B01:00&kinds=unicast&unread_only=1", `{"users":["a"],"groups":["g"],"except":["b"],"ttl":"1.5s","exclude_connection":"c","ephemeral":true,"collapse_key":"k","notify_unacked_after":"60s","data":0}`)
 		f.Add(uint8(i), "\xff", "a;b&%ZZ&users=a&users=b&page_token=YQ", `{"cursor":"0","ttl":"-1s","d\u0061ta":`)
 		f.Add(uint8(i), "..", "refuse=60s&reason=x&since=0001-01-01T00:00:00Z", "null")
 	}

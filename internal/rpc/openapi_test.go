@@ -191,13 +191,16 @@ func (d openAPI) request(t *testing.T, path string, op operation) request {
 }
 
 // newExampleRig is a rig at the time of the examples, whose first message has
-// the id that they name, and is acked.
+// the id that they name, was delivered and is acked.
 func newExampleRig(t *testing.T) *rig {
 	t.Helper()
 	const id = 279753523286016
 	r := newRig(t, options{now: func() time.Time { return history.ID(id).Time() }})
 	equal(t, "id of the first message", r.aUnicast(), history.ID(id).String())
 	r.must(&pushv1.AckRequest{User: ownUser, Cursor: history.Cursor{Inbox: id}.String()})
+	must(t, r.sent.NoteDelivered(t.Context(), history.Deliveries{
+		Inboxes: []history.UserSpan{{User: ownUser, Span: history.Span{To: id, At: history.ID(id).Time()}}},
+	}))
 	return r
 }
 

@@ -175,6 +175,7 @@ func TestBadREST(t *testing.T) {
 		{"POST", "/v1/unicast", `{"user":"42","data":1,}`, 400, 3, "body", `body: not valid JSON at byte 23: `},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"tll":"3s"}`, 400, 3, "tll", `tll: unknown field`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"users":["43"]}`, 400, 3, "users", `users: unknown field`},
+		{"POST", "/v1/broadcast", `{"data":1,"notify_unacked_after":"60s"}`, 400, 3, "notify_unacked_after", `notify_unacked_after: unknown field`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"` + strings.Repeat("x", 200) + `":1}`, 400, 3, strings.Repeat("x", 128) + "…", `unknown field`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"data":2}`, 400, 3, "data", `data: given twice`},
 		{"POST", "/v1/unicast", `{"data":1,"user":"42","d\u0061ta":2}`, 400, 3, "data", `data: given twice`},

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -57,16 +58,23 @@ func (s *service) GetReceipt(ctx context.Context, req *pushv1.GetReceiptRequest)
 		return nil, fmt.Errorf("reading a receipt: %w", err)
 	}
 	resp := &pushv1.GetReceiptResponse{
-		Kind: o.Kind.String(), Recipients: count(o.Recipients), Acked: count(o.Acked),
+		Kind: o.Kind.String(), Recipients: count(o.Recipients), Delivered: count(o.Delivered), Acked: count(o.Acked),
 		Users: make([]*pushv1.UserReceipt, len(o.Users)),
 	}
 	for i, u := range o.Users {
-		resp.Users[i] = &pushv1.UserReceipt{User: u.User, Acked: u.Acked}
-		if !u.AckedAt.IsZero() {
-			resp.Users[i].AckedAt = timestamppb.New(u.AckedAt)
+		resp.Users[i] = &pushv1.UserReceipt{
+			User: u.User, Delivered: u.Delivered, DeliveredAt: known(u.DeliveredAt), Acked: u.Acked, AckedAt: known(u.AckedAt),
 		}
 	}
 	return resp, nil
+}
+
+// known returns t, nil if it is zero.
+func known(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
 }
 
 // checkID reads the id of a message.

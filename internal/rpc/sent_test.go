@@ -59,17 +59,47 @@ func TestGetReceipt(t *testing.T) {
 	id := r.must(&pushv1.MulticastRequest{Users: []string{"b", "42", "c"}, Data: hi}).(*pushv1.MulticastResponse).GetId()
 	broadcast := r.aBroadcast()
 	page := r.must(&pushv1.HistoryRequest{User: "42"}).(*pushv1.HistoryResponse)
+	inbox, err := history.ParseID(id)
+	must(t, err)
+	all, err := history.ParseID(broadcast)
+	must(t, err)
+	must(t, r.sent.NoteDelivered(t.Context(), history.Deliveries{
+		Inboxes:    []history.UserSpan{{User: "42", Span: history.Span{To: inbox, At: now.Add(time.Second)}}, {User: "c", Span: history.Span{To: inbox}}},
+		Broadcasts: map[history.ID]int{all: 7},
+	}))
 	now = now.Add(7500 * time.Millisecond)
 	r.must(&pushv1.AckRequest{User: "42", Cursor: page.GetCursor()})
 	receipt := r.must(&pushv1.GetReceiptRequest{Id: id}).(*pushv1.GetReceiptResponse)
 	equal(t, "recipients", receipt.GetRecipients(), 3)
+	equal(t, "delivered", receipt.GetDelivered(), 2)
 	equal(t, "acked", receipt.GetAcked(), 1)
 	equal(t, "when", receipt.GetUsers()[0].GetAckedAt().AsTime(), now)
 	re := r.rest(keyRead, "GET", "/v1/messages/"+id+"/receipt", "")
-	equal(t, "receipt", re.body, `{"kind":"multicast","recipients":3,"acked":1,"users":[`+
-		`{"user":"42","acked":true,"acked_at":"2026-03-01T12:00:07.500Z"},{"user":"b","acked":false},{"user":"c","acked":false}]}`)
+	equal(t, "receipt", re.body, `{"kind":"multicast","recipients":3,"delivered":2,"acked":1,"users":[`+
+		`{"user":"42","delivered":true,"delivered_at":"2026-03-01T12:00:01Z","acked":true,"acked_at":"2026-03-01T12:00:07.500Z"},`+
+		`{"user":"b","delivered":false,"acked":false},{"user":"c","delivered":true,"acked":false}]}`)
 	re = r.rest(keyRead, "GET", "/v1/messages/"+broadcast+"/receipt", "")
-	equal(t, "receipt of a broadcast", re.body, `{"kind":"broadcast","recipients":0,"acked":1,"users":[]}`)
+	equal(t, "receipt of a broadcast", re.body, `{"kind":"broadcast","recipients":0,"delivered":7,"acked":1,"users":[]}`)
+}
+
+// TestReceiptOfADelivery: what a client gets is delivered, soon after.
+func TestReceiptOfADelivery(t *testing.T) {
+	r := newRig(t, options{})
+	before := r.aUnicast()
+	c := r.subscribe(keyAll, ownUser, "")
+	id := r.aUnicast()
+	c.expect(string(hi))
+	for end := time.Now().Add(20 * time.Second); ; {
+		receipt := r.must(&pushv1.GetReceiptRequest{Id: id}).(*pushv1.GetReceiptResponse)
+		if receipt.GetDelivered() == 1 {
+			equal(t, "of the user", receipt.GetUsers()[0].GetDelivered(), true)
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the receipt does not know that it was delivered")
+		}
+	}
+	equal(t, "delivered before", r.must(&pushv1.GetReceiptRequest{Id: before}).(*pushv1.GetReceiptResponse).GetDelivered(), 0)
 }
 
 // TestUnknownMessage: what nobody has, or nobody any more, is not found.

@@ -35,6 +35,9 @@ func (s *service) Unicast(ctx context.Context, req *pushv1.UnicastRequest) (*pus
 	if err != nil {
 		return nil, err
 	}
+	if p.UnackedAfter, err = checkUnackedAfter(req.GetNotifyUnackedAfter(), &p); err != nil {
+		return nil, err
+	}
 	p.Users = []string{req.GetUser()}
 	r, err := s.append(ctx, p)
 	if err != nil {
@@ -53,6 +56,9 @@ func (s *service) Multicast(ctx context.Context, req *pushv1.MulticastRequest) (
 	}
 	p, err := s.push(history.Multicast, req)
 	if err != nil {
+		return nil, err
+	}
+	if p.UnackedAfter, err = checkUnackedAfter(req.GetNotifyUnackedAfter(), &p); err != nil {
 		return nil, err
 	}
 	p.Users, err = s.recipients(ctx, req)

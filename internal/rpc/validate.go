@@ -107,6 +107,10 @@ func checkEphemeral(req sendRequest) error {
 	default:
 		return nil
 	}
+	return notKept(field)
+}
+
+func notKept(field string) error {
 	return &FieldError{field, "not together with ephemeral: such a message is not kept"}
 }
 
@@ -116,6 +120,22 @@ func checkTTL(d *durationpb.Duration) (time.Duration, error) {
 		return 0, nil
 	}
 	return checkDuration("ttl", d, minTTL, maxTTL)
+}
+
+// checkUnackedAfter returns 0 for an unset notify_unacked_after of p.
+func checkUnackedAfter(d *durationpb.Duration, p *history.Push) (time.Duration, error) {
+	const field = "notify_unacked_after"
+	if d == nil {
+		return 0, nil
+	}
+	if p.Ephemeral {
+		return 0, notKept(field)
+	}
+	after, err := checkDuration(field, d, history.MinUnackedAfter, history.MaxUnackedAfter)
+	if err == nil && p.TTL != 0 && after >= p.TTL {
+		err = &FieldError{field, fmt.Sprintf("less than the ttl, which is %v, got %v", p.TTL, after)}
+	}
+	return after, err
 }
 
 // checkDuration holds d to its bounds. AsDuration gives the nearest

@@ -77,7 +77,7 @@ func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Even
 		switch e.Kind {
 		case history.Acked:
 			one.Cursor = e.Cursor.String()
-		case history.Delivered:
+		case history.Delivered, history.Unacked:
 			one.Message = e.ID.String()
 		}
 		out = append(out, one)

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/history"
@@ -113,6 +115,25 @@ func TestWatchDelivered(t *testing.T) {
 	w.expect(ids...)
 }
 
+// TestWatchUnacked: of each send that asks for it, by whatever door.
+func TestWatchUnacked(t *testing.T) {
+	r := newRig(t, options{})
+	w := r.watch(&pushv1.WatchRequest{Kinds: []string{"unacked"}})
+	soon := durationpb.New(time.Second)
+	var want []string
+	unicast := r.must(&pushv1.UnicastRequest{User: "42", Data: hi, NotifyUnackedAfter: soon}).(*pushv1.UnicastResponse)
+	want = append(want, "unacked 42 "+unicast.GetId())
+	multicast := r.must(&pushv1.MulticastRequest{Users: []string{"43", "acks"}, Data: hi, NotifyUnackedAfter: soon}).(*pushv1.MulticastResponse)
+	want = append(want, "unacked 43 "+multicast.GetId())
+	page := r.must(&pushv1.HistoryRequest{User: "acks"}).(*pushv1.HistoryResponse)
+	r.must(&pushv1.AckRequest{User: "acks", Cursor: page.GetCursor()})
+	re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"44","data":1,"notify_unacked_after":"1.5s"}`)
+	var sent struct{ ID string }
+	must(t, json.Unmarshal([]byte(re.body), &sent))
+	want = append(want, "unacked 44 "+sent.ID)
+	w.expect(want...)
+}
+
 // TestWatchSaysWhatItLost: by a position of a log that is no more, and by one
 // that knows what was not recorded.
 func TestWatchSaysWhatItLost(t *testing.T) {
@@ -167,7 +188,7 @@ func TestWatchIsRefused(t *testing.T) {
 		req     *pushv1.WatchRequest
 		message string
 	}{
-		{&pushv1.WatchRequest{Kinds: []string{"acked", "seen"}}, `kinds[1]: want one of connected, disconnected, acked, delivered, got "seen"`},
+		{&pushv1.WatchRequest{Kinds: []string{"acked", "seen"}}, `kinds[1]: want one of connected, disconnected, acked, delivered, unacked, got "seen"`},
 		{&pushv1.WatchRequest{Kinds: make([]string, 17)}, "kinds: at most 16 kinds, got 17"},
 		{&pushv1.WatchRequest{Users: users(1001)}, "users: between 1 and 1000 users, got 1001"},
 		{&pushv1.WatchRequest{Users: []string{"42", longUser}}, "users[1]: at most 128 bytes, got 130"},

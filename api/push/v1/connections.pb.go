@@ -720,12 +720,15 @@ type Event struct {
 	// "disconnected": the user has had no connection for 3 seconds.
 	// "acked": the user's read mark moved.
 	// "delivered": a unicast or multicast was sent to a connection of the user.
+	// "unacked": notify_unacked_after of a message has passed, and the user has it
+	// and has not acked it. It is looked up while somebody watches this kind; what
+	// is due at another time waits.
 	Kind string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	User string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
 	// Of "acked": the cursor up to which the user has read.
 	Cursor string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Of "delivered": the id of the message.
+	// Of "delivered" and "unacked": the id of the message.
 	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

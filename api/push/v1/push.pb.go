@@ -56,8 +56,8 @@ type UnicastRequest struct {
 	ExcludeConnection string `protobuf:"bytes,6,opt,name=exclude_connection,json=excludeConnection,proto3" json:"exclude_connection,omitempty"`
 	// True: the message goes to who is connected now, live, and is not kept: it is
 	// in no history, unread nowhere, and lost for a connection that has others to
-	// take first. Not together with idempotency_key, ttl,
-	// durability or collapse_key.
+	// take first. Not together with idempotency_key, ttl, durability, collapse_key
+	// or notify_unacked_after.
 	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	// What the message is the latest word on: at most 128 bytes, such as the job
 	// whose progress it tells. In the inbox it takes the place of the newest message
@@ -65,9 +65,14 @@ type UnicastRequest struct {
 	// no page and not unread. A broadcast takes the place of the newest broadcast
 	// with the same key, for everybody. Clients are told by the key in the message
 	// that comes. Not together with ephemeral.
-	CollapseKey   string `protobuf:"bytes,8,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CollapseKey string `protobuf:"bytes,8,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
+	// Asks for an "unacked" event (ConnectionService.Watch) for each recipient who
+	// has not acked the message so long after it was stored: 1 second to 7 days,
+	// and less than the ttl; unset means none. A duplicate asks for nothing. In
+	// REST seconds: "60s". Not together with ephemeral.
+	NotifyUnackedAfter *durationpb.Duration `protobuf:"bytes,9,opt,name=notify_unacked_after,json=notifyUnackedAfter,proto3" json:"notify_unacked_after,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *UnicastRequest) Reset() {
@@ -154,6 +159,13 @@ func (x *UnicastRequest) GetCollapseKey() string {
 		return x.CollapseKey
 	}
 	return ""
+}
+
+func (x *UnicastRequest) GetNotifyUnackedAfter() *durationpb.Duration {
+	if x != nil {
+		return x.NotifyUnackedAfter
+	}
+	return nil
 }
 
 type UnicastResponse struct {
@@ -274,9 +286,11 @@ type MulticastRequest struct {
 	// As in UnicastRequest.ephemeral.
 	Ephemeral bool `protobuf:"varint,9,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	// As in UnicastRequest.collapse_key.
-	CollapseKey   string `protobuf:"bytes,10,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CollapseKey string `protobuf:"bytes,10,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
+	// As in UnicastRequest.notify_unacked_after.
+	NotifyUnackedAfter *durationpb.Duration `protobuf:"bytes,11,opt,name=notify_unacked_after,json=notifyUnackedAfter,proto3" json:"notify_unacked_after,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *MulticastRequest) Reset() {
@@ -377,6 +391,13 @@ func (x *MulticastRequest) GetCollapseKey() string {
 		return x.CollapseKey
 	}
 	return ""
+}
+
+func (x *MulticastRequest) GetNotifyUnackedAfter() *durationpb.Duration {
+	if x != nil {
+		return x.NotifyUnackedAfter
+	}
+	return nil
 }
 
 type MulticastResponse struct {
@@ -1466,6 +1487,11 @@ type GetReceiptResponse struct {
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Users that it was stored for; 0 for a broadcast, which is for everybody.
 	Recipients int32 `protobuf:"varint,2,opt,name=recipients,proto3" json:"recipients,omitempty"`
+	// Recipients to whom it was delivered: a frame with it was handed to the kernel
+	// for a connection of theirs. Of a broadcast, such connections. What was
+	// delivered in the last second or so may be missing, and of a user who came and
+	// went often meanwhile what was delivered long ago.
+	Delivered int32 `protobuf:"varint,5,opt,name=delivered,proto3" json:"delivered,omitempty"`
 	// Users who have acked it: those of them whose read mark lies at or after it.
 	Acked int32 `protobuf:"varint,3,opt,name=acked,proto3" json:"acked,omitempty"`
 	// The first 1,000 recipients in the order of their bytes; none for a
@@ -1519,6 +1545,13 @@ func (x *GetReceiptResponse) GetRecipients() int32 {
 	return 0
 }
 
+func (x *GetReceiptResponse) GetDelivered() int32 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
 func (x *GetReceiptResponse) GetAcked() int32 {
 	if x != nil {
 		return x.Acked
@@ -1538,6 +1571,13 @@ type UserReceipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in UnicastRequest.user.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Whether it was delivered to a connection of the user. Who read it by History
+	// may have acked it all the same.
+	Delivered bool `protobuf:"varint,4,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	// When it first was, to a second or so. Unset if it was not, or if that is not
+	// known any more: of each user the last 16 stretches are kept, of about a
+	// second each.
+	DeliveredAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=delivered_at,json=deliveredAt,proto3" json:"delivered_at,omitempty"`
 	// Whether the user's read mark lies at or after the message.
 	Acked bool `protobuf:"varint,2,opt,name=acked,proto3" json:"acked,omitempty"`
 	// When it came there. Unset if it has not, or if that is not known any more:
@@ -1582,6 +1622,20 @@ func (x *UserReceipt) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *UserReceipt) GetDelivered() bool {
+	if x != nil {
+		return x.Delivered
+	}
+	return false
+}
+
+func (x *UserReceipt) GetDeliveredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeliveredAt
+	}
+	return nil
 }
 
 func (x *UserReceipt) GetAcked() bool {
@@ -1887,7 +1941,7 @@ var File_push_v1_push_proto protoreflect.FileDescriptor
 
 const file_push_v1_push_proto_rawDesc = "" +
 	"\n" +
-	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x02\n" +
+	"\x12push/v1/push.proto\x12\apush.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n" +
 	"\x0eUnicastRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1898,7 +1952,8 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"durability\x12-\n" +
 	"\x12exclude_connection\x18\x06 \x01(\tR\x11excludeConnection\x12\x1c\n" +
 	"\tephemeral\x18\a \x01(\bR\tephemeral\x12!\n" +
-	"\fcollapse_key\x18\b \x01(\tR\vcollapseKey\"\xb4\x01\n" +
+	"\fcollapse_key\x18\b \x01(\tR\vcollapseKey\x12K\n" +
+	"\x14notify_unacked_after\x18\t \x01(\v2\x19.google.protobuf.DurationR\x12notifyUnackedAfter\"\xb4\x01\n" +
 	"\x0fUnicastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
@@ -1907,7 +1962,7 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"recipients\x18\x04 \x01(\x05R\n" +
 	"recipients\x12!\n" +
 	"\fonline_users\x18\x05 \x01(\x05R\vonlineUsers\x12\x18\n" +
-	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\xd2\x02\n" +
+	"\aunknown\x18\x06 \x01(\x05R\aunknown\"\x9f\x03\n" +
 	"\x10MulticastRequest\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12'\n" +
@@ -1921,7 +1976,8 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x12exclude_connection\x18\b \x01(\tR\x11excludeConnection\x12\x1c\n" +
 	"\tephemeral\x18\t \x01(\bR\tephemeral\x12!\n" +
 	"\fcollapse_key\x18\n" +
-	" \x01(\tR\vcollapseKey\"\xb6\x01\n" +
+	" \x01(\tR\vcollapseKey\x12K\n" +
+	"\x14notify_unacked_after\x18\v \x01(\v2\x19.google.protobuf.DurationR\x12notifyUnackedAfter\"\xb6\x01\n" +
 	"\x11MulticastResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12\x16\n" +
@@ -1998,16 +2054,19 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x10\n" +
 	"\x0eRecallResponse\"#\n" +
 	"\x11GetReceiptRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x8a\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xa8\x01\n" +
 	"\x12GetReceiptResponse\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x02 \x01(\x05R\n" +
-	"recipients\x12\x14\n" +
+	"recipients\x12\x1c\n" +
+	"\tdelivered\x18\x05 \x01(\x05R\tdelivered\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x05R\x05acked\x12*\n" +
-	"\x05users\x18\x04 \x03(\v2\x14.push.v1.UserReceiptR\x05users\"n\n" +
+	"\x05users\x18\x04 \x03(\v2\x14.push.v1.UserReceiptR\x05users\"\xcb\x01\n" +
 	"\vUserReceipt\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1c\n" +
+	"\tdelivered\x18\x04 \x01(\bR\tdelivered\x12=\n" +
+	"\fdelivered_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vdeliveredAt\x12\x14\n" +
 	"\x05acked\x18\x02 \x01(\bR\x05acked\x125\n" +
 	"\backed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aackedAt\">\n" +
 	"\x10SubscribeRequest\x12\x12\n" +
@@ -2083,47 +2142,50 @@ var file_push_v1_push_proto_goTypes = []any{
 }
 var file_push_v1_push_proto_depIdxs = []int32{
 	23, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
-	23, // 1: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
-	23, // 2: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
-	0,  // 3: push.v1.PublishRequest.unicast:type_name -> push.v1.UnicastRequest
-	2,  // 4: push.v1.PublishRequest.multicast:type_name -> push.v1.MulticastRequest
-	4,  // 5: push.v1.PublishRequest.broadcast:type_name -> push.v1.BroadcastRequest
-	1,  // 6: push.v1.PublishResponse.unicast:type_name -> push.v1.UnicastResponse
-	3,  // 7: push.v1.PublishResponse.multicast:type_name -> push.v1.MulticastResponse
-	5,  // 8: push.v1.PublishResponse.broadcast:type_name -> push.v1.BroadcastResponse
-	8,  // 9: push.v1.PublishResponse.error:type_name -> push.v1.Error
-	24, // 10: push.v1.Error.details:type_name -> google.protobuf.Any
-	25, // 11: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
-	11, // 12: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
-	25, // 13: push.v1.Message.time:type_name -> google.protobuf.Timestamp
-	18, // 14: push.v1.GetReceiptResponse.users:type_name -> push.v1.UserReceipt
-	25, // 15: push.v1.UserReceipt.acked_at:type_name -> google.protobuf.Timestamp
-	22, // 16: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
-	11, // 17: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
-	21, // 18: push.v1.SubscribeResponse.recall:type_name -> push.v1.Recall
-	0,  // 19: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
-	2,  // 20: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
-	4,  // 21: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
-	6,  // 22: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
-	9,  // 23: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
-	12, // 24: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
-	14, // 25: push.v1.PushService.Recall:input_type -> push.v1.RecallRequest
-	16, // 26: push.v1.PushService.GetReceipt:input_type -> push.v1.GetReceiptRequest
-	19, // 27: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
-	1,  // 28: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
-	3,  // 29: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
-	5,  // 30: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
-	7,  // 31: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
-	10, // 32: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
-	13, // 33: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
-	15, // 34: push.v1.PushService.Recall:output_type -> push.v1.RecallResponse
-	17, // 35: push.v1.PushService.GetReceipt:output_type -> push.v1.GetReceiptResponse
-	20, // 36: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
-	28, // [28:37] is the sub-list for method output_type
-	19, // [19:28] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	23, // 1: push.v1.UnicastRequest.notify_unacked_after:type_name -> google.protobuf.Duration
+	23, // 2: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
+	23, // 3: push.v1.MulticastRequest.notify_unacked_after:type_name -> google.protobuf.Duration
+	23, // 4: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
+	0,  // 5: push.v1.PublishRequest.unicast:type_name -> push.v1.UnicastRequest
+	2,  // 6: push.v1.PublishRequest.multicast:type_name -> push.v1.MulticastRequest
+	4,  // 7: push.v1.PublishRequest.broadcast:type_name -> push.v1.BroadcastRequest
+	1,  // 8: push.v1.PublishResponse.unicast:type_name -> push.v1.UnicastResponse
+	3,  // 9: push.v1.PublishResponse.multicast:type_name -> push.v1.MulticastResponse
+	5,  // 10: push.v1.PublishResponse.broadcast:type_name -> push.v1.BroadcastResponse
+	8,  // 11: push.v1.PublishResponse.error:type_name -> push.v1.Error
+	24, // 12: push.v1.Error.details:type_name -> google.protobuf.Any
+	25, // 13: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	11, // 14: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
+	25, // 15: push.v1.Message.time:type_name -> google.protobuf.Timestamp
+	18, // 16: push.v1.GetReceiptResponse.users:type_name -> push.v1.UserReceipt
+	25, // 17: push.v1.UserReceipt.delivered_at:type_name -> google.protobuf.Timestamp
+	25, // 18: push.v1.UserReceipt.acked_at:type_name -> google.protobuf.Timestamp
+	22, // 19: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
+	11, // 20: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
+	21, // 21: push.v1.SubscribeResponse.recall:type_name -> push.v1.Recall
+	0,  // 22: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
+	2,  // 23: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
+	4,  // 24: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
+	6,  // 25: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
+	9,  // 26: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
+	12, // 27: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
+	14, // 28: push.v1.PushService.Recall:input_type -> push.v1.RecallRequest
+	16, // 29: push.v1.PushService.GetReceipt:input_type -> push.v1.GetReceiptRequest
+	19, // 30: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
+	1,  // 31: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
+	3,  // 32: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
+	5,  // 33: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
+	7,  // 34: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
+	10, // 35: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
+	13, // 36: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
+	15, // 37: push.v1.PushService.Recall:output_type -> push.v1.RecallResponse
+	17, // 38: push.v1.PushService.GetReceipt:output_type -> push.v1.GetReceiptResponse
+	20, // 39: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
+	31, // [31:40] is the sub-list for method output_type
+	22, // [22:31] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_push_proto_init() }

@@ -92,8 +92,8 @@ type PushServiceClient interface {
 	// Needs an API key with scope "send" for a unicast or a multicast, "broadcast"
 	// for a broadcast.
 	Recall(ctx context.Context, in *RecallRequest, opts ...grpc.CallOption) (*RecallResponse, error)
-	// GetReceipt tells what became of a message: to how many it went, who has
-	// acked it, and when. It is kept as long as Recall knows the message, also if
+	// GetReceipt tells what became of a message: to how many it went, to whom it
+	// was delivered, who has acked it, and when. It is kept as long as Recall knows the message, also if
 	// that is recalled or its ttl has ended. NotFound as in Recall.
 	// Needs an API key with scope "read".
 	GetReceipt(ctx context.Context, in *GetReceiptRequest, opts ...grpc.CallOption) (*GetReceiptResponse, error)
@@ -274,8 +274,8 @@ type PushServiceServer interface {
 	// Needs an API key with scope "send" for a unicast or a multicast, "broadcast"
 	// for a broadcast.
 	Recall(context.Context, *RecallRequest) (*RecallResponse, error)
-	// GetReceipt tells what became of a message: to how many it went, who has
-	// acked it, and when. It is kept as long as Recall knows the message, also if
+	// GetReceipt tells what became of a message: to how many it went, to whom it
+	// was delivered, who has acked it, and when. It is kept as long as Recall knows the message, also if
 	// that is recalled or its ttl has ended. NotFound as in Recall.
 	// Needs an API key with scope "read".
 	GetReceipt(context.Context, *GetReceiptRequest) (*GetReceiptResponse, error)
