@@ -50,6 +50,7 @@ func (r *rig) samples() []sample {
 		{"of a broadcast", &pushv1.RecallRequest{Id: broadcast}},
 		{"", &pushv1.PresenceRequest{Users: []string{ownUser}}},
 		{"", &pushv1.ListOnlineRequest{}},
+		{"", &pushv1.ListEventsRequest{}},
 		{"", &pushv1.ListConnectionsRequest{User: ownUser}},
 		{"", &pushv1.DisconnectRequest{User: ownUser}},
 		{"", &pushv1.WatchRequest{}},

@@ -189,6 +189,11 @@ func (l *localConnections) Presence(ctx context.Context, req *pushv1.PresenceReq
 	return through(ctx, l.local, pushv1.ConnectionService_Presence_FullMethodName, req, l.svc.Presence)
 }
 
+// ListEvents implements pushv1.ConnectionServiceServer.
+func (l *localConnections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequest) (*pushv1.ListEventsResponse, error) {
+	return through(ctx, l.local, pushv1.ConnectionService_ListEvents_FullMethodName, req, l.svc.ListEvents)
+}
+
 // ListOnline implements pushv1.ConnectionServiceServer.
 func (l *localConnections) ListOnline(ctx context.Context, req *pushv1.ListOnlineRequest) (*pushv1.ListOnlineResponse, error) {
 	return through(ctx, l.local, pushv1.ConnectionService_ListOnline_FullMethodName, req, l.svc.ListOnline)

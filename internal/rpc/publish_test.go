@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pushv1 "pushd/api/push/v1"
 	"pushd/internal/history"
@@ -445,4 +446,43 @@ func TestPublishUndecodable(t *testing.T) {
 	var reply []byte
 	equal(t, "code", status.Code(stream.RecvMsg(&reply)), codes.Internal)
 	must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
+}
+
+// TestPublishTakesWhatCallsTake: each control of a message does on a stream what
+// it does in a call.
+func TestPublishTakesWhatCallsTake(t *testing.T) {
+	r := newRig(t, options{})
+	w := r.watch(&pushv1.WatchRequest{Kinds: []string{"unacked"}})
+	c := r.subscribe(keyAll, "42", "")
+	stream := r.publish(keyAll)
+	topic := func(n int, data string) *pushv1.PublishRequest {
+		req := unicast(n, "44", data)
+		req.GetUnicast().CollapseKey = "job"
+		return req
+	}
+	brief := broadcast(3, "3")
+	brief.GetBroadcast().Ephemeral = true
+	asks := multicast(4, []string{"42", "43"}, "4")
+	asks.GetMulticast().NotifyUnackedAfter = durationpb.New(time.Second)
+	excluding := unicast(5, "42", "5")
+	excluding.GetUnicast().ExcludeConnection = c.hello.GetConnection()
+	bad := unicast(6, "42", "6")
+	bad.GetUnicast().Ephemeral, bad.GetUnicast().NotifyUnackedAfter = true, durationpb.New(time.Second)
+	for _, req := range []*pushv1.PublishRequest{topic(1, "1"), topic(2, "2"), brief, asks, excluding, bad, unicast(7, "42", "7")} {
+		must(t, stream.Send(req))
+	}
+	must(t, stream.CloseSend())
+	got, err := replies(t, stream)
+	equal(t, "the end", err, io.EOF)
+	equal(t, "refused", got[6].GetError().GetMessage(), "notify_unacked_after: not together with ephemeral: such a message is not kept")
+	c.expect("3", "4", "7")
+	for user, want := range map[string]string{"42": "[4 5 7]", "44": "[2]"} {
+		var kept []string
+		for _, m := range r.must(&pushv1.HistoryRequest{User: user}).(*pushv1.HistoryResponse).GetMessages() {
+			kept = append(kept, string(m.GetData()))
+		}
+		equal(t, "kept of "+user, fmt.Sprint(kept), want)
+	}
+	id := got[4].GetMulticast().GetId()
+	w.expect("unacked 42 "+id, "unacked 43 "+id)
 }

@@ -50,6 +50,7 @@ func newRules() map[string]rule {
 		pushv1.ConnectionService_ListConnections_FullMethodName: {scopes: auth.Read},
 		pushv1.ConnectionService_Disconnect_FullMethodName:      {scopes: auth.Manage},
 		pushv1.ConnectionService_Watch_FullMethodName:           {scopes: auth.Read},
+		pushv1.ConnectionService_ListEvents_FullMethodName:      {scopes: auth.Read},
 
 		pushv1.GroupService_AddMembers_FullMethodName:    {scopes: auth.Manage},
 		pushv1.GroupService_RemoveMembers_FullMethodName: {scopes: auth.Manage},

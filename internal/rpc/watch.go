@@ -21,6 +21,9 @@ const (
 	eventBatch = 256
 	// eventWait is how long one read waits.
 	eventWait = 10 * time.Second
+	// maxEventWait is how long a call may wait: a request over HTTP has to be
+	// over in a minute.
+	maxEventWait = 30 * time.Second
 )
 
 // Watch implements pushv1.ConnectionServiceServer.
@@ -67,6 +70,50 @@ func (c *connections) watch(ctx context.Context, q history.EventQuery, users map
 	}
 }
 
+// ListEvents implements pushv1.ConnectionServiceServer.
+func (c *connections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequest) (*pushv1.ListEventsResponse, error) {
+	q, err := watchQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	users, err := watchedUsers(req.GetUsers())
+	if err != nil {
+		return nil, err
+	}
+	var wait time.Duration
+	if req.Wait != nil {
+		if wait, err = checkDuration("wait", req.GetWait(), 0, maxEventWait); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.draining, cancel)()
+	resp, err := c.listEvents(ctx, q, users, time.Now().Add(wait))
+	if err != nil && c.draining.Err() != nil {
+		return nil, history.ErrClosed
+	}
+	return resp, err
+}
+
+// listEvents reads until something has happened or it is time.
+func (c *connections) listEvents(ctx context.Context, q history.EventQuery, users map[string]bool, end time.Time) (*pushv1.ListEventsResponse, error) {
+	for {
+		begins := len(q.After.Marks) == 0
+		q.Wait = max(0, time.Until(end))
+		page, err := c.events.ReadEvents(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("reading events: %w", blame("position", err))
+		}
+		events := eventsOf(page.Events, users)
+		if len(events) > 0 || page.Lost || begins || q.Wait == 0 {
+			c.metrics.told(events, page.Lost)
+			return &pushv1.ListEventsResponse{Position: page.Next.String(), Lost: page.Lost, Events: events}, nil
+		}
+		q.After = page.Next
+	}
+}
+
 // eventsOf returns the events of some users, of all if there are none.
 func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Event) {
 	for _, e := range events {
@@ -85,8 +132,14 @@ func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Even
 	return out
 }
 
+// eventRequest is what asks for events.
+type eventRequest interface {
+	GetKinds() []string
+	GetPosition() string
+}
+
 // watchQuery reads which events are asked for, and from where on.
-func watchQuery(req *pushv1.WatchRequest) (history.EventQuery, error) {
+func watchQuery(req eventRequest) (history.EventQuery, error) {
 	q := history.EventQuery{Limit: eventBatch}
 	if n := len(req.GetKinds()); n > maxKinds {
 		return q, &FieldError{"kinds", fmt.Sprintf("at most %d kinds, got %d", maxKinds, n)}
@@ -134,10 +187,10 @@ func newWatchMetrics(reg prometheus.Registerer) (*watchMetrics, error) {
 			Name: "pushd_rpc_watches", Help: "Watch streams that are open.",
 		}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushd_rpc_events_total", Help: "Events sent on Watch streams, by kind.",
+			Name: "pushd_rpc_events_total", Help: "Events told to watchers, by kind.",
 		}, []string{"kind"}),
 		losses: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pushd_rpc_events_lost_total", Help: "Times that a Watch stream was told that it lost something.",
+			Name: "pushd_rpc_events_lost_total", Help: "Times that a watcher was told that it lost something.",
 		}),
 	}
 	if reg == nil {

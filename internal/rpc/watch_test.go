@@ -134,6 +134,60 @@ func TestWatchUnacked(t *testing.T) {
 	w.expect(want...)
 }
 
+// eventPage is a page of events over REST.
+type eventPage struct {
+	Position string
+	Lost     bool
+	Events   []struct{ Kind, User, Message string }
+}
+
+func (r *rig) listEvents(query string) (page eventPage) {
+	r.t.Helper()
+	re := r.rest(keyRead, "GET", "/v1/events?"+query, "")
+	equal(r.t, "status of "+query, re.status, 200)
+	must(r.t, json.Unmarshal([]byte(re.body), &page))
+	return page
+}
+
+// TestListEvents: page after page, as a stream tells them.
+func TestListEvents(t *testing.T) {
+	r := newRig(t, options{})
+	begin := r.listEvents("kinds=connected&kinds=unacked")
+	equal(t, "at the beginning", len(begin.Events), 0)
+	id := r.must(&pushv1.UnicastRequest{User: "42", Data: hi, NotifyUnackedAfter: durationpb.New(time.Second)}).(*pushv1.UnicastResponse).GetId()
+	r.attach("43")
+	on := "kinds=connected&kinds=unacked&position=" + begin.Position
+	for range 2 { // a position is good again
+		page := r.listEvents(on)
+		equal(t, "events", fmt.Sprint(page.Events), "[{connected 43 }]")
+	}
+	at := r.listEvents(on).Position
+	page := r.listEvents("kinds=connected&kinds=unacked&wait=30s&position=" + at)
+	equal(t, "awaited", fmt.Sprint(page.Events), "[{unacked 42 "+id+"}]")
+	began := time.Now()
+	page = r.listEvents("kinds=connected&wait=0.2s&position=" + page.Position)
+	equal(t, "after a while", fmt.Sprint(page.Events, page.Lost), "[] false")
+	if waited := time.Since(began); waited < 200*time.Millisecond || waited > 10*time.Second {
+		t.Errorf("waited %v, want 200ms", waited)
+	}
+	r.attach("44")
+	r.attach("45")
+	page = r.listEvents("kinds=connected&users=45&users=46&wait=30s&position=" + page.Position)
+	equal(t, "of some users", fmt.Sprint(page.Events), "[{connected 45 }]")
+	old := history.Position{Marks: []history.PositionMark{{}}}
+	equal(t, "lost", r.listEvents("wait=30s&position="+old.String()).Lost, true)
+}
+
+func TestListEventsEndsAtDrain(t *testing.T) {
+	r := newRig(t, options{})
+	at := r.listEvents("kinds=connected").Position
+	answers := make(chan reply, 1)
+	go func() { answers <- r.rest(keyRead, "GET", "/v1/events?kinds=connected&wait=30s&position="+at, "") }()
+	time.AfterFunc(100*time.Millisecond, r.server.Drain) // before or after it waits: all the same
+	re := <-answers
+	equal(t, "status", re.status, 503)
+}
+
 // TestWatchSaysWhatItLost: by a position of a log that is no more, and by one
 // that knows what was not recorded.
 func TestWatchSaysWhatItLost(t *testing.T) {

@@ -713,6 +713,144 @@ func (x *WatchResponse) GetEvents() []*Event {
 	return nil
 }
 
+type ListEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in WatchRequest.kinds.
+	Kinds []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// As in WatchRequest.users.
+	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// The position of the page before; empty begins now, and the page has nothing
+	// but where that is.
+	Position string `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	// How long to wait where nothing has happened: up to 30 seconds; unset means
+	// not at all. In REST seconds: "30s".
+	Wait          *durationpb.Duration `protobuf:"bytes,4,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsRequest) Reset() {
+	*x = ListEventsRequest{}
+	mi := &file_push_v1_connections_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsRequest) ProtoMessage() {}
+
+func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_connections_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListEventsRequest) Descriptor() ([]byte, []int) {
+	return file_push_v1_connections_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListEventsRequest) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type ListEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in WatchResponse.position.
+	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// As in WatchResponse.lost.
+	Lost bool `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
+	// What happened, in order: up to 256 events, with more behind them if there
+	// are some. There may be more also after an empty page.
+	Events        []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsResponse) Reset() {
+	*x = ListEventsResponse{}
+	mi := &file_push_v1_connections_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsResponse) ProtoMessage() {}
+
+func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_connections_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListEventsResponse) Descriptor() ([]byte, []int) {
+	return file_push_v1_connections_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListEventsResponse) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ListEventsResponse) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *ListEventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 // Event is something that happened to a user.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -736,7 +874,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_push_v1_connections_proto_msgTypes[12]
+	mi := &file_push_v1_connections_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +886,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_connections_proto_msgTypes[12]
+	mi := &file_push_v1_connections_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +899,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_push_v1_connections_proto_rawDescGZIP(), []int{12}
+	return file_push_v1_connections_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Event) GetKind() string {
@@ -849,13 +987,22 @@ const file_push_v1_connections_proto_rawDesc = "" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
 	"\x04lost\x18\x02 \x01(\bR\x04lost\x12&\n" +
+	"\x06events\x18\x03 \x03(\v2\x0e.push.v1.EventR\x06events\"\x8a\x01\n" +
+	"\x11ListEventsRequest\x12\x14\n" +
+	"\x05kinds\x18\x01 \x03(\tR\x05kinds\x12\x14\n" +
+	"\x05users\x18\x02 \x03(\tR\x05users\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\tR\bposition\x12-\n" +
+	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"l\n" +
+	"\x12ListEventsResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
+	"\x04lost\x18\x02 \x01(\bR\x04lost\x12&\n" +
 	"\x06events\x18\x03 \x03(\v2\x0e.push.v1.EventR\x06events\"\x91\x01\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04user\x18\x03 \x01(\tR\x04user\x12\x16\n" +
 	"\x06cursor\x18\x04 \x01(\tR\x06cursor\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2\xf2\x02\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage2\xb9\x03\n" +
 	"\x11ConnectionService\x12?\n" +
 	"\bPresence\x12\x18.push.v1.PresenceRequest\x1a\x19.push.v1.PresenceResponse\x12E\n" +
 	"\n" +
@@ -863,7 +1010,9 @@ const file_push_v1_connections_proto_rawDesc = "" +
 	"\x0fListConnections\x12\x1f.push.v1.ListConnectionsRequest\x1a .push.v1.ListConnectionsResponse\x12E\n" +
 	"\n" +
 	"Disconnect\x12\x1a.push.v1.DisconnectRequest\x1a\x1b.push.v1.DisconnectResponse\x128\n" +
-	"\x05Watch\x12\x15.push.v1.WatchRequest\x1a\x16.push.v1.WatchResponse0\x01B\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
+	"\x05Watch\x12\x15.push.v1.WatchRequest\x1a\x16.push.v1.WatchResponse0\x01\x12E\n" +
+	"\n" +
+	"ListEvents\x12\x1a.push.v1.ListEventsRequest\x1a\x1b.push.v1.ListEventsResponseB\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
 
 var (
 	file_push_v1_connections_proto_rawDescOnce sync.Once
@@ -877,7 +1026,7 @@ func file_push_v1_connections_proto_rawDescGZIP() []byte {
 	return file_push_v1_connections_proto_rawDescData
 }
 
-var file_push_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_push_v1_connections_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_push_v1_connections_proto_goTypes = []any{
 	(*PresenceRequest)(nil),         // 0: push.v1.PresenceRequest
 	(*PresenceResponse)(nil),        // 1: push.v1.PresenceResponse
@@ -891,32 +1040,38 @@ var file_push_v1_connections_proto_goTypes = []any{
 	(*DisconnectResponse)(nil),      // 9: push.v1.DisconnectResponse
 	(*WatchRequest)(nil),            // 10: push.v1.WatchRequest
 	(*WatchResponse)(nil),           // 11: push.v1.WatchResponse
-	(*Event)(nil),                   // 12: push.v1.Event
-	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 14: google.protobuf.Duration
+	(*ListEventsRequest)(nil),       // 12: push.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),      // 13: push.v1.ListEventsResponse
+	(*Event)(nil),                   // 14: push.v1.Event
+	(*timestamppb.Timestamp)(nil),   // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 16: google.protobuf.Duration
 }
 var file_push_v1_connections_proto_depIdxs = []int32{
 	2,  // 0: push.v1.PresenceResponse.users:type_name -> push.v1.UserPresence
 	7,  // 1: push.v1.ListConnectionsResponse.connections:type_name -> push.v1.Connection
-	13, // 2: push.v1.Connection.since:type_name -> google.protobuf.Timestamp
-	14, // 3: push.v1.DisconnectRequest.refuse:type_name -> google.protobuf.Duration
-	12, // 4: push.v1.WatchResponse.events:type_name -> push.v1.Event
-	13, // 5: push.v1.Event.time:type_name -> google.protobuf.Timestamp
-	0,  // 6: push.v1.ConnectionService.Presence:input_type -> push.v1.PresenceRequest
-	3,  // 7: push.v1.ConnectionService.ListOnline:input_type -> push.v1.ListOnlineRequest
-	5,  // 8: push.v1.ConnectionService.ListConnections:input_type -> push.v1.ListConnectionsRequest
-	8,  // 9: push.v1.ConnectionService.Disconnect:input_type -> push.v1.DisconnectRequest
-	10, // 10: push.v1.ConnectionService.Watch:input_type -> push.v1.WatchRequest
-	1,  // 11: push.v1.ConnectionService.Presence:output_type -> push.v1.PresenceResponse
-	4,  // 12: push.v1.ConnectionService.ListOnline:output_type -> push.v1.ListOnlineResponse
-	6,  // 13: push.v1.ConnectionService.ListConnections:output_type -> push.v1.ListConnectionsResponse
-	9,  // 14: push.v1.ConnectionService.Disconnect:output_type -> push.v1.DisconnectResponse
-	11, // 15: push.v1.ConnectionService.Watch:output_type -> push.v1.WatchResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	15, // 2: push.v1.Connection.since:type_name -> google.protobuf.Timestamp
+	16, // 3: push.v1.DisconnectRequest.refuse:type_name -> google.protobuf.Duration
+	14, // 4: push.v1.WatchResponse.events:type_name -> push.v1.Event
+	16, // 5: push.v1.ListEventsRequest.wait:type_name -> google.protobuf.Duration
+	14, // 6: push.v1.ListEventsResponse.events:type_name -> push.v1.Event
+	15, // 7: push.v1.Event.time:type_name -> google.protobuf.Timestamp
+	0,  // 8: push.v1.ConnectionService.Presence:input_type -> push.v1.PresenceRequest
+	3,  // 9: push.v1.ConnectionService.ListOnline:input_type -> push.v1.ListOnlineRequest
+	5,  // 10: push.v1.ConnectionService.ListConnections:input_type -> push.v1.ListConnectionsRequest
+	8,  // 11: push.v1.ConnectionService.Disconnect:input_type -> push.v1.DisconnectRequest
+	10, // 12: push.v1.ConnectionService.Watch:input_type -> push.v1.WatchRequest
+	12, // 13: push.v1.ConnectionService.ListEvents:input_type -> push.v1.ListEventsRequest
+	1,  // 14: push.v1.ConnectionService.Presence:output_type -> push.v1.PresenceResponse
+	4,  // 15: push.v1.ConnectionService.ListOnline:output_type -> push.v1.ListOnlineResponse
+	6,  // 16: push.v1.ConnectionService.ListConnections:output_type -> push.v1.ListConnectionsResponse
+	9,  // 17: push.v1.ConnectionService.Disconnect:output_type -> push.v1.DisconnectResponse
+	11, // 18: push.v1.ConnectionService.Watch:output_type -> push.v1.WatchResponse
+	13, // 19: push.v1.ConnectionService.ListEvents:output_type -> push.v1.ListEventsResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_connections_proto_init() }
@@ -931,7 +1086,7 @@ func file_push_v1_connections_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_push_v1_connections_proto_rawDesc), len(file_push_v1_connections_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

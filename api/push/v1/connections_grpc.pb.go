@@ -24,6 +24,7 @@ const (
 	ConnectionService_ListConnections_FullMethodName = "/push.v1.ConnectionService/ListConnections"
 	ConnectionService_Disconnect_FullMethodName      = "/push.v1.ConnectionService/Disconnect"
 	ConnectionService_Watch_FullMethodName           = "/push.v1.ConnectionService/Watch"
+	ConnectionService_ListEvents_FullMethodName      = "/push.v1.ConnectionService/ListEvents"
 )
 
 // ConnectionServiceClient is the client API for ConnectionService service.
@@ -53,6 +54,10 @@ type ConnectionServiceClient interface {
 	// lost something. gRPC only.
 	// Needs an API key with scope "read".
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// ListEvents reads what Watch tells, a page at a time, for callers that have no
+	// gRPC: with wait it answers as soon as something happens.
+	// Needs an API key with scope "read".
+	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
 
 type connectionServiceClient struct {
@@ -122,6 +127,16 @@ func (c *connectionServiceClient) Watch(ctx context.Context, in *WatchRequest, o
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ConnectionService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *connectionServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventsResponse)
+	err := c.cc.Invoke(ctx, ConnectionService_ListEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConnectionServiceServer is the server API for ConnectionService service.
 // All implementations must embed UnimplementedConnectionServiceServer
 // for forward compatibility.
@@ -149,6 +164,10 @@ type ConnectionServiceServer interface {
 	// lost something. gRPC only.
 	// Needs an API key with scope "read".
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// ListEvents reads what Watch tells, a page at a time, for callers that have no
+	// gRPC: with wait it answers as soon as something happens.
+	// Needs an API key with scope "read".
+	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedConnectionServiceServer()
 }
 
@@ -173,6 +192,9 @@ func (UnimplementedConnectionServiceServer) Disconnect(context.Context, *Disconn
 }
 func (UnimplementedConnectionServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedConnectionServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
 }
 func (UnimplementedConnectionServiceServer) mustEmbedUnimplementedConnectionServiceServer() {}
 func (UnimplementedConnectionServiceServer) testEmbeddedByValue()                           {}
@@ -278,6 +300,24 @@ func _ConnectionService_Watch_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ConnectionService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _ConnectionService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConnectionServiceServer).ListEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConnectionService_ListEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConnectionServiceServer).ListEvents(ctx, req.(*ListEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ConnectionService_ServiceDesc is the grpc.ServiceDesc for ConnectionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -300,6 +340,10 @@ var ConnectionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Disconnect",
 			Handler:    _ConnectionService_Disconnect_Handler,
+		},
+		{
+			MethodName: "ListEvents",
+			Handler:    _ConnectionService_ListEvents_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
