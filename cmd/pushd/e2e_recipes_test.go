@@ -119,7 +119,9 @@ func startShell(t *testing.T, s *server) *shell {
 		here: strings.NewReplacer(
 			"127.0.0.1:8081", s.HTTP, "127.0.0.1:9090", s.GRPC, "127.0.0.1:8080", s.Listen,
 			"pushd listen ", "pushd listen -url ws://"+s.Listen+"/push ",
-			"pushd watch ", "pushd watch -addr "+s.GRPC+" "),
+			"pushd watch ", "pushd watch -addr "+s.GRPC+" ",
+			// Nobody here has a minute.
+			`"notify_unacked_after":"60s"`, `"notify_unacked_after":"5s"`),
 	}
 	cmd := exec.Command("sh")
 	cmd.Dir, cmd.Env = sh.dir, sh.env
