@@ -38,11 +38,10 @@ type Sent interface {
 	Outcome(ctx context.Context, id ID, most int) (Outcome, error)
 
 	// NoteDelivered adds to what Outcome knows of deliveries. Callers gather for
-	// a while what they tell. It may be lost with the process or the machine, as
-	// what was appended last under the laxest sync policy, and after an error is
-	// told for part; the caller does not tell it again. Counts of what the
-	// broadcast log does not keep are left out. Errors: ErrUser for a bad user,
-	// and then nothing is noted.
+	// a while what they tell. When it returns nil that is as durable as an append
+	// of durability Memory; after an error part of it may be noted, and the caller
+	// does not tell it again. Counts of what the broadcast log does not keep are
+	// left out. Errors: ErrUser for a bad user, and then nothing is noted.
 	NoteDelivered(ctx context.Context, d Deliveries) error
 }
 

@@ -41,16 +41,19 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	return s.inTurn(ctx, s.noting, func() error { return s.noteDelivered(ctx, spans, counts) })
 }
 
+// noteDelivered syncs once, with the last of what it writes.
 func (s *Store) noteDelivered(ctx context.Context, spans []history.UserSpan, counts map[history.ID]int) error {
-	err := s.change(true, func(b *pebble.Batch) error { return s.addConnections(b, counts) })
+	err := s.change(len(spans) > 0, func(b *pebble.Batch) error { return s.addConnections(b, counts) })
 	if err != nil {
 		return fmt.Errorf("noting who got broadcasts: %w", err)
 	}
-	for some := range slices.Chunk(spans, notedAtOnce) {
+	for rest := spans; len(rest) > 0; {
+		some := rest[:min(notedAtOnce, len(rest))]
+		rest = rest[len(some):]
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.change(true, func(b *pebble.Batch) error { return s.addSpans(b, some) }); err != nil {
+		if err := s.change(len(rest) > 0, func(b *pebble.Batch) error { return s.addSpans(b, some) }); err != nil {
 			return fmt.Errorf("noting who got what: %w", err)
 		}
 	}
