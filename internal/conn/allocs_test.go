@@ -126,7 +126,24 @@ func deliveriesDoNotAllocate(t *testing.T, lines string, data []byte) {
 	}); n > 0 {
 		t.Errorf("%v allocations a unicast", n)
 	}
-	brief := broadcast(id, data)
+	const burst = 250 // more than one group, in one turn
+	many := make([]history.Delivery, burst)
+	for i := range many {
+		many[i] = broadcast(batch[0].Message.ID+history.ID(i), []byte("1"))[0]
+		many[i].Prev = many[i].Message.ID - 1
+	}
+	if n := testing.AllocsPerRun(20, func() {
+		before := s.stats().Broadcast
+		s.post.deliver(many)
+		await(t, func() bool { return s.stats().Broadcast == before+burst*clients })
+		for i := range many {
+			many[i].Message.ID += burst
+			many[i].Prev += burst
+		}
+	}); n >= clients { // a backlog now and then, nothing for each client
+		t.Errorf("%v allocations a burst of %d broadcasts", n, burst)
+	}
+	brief := broadcast(many[0].Message.ID, data)
 	brief[0].Message.Ephemeral = true
 	if n := testing.AllocsPerRun(200, func() {
 		before := s.stats().Ephemeral

@@ -191,7 +191,7 @@ func (s *shard) toSession(ses *session, d *delivery) {
 	case d.prev > ses.inbox:
 		s.hole(ses)
 	case ses.handle == d.skip:
-		s.passOver(ses, d.id)
+		s.passInbox(ses, d.id)
 	default:
 		s.sending(ses)
 		ses.inbox = d.id

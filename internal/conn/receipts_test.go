@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +35,8 @@ func (r *rig) delivered(id history.ID, n int) (users string) {
 	for _, u := range o.Users {
 		if u.Delivered {
 			users += " " + u.User
-			if age := time.Since(u.DeliveredAt); age < 0 || age > patience {
-				r.t.Errorf("delivered to %s at %v", u.User, u.DeliveredAt)
+			if age := time.Since(u.DeliveredAt); age < 0 || age > patience || u.DeliveredAt.Before(id.Time()) {
+				r.t.Errorf("sent at %v, delivered to %s at %v", id.Time(), u.User, u.DeliveredAt)
 			}
 		}
 	}
@@ -197,6 +199,143 @@ func TestReceiptsOfWhoWentAway(t *testing.T) {
 	r.wantDelivered(third.ID, "slow")
 	r.wantDelivered(last.ID)
 	r.delivered(b.ID, 0)
+}
+
+// deaf connects user, all of whose history comes at once, and reads nothing.
+func (r *rig) deaf(user string) net.Conn {
+	r.t.Helper()
+	c, err := net.Dial("tcp", r.server.Addr().String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		r.t.Fatal(err)
+	}
+	fmt.Fprintf(c, "GET /push?user=%s&cursor=0 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", user)
+	return c
+}
+
+// told waits until the store was told what was delivered so far.
+func (r *rig) told(other *client) {
+	r.t.Helper()
+	m := r.send(history.Unicast, `"marker"`, "other")
+	other.wantData(`"marker"`)
+	r.wantDelivered(m.ID, "other")
+}
+
+// A page that the kernel has not taken whole is not delivered, whatever it has
+// beside: gaps, broadcasts.
+func TestReceiptsOfPagesNotTaken(t *testing.T) {
+	r := serve(t, nil)
+	big := `"` + strings.Repeat("x", 20<<10) + `"`
+	var ids []history.ID
+	for range 40 {
+		ids = append(ids, r.send(history.Unicast, big, "a").ID)
+		gone := r.send(history.Unicast, "0", "a")
+		r.recall(gone)
+		ids = append(ids, r.send(history.Broadcast, `"b"`).ID)
+	}
+	other := r.connect("other")
+	c := r.deaf("a")
+	waitFor(t, "a backlog", func() bool { return metric(t, r.metrics, "pushd_conn_backlogged_connections") > 0 })
+	r.told(other)
+	most := metric(t, r.metrics, "pushd_conn_bytes_sent_total")
+	known := 0
+	for _, id := range ids {
+		known += r.outcome(id).Delivered
+	}
+	if known == 0 || float64(known/2*len(big)) > most {
+		t.Errorf("%d of %d were delivered, the kernel has %v bytes", known, len(ids), most)
+	}
+	if n := r.outcome(ids[len(ids)-1]).Delivered; n != 0 {
+		t.Errorf("the last broadcast was delivered to %d", n)
+	}
+	_ = c.Close()
+	waitFor(t, "it to be gone", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
+	r.told(other)
+	after := 0
+	for _, id := range ids {
+		after += r.outcome(id).Delivered
+	}
+	if after != known {
+		t.Errorf("%d were delivered, and when the client was gone %d", known, after)
+	}
+}
+
+// Deliveries that come at once, one of which a connection is not to get.
+func TestReceiptsOfExcludedAmongOthers(t *testing.T) {
+	r, f := serveFaulty(t, nil)
+	a := r.connect("a")
+	var held []history.Delivery
+	f.set(func() {
+		f.deliver = func(b []history.Delivery) []history.Delivery {
+			if held = append(held, b...); len(held) < 6 {
+				return nil
+			}
+			return held
+		}
+	})
+	push := func(data, exclude string) history.ID {
+		return r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte(data), Exclude: exclude}).ID
+	}
+	one, two, three := push("1", ""), push("2", ""), push("3", a.hello.Connection)
+	b1 := r.send(history.Broadcast, `"b1"`).ID
+	b2 := r.append(history.Push{Kind: history.Broadcast, Data: []byte(`"b2"`), Exclude: a.hello.Connection}).ID
+	four := push("4", "")
+	a.wantData("1", "2", `"b1"`, "4")
+	r.wantDelivered(four, "a")
+	r.wantDelivered(one, "a")
+	r.wantDelivered(two, "a")
+	r.wantDelivered(three)
+	r.delivered(b1, 1)
+	r.delivered(b2, 0)
+}
+
+// A client that says something and goes, in one packet, has what it was sent
+// before.
+func TestReceiptsOfWhoSaysGoodbye(t *testing.T) {
+	r := serve(t, nil)
+	c := r.deaf("a")
+	waitFor(t, "it to be open", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
+	m := r.send(history.Unicast, "1", "a")
+	waitFor(t, "it to be sent", func() bool { return metric(t, r.metrics, `pushd_conn_deliveries_total{log="inbox"}`) == 1 })
+	if _, err := io.WriteString(c, "\x81\x8f\x00\x00\x00\x00"+`{"type":"ping"}`+"\x88\x82\x00\x00\x00\x00\x03\xe8"); err != nil {
+		t.Fatal(err)
+	}
+	r.wantDelivered(m.ID, "a")
+}
+
+// A store that does not answer keeps nobody from ending in time.
+func TestReceiptsOfADeadStoreEndInTime(t *testing.T) {
+	asked := make(chan struct{}, 10)
+	r := serve(t, func(c *conn.Config) { c.Sent = deadNotes{c.Sent, asked} })
+	a := r.connect("a")
+	r.unicast("a", "1")
+	a.wantData("1")
+	<-asked
+	ctx, cancel := context.WithCancel(r.ctx)
+	cancel()
+	began := time.Now()
+	if err := r.server.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second { // the store has 10
+		t.Errorf("Shutdown took %v", took)
+	}
+}
+
+// deadNotes does not answer.
+type deadNotes struct {
+	history.Sent
+	asked chan struct{}
+}
+
+func (n deadNotes) NoteDelivered(ctx context.Context, _ history.Deliveries) error {
+	n.asked <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func TestReceiptsOfSubscriptions(t *testing.T) {

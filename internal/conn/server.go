@@ -32,11 +32,13 @@ type Server struct {
 	subscribed  atomic.Uint64 // subscriptions that there ever were, for their ids
 	unnoted     unnoted
 	refused     atomic.Uint64  // spans and broadcasts that the store did not take
-	noting      sync.WaitGroup // noteDeliveries, until stopNoting
+	noting      sync.WaitGroup // noteDeliveries
 
-	mu         sync.Mutex // guards the life of the server
-	stopFollow func()     // set while following
-	stopNoting context.CancelFunc
+	mu         sync.Mutex    // guards the life of the server
+	stopFollow func()        // set while following
+	stopNoting chan struct{} // closed to end noteDeliveries
+	noteCtx    context.Context
+	cutNotes   context.CancelFunc // ends noteCtx
 	stopped    bool
 }
 
@@ -46,7 +48,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring conn: %w", err)
 	}
-	s := &Server{cfg: cfg, seed: maphash.MakeSeed()}
+	s := &Server{cfg: cfg, seed: maphash.MakeSeed(), stopNoting: make(chan struct{})}
+	s.noteCtx, s.cutNotes = context.WithCancel(context.Background())
 	s.idPrefix = strconv.FormatInt(time.Now().UnixMilli(), 36) + "-"
 	if s.sessions, err = offheap.NewTable[session](reactor.Sockets()); err != nil {
 		return nil, err
@@ -92,9 +95,9 @@ func (s *Server) Serve() error {
 	// Before the first Attach, so that nothing can come between.
 	s.stopFollow = s.cfg.Store.Follow(s.post.deliver)
 	s.calls.start()
-	ctx, cancel := context.WithCancel(context.Background())
-	s.stopNoting = cancel
-	s.noting.Go(func() { s.noteDeliveries(ctx) })
+	if s.cfg.Sent != nil {
+		s.noting.Go(func() { s.noteDeliveries(s.noteCtx, s.stopNoting) })
+	}
 	s.mu.Unlock()
 	s.reactor.Run()
 	return nil
@@ -112,18 +115,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	s.stopped = true
+	defer s.cutNotes()
+	defer context.AfterFunc(ctx, s.cutNotes)()
 	s.subscribers.close(fmt.Errorf("subscribing: %w", history.ErrClosed))
 	err := s.reactor.Shutdown(ctx)
 	if s.stopFollow != nil {
 		s.stopFollow()
 	}
 	s.calls.stop()
-	if s.stopNoting != nil {
-		s.stopNoting()
-		s.noting.Wait()
+	close(s.stopNoting)
+	s.noting.Wait()
+	if s.subscribers.collect(&s.unnoted); s.cfg.Sent != nil {
+		s.tellDelivered(s.noteCtx)
 	}
-	s.subscribers.collect(&s.unnoted)
-	s.tellDelivered()
 	// Nobody is left who could wake a loop or look at a session.
 	s.reactor.Close()
 	s.sessions.Close()

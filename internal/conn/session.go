@@ -14,19 +14,21 @@ import (
 // far it was sent. 64 bytes, no pointers.
 type session struct {
 	handle reactor.Handle // 0: no session
-	track
-	broadcast history.ID // as inbox, in the broadcast log
-	expires   uint32     // unix seconds when the credential ends; 0 is never
-	since     uint32     // unix seconds when it was attached
-	agent     uint32     // in the shard's agents; 0 is none
-	hash      uint32     // of the user
-	next      uint32     // the next session with this hash: its socket + 1
-	place     uint32     // in shard.list
-	name      offheap.Ref
-	nameLen   uint8
-	state     sessionState
-	behind    bool // something was appended that the page asked for last may not have
-	more      bool // the last page was not the last
+	// inbox and broadcast are the last ids sent, or passed over because there
+	// was nothing to send.
+	inbox, broadcast history.ID
+	expires          uint32 // unix seconds when the credential ends; 0 is never
+	since            uint32 // unix seconds when it was attached
+	agent            uint32 // in the shard's agents; 0 is none
+	hash             uint32 // of the user
+	next             uint32 // the next session with this hash: its socket + 1
+	place            uint32 // in shard.list
+	pending          uint32 // in receipts.pending, + 1; 0: receipts know all that it was sent
+	name             offheap.Ref
+	nameLen          uint8
+	state            sessionState
+	behind           bool // something was appended that the page asked for last may not have
+	more             bool // the last page was not the last
 }
 
 // sessionState says what a session does with a live delivery.
@@ -95,7 +97,7 @@ func (s *shard) attached(ses *session, k *call) {
 		Unread:     p.Unread,
 		Truncated:  p.Truncated,
 	})
-	ses.track, ses.broadcast = track{from.Inbox, from.Inbox}, from.Broadcast
+	ses.inbox, ses.broadcast = from.Inbox, from.Broadcast
 	ses.since = uint32(s.loop.Now().Unix())
 	ses.state = replaying
 	s.fill(ses, f, p)
@@ -116,7 +118,6 @@ func (s *shard) fill(ses *session, f *reactor.Frame, p *history.Page) {
 	}
 	s.count.Replayed += uint64(len(p.Messages))
 	s.replayed(ses, p)
-	ses.broadcast = max(ses.broadcast, p.Cursor.Broadcast)
 	ses.more = p.HasMore
 }
 
@@ -136,12 +137,7 @@ func (s *shard) goOn(h reactor.Handle, sent bool) {
 }
 
 // Drained implements [reactor.Handler].
-func (s *shard) Drained(h reactor.Handle) {
-	s.caughtUp(h)
-	if ses := s.lookup(h); ses != nil && ses.state == replaying {
-		s.goOn(h, false)
-	}
-}
+func (s *shard) Drained(h reactor.Handle) { s.goOn(h, false) }
 
 // askPage asks the store for what lies after the session's cursor, at once or,
 // if too many calls wait, later; then it returns nil.

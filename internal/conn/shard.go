@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
 )
 
 // shard is the part of the server that lives on one loop: the sessions of the
@@ -190,5 +189,5 @@ func (s *shard) Stop() {
 	}
 	s.queue, s.at = nil, 0
 	s.walk.end()
-	s.server.unnoted.add(history.Deliveries{Inboxes: s.receipts.spans, Broadcasts: s.receipts.reached})
+	s.server.unnoted.add(s.collect())
 }

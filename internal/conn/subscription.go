@@ -86,7 +86,7 @@ type Subscription struct {
 
 	mu   sync.Mutex // guards what follows
 	told told
-	sent handed // what the owner has dealt with
+	done handed // what the owner has dealt with
 
 	something chan struct{} // has a token when there may be something to read
 	ended     chan struct{} // closed by end

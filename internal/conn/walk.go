@@ -13,7 +13,6 @@ type walk struct {
 	group []delivery     // broadcasts that follow one another
 	frame *reactor.Frame // the frames of group in one; nil: no walk
 	pos   int
-	sent  int // connections that got the whole group
 }
 
 const (
@@ -37,7 +36,8 @@ func (s *shard) beginWalk(queue []delivery) int {
 	}
 	w := &s.walk
 	w.group = append(w.group[:0], queue[:n]...)
-	w.pos, w.sent = 0, 0
+	w.pos = 0
+	s.reachable(w.group)
 	if n == 1 {
 		w.frame = queue[0].frame
 		w.frame.Retain(1)
@@ -62,7 +62,6 @@ func (s *shard) step(most int) (visited int) {
 	if w.pos == len(s.list) {
 		for i := range w.group {
 			s.finishDelivery(&w.group[i])
-			s.reachMany(w.group[i].id, w.sent)
 		}
 		s.loop.Drop(w.frame)
 		w.frame = nil
@@ -86,15 +85,11 @@ func (s *shard) visit(ses *session) {
 	case first.prev > ses.broadcast:
 		s.hole(ses)
 	case ses.handle == first.skip: // the whole group's
-		ses.broadcast = last.id
+		s.passBroadcasts(ses, last.id)
 	case first.id > ses.broadcast:
+		s.sending(ses)
 		ses.broadcast = last.id
 		s.count.Broadcast += uint64(len(w.group))
-		if s.loop.Waits(ses.handle) {
-			s.reachGroup(ses.handle)
-		} else {
-			w.sent++
-		}
 		s.loop.Send(ses.handle, w.frame)
 	default:
 		s.visitRest(ses)
@@ -110,18 +105,20 @@ func (s *shard) visitRest(ses *session) {
 			return // closed as too slow
 		}
 		if d.id > ses.broadcast {
+			s.sending(ses)
 			ses.broadcast = d.id
 			s.count.Broadcast++
-			s.reach(h, d.id)
 			s.loop.Send(h, d.frame)
 		}
 	}
 }
 
-// reachGroup counts the whole group for a client with a backlog.
-func (s *shard) reachGroup(h reactor.Handle) {
-	for i := range s.walk.group {
-		s.reach(h, s.walk.group[i].id)
+// reachable makes a group countable.
+func (s *shard) reachable(group []delivery) {
+	for i := range group {
+		if d := &group[i]; !s.receipts.off && !d.brief && !d.recall {
+			s.receipts.reach.walked(d.id)
+		}
 	}
 }
 

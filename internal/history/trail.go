@@ -14,16 +14,19 @@ type Span struct {
 }
 
 // Trail is the spans of a user's inbox that were delivered, in the order in which
-// they were noted; TrailSpans at most. It understates: what it forgets was
-// delivered all the same.
+// they were noted. It understates: what it forgets was delivered all the same.
 type Trail []Span
 
-// TrailSpans is how many spans are kept of a user.
-const TrailSpans = 16
+const (
+	// TrailSpans is how many spans are kept of a user as they are.
+	TrailSpans = 16
+	// TrailMost is how many are kept where something lies between them.
+	TrailMost = 64
+)
 
-// Add returns t with what is new in s. When that is one too many, the first two
-// neighbours that touch become one, without its time; if none do, the oldest is
-// forgotten. It may change t in place.
+// Add returns t with what is new in s. Beyond TrailSpans the first two neighbours
+// that touch become one, without its time; if none do, beyond TrailMost the oldest
+// is forgotten. It may change t in place.
 func (t Trail) Add(s Span) Trail {
 	for _, k := range t {
 		if k.From <= s.From && s.From < k.To {
@@ -44,15 +47,24 @@ func (t Trail) Add(s Span) Trail {
 			return slices.Delete(t, i+1, i+2)
 		}
 	}
-	return slices.Delete(t, 0, 1)
+	return slices.Delete(t, 0, max(0, len(t)-TrailMost))
 }
 
 // Find returns whether entry id was delivered, and when first.
 func (t Trail) Find(id ID) (at time.Time, ok bool) {
 	for _, k := range t {
 		if k.From < id && id <= k.To {
-			return k.At, true
+			return k.When(id), true
 		}
 	}
 	return time.Time{}, false
+}
+
+// When returns when id, which lies in s, was delivered: as s says, but not before
+// it was stored.
+func (s Span) When(id ID) time.Time {
+	if at := id.Time(); !s.At.IsZero() && at.After(s.At) {
+		return at
+	}
+	return s.At
 }

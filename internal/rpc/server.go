@@ -155,8 +155,8 @@ func (s *Server) GRPC() *grpc.Server { return s.grpc }
 func (s *Server) REST() http.Handler { return s.rest }
 
 // Drain begins the end: it tells health checkers to send nothing more, and ends
-// Watch streams, and Publish streams, each when all that was taken from it has
-// its reply. Calls are still answered; GracefulStop waits for them.
+// Watch streams, calls of ListEvents that wait, and Publish streams, each when all
+// that was taken from it has its reply. Other calls are still answered; GracefulStop waits for them.
 func (s *Server) Drain() {
 	s.SetServing(false)
 	s.drain()

@@ -123,14 +123,14 @@ func TestWatchUnacked(t *testing.T) {
 	var want []string
 	unicast := r.must(&pushv1.UnicastRequest{User: "42", Data: hi, NotifyUnackedAfter: soon}).(*pushv1.UnicastResponse)
 	want = append(want, "unacked 42 "+unicast.GetId())
-	multicast := r.must(&pushv1.MulticastRequest{Users: []string{"43", "acks"}, Data: hi, NotifyUnackedAfter: soon}).(*pushv1.MulticastResponse)
-	want = append(want, "unacked 43 "+multicast.GetId())
+	// Time enough for one of them to ack.
+	multicast := r.must(&pushv1.MulticastRequest{Users: []string{"43", "acks"}, Data: hi, NotifyUnackedAfter: durationpb.New(5 * time.Second)}).(*pushv1.MulticastResponse)
 	page := r.must(&pushv1.HistoryRequest{User: "acks"}).(*pushv1.HistoryResponse)
 	r.must(&pushv1.AckRequest{User: "acks", Cursor: page.GetCursor()})
 	re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"44","data":1,"notify_unacked_after":"1.5s"}`)
 	var sent struct{ ID string }
 	must(t, json.Unmarshal([]byte(re.body), &sent))
-	want = append(want, "unacked 44 "+sent.ID)
+	want = append(want, "unacked 44 "+sent.ID, "unacked 43 "+multicast.GetId())
 	w.expect(want...)
 }
 

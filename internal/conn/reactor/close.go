@@ -21,6 +21,12 @@ func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 		l.drop(h, s, why)
 		return
 	}
+	if s.has(inBatch) {
+		l.flush() // then it is known what was taken
+		if l.lookup(h) == nil || s.state != open {
+			return
+		}
+	}
 	taken := s.taken()
 	l.count.Closes[why]++
 	l.become(s, closing)

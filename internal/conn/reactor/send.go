@@ -35,10 +35,11 @@ func (l *Loop) SendAtOnce(h Handle, f *Frame) bool {
 	return true
 }
 
-// Waits reports whether a connection has a backlog.
-func (l *Loop) Waits(h Handle) bool {
+// Taken reports whether the kernel has taken all that was sent to a connection.
+// What is in the present batch it has not.
+func (l *Loop) Taken(h Handle) bool {
 	s := l.lookup(h)
-	return s != nil && s.queue != 0
+	return s != nil && s.taken()
 }
 
 // Drop gives back a reference when the present batch is on its way.

@@ -26,20 +26,24 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 	}
 	patience := time.NewTimer(q.Wait)
 	defer patience.Stop()
+	var look time.Time // when to look for what is due
 	for {
 		page, news, change, err := l.read(q)
 		if err != nil || len(page.Events) > 0 || page.Lost || len(q.After.Marks) == 0 {
 			return page, err
 		}
 		if q.Kinds.Has(history.Unacked) {
-			n, next, err := unacked(q.Limit)
-			if err != nil {
-				return history.EventPage{}, err
+			if !time.Now().Before(look) {
+				n, next, err := unacked(q.Limit)
+				if err != nil {
+					return history.EventPage{}, err
+				}
+				look = time.Now().Add(l.untilDue(next))
+				if n > 0 || closed(news) { // another reader may have found it
+					continue
+				}
 			}
-			if n > 0 || closed(news) { // another reader may have found it
-				continue
-			}
-			change = min(change, l.untilDue(next))
+			change = min(change, time.Until(look))
 		}
 		if q.Wait <= 0 {
 			return page, nil
@@ -68,13 +72,13 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// untilDue returns when to look for what is due: that is next, or comes later, and
-// no sooner than a push may ask for.
+// untilDue returns when to look again for what is due: that is next, or comes
+// later, and no sooner than a push may ask for.
 func (l *Log) untilDue(next time.Time) time.Duration {
 	if next.IsZero() {
 		return history.MinUnackedAfter
 	}
-	return min(next.Sub(l.now()), history.MinUnackedAfter)
+	return max(time.Millisecond, min(next.Sub(l.now()), history.MinUnackedAfter))
 }
 
 // read reads a page, and returns what is closed when there is more, and when to

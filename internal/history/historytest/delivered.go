@@ -20,6 +20,7 @@ func deliveredPromises() []promise {
 		{name: "IsOfTheFirstTime", check: deliveredAgain},
 		{name: "TouchingSpansAreNeverForgotten", check: deliveredTouching},
 		{name: "OfOthersTheLastAreKept", check: deliveredApart},
+		{name: "NotBeforeItWasStored", check: deliveredEarly},
 		{name: "OfABroadcastCountsConnections", retention: five, check: deliveredBroadcasts},
 		{name: "OfWhatRetentionDropped", retention: five, check: deliveredDropped},
 		{name: "ToMany", check: deliveredCrowd},
@@ -147,7 +148,7 @@ func deliveredApart(r *rig) {
 	const more = 3
 	var sent []history.Message
 
-	for range history.TrailSpans + more {
+	for range history.TrailMost + more {
 		r.unicast("ann")
 		sent = append(sent, r.unicast("ann"))
 	}
@@ -166,6 +167,17 @@ func deliveredApart(r *rig) {
 	r.deliver("ann", sent[len(sent)-1].ID, sent[len(sent)-1].ID+1)
 	r.wantDelivered(sent[more], "ann "+at)
 	r.wantDelivered(sent[len(sent)-1], "ann "+unknownTime)
+}
+
+func deliveredEarly(r *rig) {
+	one := r.unicast("ann")
+	span := r.span("ann", 0, one.ID)
+	r.tick()
+	two := r.unicast("ann")
+	span.To = two.ID
+	r.note(history.Deliveries{Inboxes: []history.UserSpan{span}})
+	r.wantDelivered(one, "ann "+clockTime(span.At))
+	r.wantDelivered(two, "ann "+clockTime(two.ID.Time()))
 }
 
 func (r *rig) wantConnections(m history.Message, want int) {

@@ -51,7 +51,7 @@ func (s *Store) noteInboxes(ctx context.Context, spans []history.UserSpan) (ops 
 
 func (p *partition) trailCommand(spans []history.UserSpan) []any {
 	keys, args := make([]string, 0, len(spans)), make([]any, 0, 2+len(spans))
-	args = append(args, history.TrailSpans, p.store.forget(p.store.conf.Retention.InboxAge))
+	args = append(args, history.TrailSpans, history.TrailMost, p.store.forget(p.store.conf.Retention.InboxAge))
 	for _, u := range spans {
 		keys, args = append(keys, p.trail(u.User)), append(args, packSpan(u.Span))
 	}

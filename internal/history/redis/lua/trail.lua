@@ -6,15 +6,15 @@
 -- span where it begins and ends, 7 bytes each, and when, 6; 0 if that is not
 -- known any more.
 --
--- KEYS: of each span, the user's trail. ARGV: how many spans are kept, after how
--- many ms Redis may drop a trail that nothing is added to, 0 for never, then the
--- spans. Returns 1.
+-- KEYS: of each span, the user's trail. ARGV: how many spans are kept as they are,
+-- how many where something lies between them, after how many ms Redis may drop a
+-- trail that nothing is added to, 0 for never, then the spans. Returns 1.
 local pack, unpack, sub = struct.pack, struct.unpack, string.sub
 local TOP, SPAN = 7, 20
-local full, forget = TOP + SPAN * ARGV[1], tonumber(ARGV[2])
+local full, most, forget = TOP + SPAN * ARGV[1], TOP + SPAN * ARGV[2], tonumber(ARGV[3])
 
--- shorten makes the first two neighbours that touch one; if none do, the oldest
--- is forgotten.
+-- shorten makes the first two neighbours that touch one; if none do and there are
+-- too many, the oldest is forgotten.
 local function shorten(trail)
   local from, to = unpack('>I7I7', trail, TOP + 1)
   for at = TOP + SPAN + 1, #trail, SPAN do
@@ -25,6 +25,7 @@ local function shorten(trail)
     end
     from, to = from2, to2
   end
+  if #trail <= most then return trail end
   return sub(trail, 1, TOP) .. sub(trail, TOP + SPAN + 1)
 end
 
@@ -49,7 +50,7 @@ local function add(trail, from, to, time)
 end
 
 for j = 1, #KEYS do
-  local trail = add(redis.call('GET', KEYS[j]) or pack('>I7', 0), unpack('>I7I7I6', ARGV[2 + j]))
+  local trail = add(redis.call('GET', KEYS[j]) or pack('>I7', 0), unpack('>I7I7I6', ARGV[3 + j]))
   if trail and forget > 0 then
     redis.call('SET', KEYS[j], trail, 'PX', forget)
   elseif trail then
