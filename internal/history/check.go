@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Check returns nil if p can be appended, an error wrapping [ErrUser] if one of
@@ -38,7 +39,7 @@ func (p Push) checkShape() error {
 		return errors.New("broadcast that asks who has not acked it")
 	case p.UnackedAfter != 0 && (p.UnackedAfter < MinUnackedAfter || p.UnackedAfter > MaxUnackedAfter):
 		return fmt.Errorf("push that asks after %v who has not acked it", p.UnackedAfter)
-	case p.TTL != 0 && p.UnackedAfter >= p.TTL:
+	case p.UnackedAfter != 0 && p.TTL != 0 && WholeMillis(p.UnackedAfter) >= WholeMillis(p.TTL):
 		return fmt.Errorf("push that asks after %v who has not acked it, and is gone after %v", p.UnackedAfter, p.TTL)
 	case len(p.Collapse) > MaxCollapse:
 		return fmt.Errorf("push with a collapse key of %d bytes", len(p.Collapse))
@@ -46,6 +47,15 @@ func (p Push) checkShape() error {
 		return fmt.Errorf("push that excludes a connection of %d bytes", len(p.Exclude))
 	}
 	return nil
+}
+
+// WholeMillis rounds d up to milliseconds, in which TTL and UnackedAfter count.
+func WholeMillis(d time.Duration) int64 {
+	n := d.Milliseconds()
+	if d%time.Millisecond > 0 {
+		n++
+	}
+	return n
 }
 
 // Check returns an error unless q can be answered. Cursors are checked by the

@@ -132,12 +132,12 @@ type EventPage struct {
 // was taken back at once. Where several processes share the data, a process
 // that dies detaches what was attached there, when the others notice.
 //
-// Unacked is found out by those who ask for it: a ReadEvents with that kind that
-// finds nothing after its position looks which pushes are due, records it of some
-// of their recipients, as of now, and returns these; the next finds the rest. So
-// what is due while nobody watches waits, as long as the message is kept, and who
-// reads on loses nothing. A push is looked at once, whoever watches; after a crash
-// perhaps once more.
+// Unacked is found out by those who ask for it: a ReadEvents with that kind, and a
+// position, whose page is not full looks which pushes are due, and records it of
+// some of their recipients, as of now; it returns these, or the next does. So what
+// is due while nobody watches waits, as long as the message is kept, and who reads
+// on loses nothing. A push is looked at once, whoever watches; after a crash
+// perhaps once more. Watched says nothing of this kind.
 //
 // The events of one user come in the order in which they happened, except that
 // Disconnected may come after what happened meanwhile. All methods may be called

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -63,8 +64,17 @@ type UserSpan struct {
 // Check returns an error unless d can be noted.
 func (d Deliveries) Check() error {
 	for i := range d.Inboxes {
-		if err := CheckUser(d.Inboxes[i].User); err != nil {
+		u := &d.Inboxes[i]
+		if err := CheckUser(u.User); err != nil {
 			return err
+		}
+		if u.From > MaxID || u.To > MaxID {
+			return fmt.Errorf("note a delivery from %d to %d", u.From, u.To)
+		}
+	}
+	for id, n := range d.Broadcasts {
+		if n < 0 {
+			return fmt.Errorf("note that broadcast %d went to %d connections", id, n)
 		}
 	}
 	return nil

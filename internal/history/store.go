@@ -80,6 +80,7 @@ type Push struct {
 	// recipient who has not acked it so long after it was stored, counted from
 	// its ID.Time() in whole milliseconds, rounded up. MinUnackedAfter to
 	// MaxUnackedAfter, and less than the TTL if there is one; not for a Broadcast.
+	// What retention has dropped by then is not asked about.
 	UnackedAfter time.Duration
 	// Ephemeral: it goes to those who are connected now, takes its turn among the
 	// other appends, and is not kept: no entry, no key, no place in a log. It has

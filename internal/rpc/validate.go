@@ -132,7 +132,7 @@ func checkUnackedAfter(d *durationpb.Duration, p *history.Push) (time.Duration, 
 		return 0, notKept(field)
 	}
 	after, err := checkDuration(field, d, history.MinUnackedAfter, history.MaxUnackedAfter)
-	if err == nil && p.TTL != 0 && after >= p.TTL {
+	if err == nil && p.TTL != 0 && history.WholeMillis(after) >= history.WholeMillis(p.TTL) {
 		err = &FieldError{field, fmt.Sprintf("less than the ttl, which is %v, got %v", p.TTL, after)}
 	}
 	return after, err

@@ -37,8 +37,8 @@ func (s *Store) inTurn(ctx context.Context, turn chan struct{}, do func() error)
 	}
 }
 
-// change stores what build puts into a batch, if that is anything. Its caller has
-// a turn. What is lax need not be synced by itself.
+// change stores what build puts into a batch, if that is anything. Nobody else
+// builds such a batch meanwhile. What is lax need not be synced by itself.
 func (s *Store) change(lax bool, build func(*pebble.Batch) error) error {
 	b := s.db.NewBatch()
 	defer b.Close()

@@ -41,23 +41,22 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	return s.inTurn(ctx, s.noting, func() error { return s.noteDelivered(ctx, spans, counts) })
 }
 
-// noteDelivered syncs once, with the last of what it writes.
+// noteDelivered syncs once, when it has written all.
 func (s *Store) noteDelivered(ctx context.Context, spans []history.UserSpan, counts map[history.ID]int) error {
-	err := s.change(len(spans) > 0, func(b *pebble.Batch) error { return s.addConnections(b, counts) })
+	err := s.change(true, func(b *pebble.Batch) error { return s.addConnections(b, counts) })
 	if err != nil {
 		return fmt.Errorf("noting who got broadcasts: %w", err)
 	}
-	for rest := spans; len(rest) > 0; {
-		some := rest[:min(notedAtOnce, len(rest))]
-		rest = rest[len(some):]
+	for some := range slices.Chunk(spans, notedAtOnce) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.change(len(rest) > 0, func(b *pebble.Batch) error { return s.addSpans(b, some) }); err != nil {
+		if err := s.change(true, func(b *pebble.Batch) error { return s.addSpans(b, some) }); err != nil {
 			return fmt.Errorf("noting who got what: %w", err)
 		}
 	}
-	return nil
+	// Nothing, but what is behind the rest in the log and is synced.
+	return s.change(false, func(b *pebble.Batch) error { return b.LogData(nil, nil) })
 }
 
 // addConnections adds to the counts of those broadcasts that are kept.

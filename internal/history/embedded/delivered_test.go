@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"pushd/internal/history"
 	"pushd/internal/history/embedded"
 	"pushd/internal/history/historytest"
@@ -82,6 +84,33 @@ func TestCountsGoWithTheirBroadcasts(t *testing.T) {
 		}
 		if err := embedded.Maintain(s); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestNotesOutliveThePower notes a broadcast together with a span that is known
+// already, and takes the power away.
+func TestNotesOutliveThePower(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	conf := embedded.Config{Dir: "/data", FS: fs}
+	s := mustOpen(t, conf)
+	u, err1 := s.Append(t.Context(), history.Push{Kind: history.Unicast, Users: []string{"ann"}})
+	b, err2 := s.Append(t.Context(), history.Push{Kind: history.Broadcast})
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	d := deliveries("ann", 0, u.ID)
+	for range 2 {
+		if err := s.NoteDelivered(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		d.Broadcasts = map[history.ID]int{b.ID: 3}
+	}
+	conf.FS = fs.CrashClone(vfs.CrashCloneCfg{})
+	s = mustOpen(t, conf)
+	for id, want := range map[history.ID]int{u.ID: 1, b.ID: 3} {
+		if o, err := s.Outcome(t.Context(), id, 1); err != nil || o.Delivered != want {
+			t.Errorf("outcome of %d: %+v, %v; want delivered to %d", id, o, err, want)
 		}
 	}
 }

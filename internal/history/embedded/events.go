@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"time"
 
 	"pushd/internal/history"
 )
@@ -13,7 +12,7 @@ func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.E
 		return history.EventPage{}, err
 	}
 	defer s.life.RUnlock()
-	return s.events.Read(ctx, q, func(most int) (int, time.Time, error) { return s.recordUnacked(ctx, most) })
+	return s.events.Read(ctx, q, s.recordUnacked)
 }
 
 // Watched implements history.Events.

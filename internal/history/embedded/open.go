@@ -32,11 +32,11 @@ type Store struct {
 	events  *eventlog.Log
 	queue   chan *request
 	// Turns, with room for one: who has put a token there changes groups, notes
-	// deliveries, looks who has not acked.
-	grouping, noting, settling chan struct{}
-	closing                    chan struct{} // closed by Close, after the last call: the committer ends
-	stopped                    chan struct{} // closed by the committer when it has ended
-	helpers                    sync.WaitGroup
+	// deliveries.
+	grouping, noting chan struct{}
+	closing          chan struct{} // closed by Close, after the last call: the committer ends
+	stopped          chan struct{} // closed by the committer when it has ended
+	helpers          sync.WaitGroup
 
 	// dirty: something was committed since the last sync.
 	dirty  atomic.Bool
@@ -45,7 +45,8 @@ type Store struct {
 	recalled atomic.Pointer[recalled]
 	tally    tally
 
-	// dueFrom: no line of the schedule is due before. It belongs to who is settling.
+	// dueFrom: no line of the schedule is due before. It belongs to the one who
+	// looks what is due.
 	dueFrom millis
 
 	// life is held for reading by each running call: Close waits for them.
@@ -99,7 +100,6 @@ func open(c Config) (_ *Store, err error) {
 		queue:    make(chan *request, queueSize),
 		grouping: make(chan struct{}, 1),
 		noting:   make(chan struct{}, 1),
-		settling: make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		stopped:  make(chan struct{}),
 		presence: newPresence(),

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,9 +13,10 @@ import (
 
 // A push that asks who has not acked it in time adds a line to a schedule, in the
 // batch that stores it: the key says when it is due, the value how many of its
-// recipients, in the order of its note, were looked at. Readers of events look,
-// one at a time. They record events first, and store how far they came after: if
-// we die in between, the events die with us, and Open finds the line as it was.
+// recipients, in the order of its note, were looked at. Readers of events have it
+// looked at, by one goroutine at a time (eventlog). It records events first, and
+// stores how far it came after: if we die in between, the events die with us, and
+// Open finds the line as it was.
 
 // due is a line of the schedule.
 type due struct {
@@ -52,18 +52,16 @@ func (c *committer) schedule(r *request, id history.ID) {
 	_ = op.Finish() // errors only on an indexed batch
 }
 
-// recordUnacked implements eventlog.Unacked. A reader that leaves does not end
-// what it has begun: it would be begun again.
-func (s *Store) recordUnacked(ctx context.Context, most int) (n int, next time.Time, err error) {
-	// ReadEvents holds it already, and Close may be waiting for that.
+// recordUnacked implements eventlog.Unacked.
+func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
+	// Whoever asked may have left, and Close be waiting for them.
 	if !s.life.TryRLock() {
 		return 0, next, history.ErrClosed
 	}
+	defer s.life.RUnlock()
 	w := sweep{Store: s, most: most}
-	if err := s.inTurn(ctx, s.settling, w.run); err != nil {
-		return 0, next, err
-	}
-	return w.found, w.next, nil
+	err = w.run()
+	return w.found, w.next, err
 }
 
 // sweep is one look at what is due.
@@ -85,8 +83,8 @@ const (
 	namesAtOnce = 1024
 )
 
-// run looks, with the turn for it. A store that is read-only leaves everything as
-// it is: what was looked at would come again.
+// run looks. A store that is read-only leaves everything as it is: what was looked
+// at would come again.
 func (w *sweep) run() error {
 	if w.fault.isBlown() {
 		return nil
@@ -121,10 +119,14 @@ func (w *sweep) lookAll(b *pebble.Batch) error {
 	for ok := it.First(); ok; ok = it.Next() {
 		d, err := parseDue(it.Key(), it.Value())
 		if err != nil {
-			return err
+			w.passOver("a line of the schedule", err)
+			if err := b.Delete(it.Key(), nil); err != nil {
+				return err
+			}
+			continue
 		}
 		if d.id > w.last {
-			from = min(from, d.at)
+			from, w.next = min(from, d.at), d.at.time()
 			break // it is stored, and about to be visible
 		}
 		if d.at > w.now || w.full() {
@@ -161,7 +163,16 @@ func (w *sweep) look(d *due) (more bool, err error) {
 	for err == nil && d.looked < a.count && !w.full() {
 		err = w.lookAtSome(d, a)
 	}
+	if errors.Is(err, errDamaged) {
+		w.passOver("the recipients of a message", err)
+		return false, nil
+	}
 	return d.looked < a.count, err
+}
+
+// passOver says that what is damaged is left out: others wait behind it.
+func (w *sweep) passOver(what string, err error) {
+	w.conf.Log.Warn("history: who has not acked is not told of "+what, "error", err)
 }
 
 func (w *sweep) lookAtSome(d *due, a addressed) error {
@@ -172,25 +183,30 @@ func (w *sweep) lookAtSome(d *due, a addressed) error {
 	if len(users) == 0 {
 		return errDamaged // it has fewer names than it says
 	}
-	found := users[:0]
 	for _, user := range users {
 		if w.full() {
 			break
 		}
 		unacked, err := w.unacked(user, d.id)
-		if err != nil {
-			w.events.RecordUnacked(d.id, found)
+		switch {
+		case errors.Is(err, errDamaged):
+			w.passOver("a user", err)
+		case err != nil:
 			return err
+		}
+		if unacked && w.events.RecordUnacked(d.id, user, func() bool { return w.before(user, d.id) }) {
+			w.found++
 		}
 		d.looked++
 		w.looked++
-		if unacked {
-			found = append(found, user)
-			w.found++
-		}
 	}
-	w.events.RecordUnacked(d.id, found)
 	return nil
+}
+
+// before says whether user's read mark lies before id, as far as is known.
+func (s *Store) before(user string, id history.ID) bool {
+	m, err := readMeta(s.db, user)
+	return err != nil || m.mark.id < id
 }
 
 // unacked says whether user has message id and has not acked it.

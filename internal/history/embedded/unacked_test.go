@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -204,7 +205,14 @@ func TestUnackedNeedsVisible(t *testing.T) {
 	letGo := disk.hold()
 	defer letGo(nil)
 	asked := make(chan history.ID, 1)
-	go func() { asked <- o.ask(1) }()
+	go func() {
+		o.clock.Advance(time.Millisecond)
+		r, err := o.store.Append(t.Context(), history.Push{Kind: history.Unicast, Users: []string{"user-0"}, UnackedAfter: time.Minute})
+		if err != nil {
+			t.Error(err)
+		}
+		asked <- r.ID
+	}()
 	awaited(t, "sync", disk.waiting)
 	o.wantLines(1)
 	o.clock.Advance(time.Hour)
@@ -243,4 +251,82 @@ func TestUnackedIsForgotten(t *testing.T) {
 	}
 	o.rest()
 	o.want(0)
+}
+
+// TestUnackedIsNoLaterThanAcks acks while it is looked who has not: nobody is said
+// not to have acked after it was said that they had.
+func TestUnackedIsNoLaterThanAcks(t *testing.T) {
+	const users, acks = 1024, 40
+	for range 10 {
+		o := newOverdue(t, embedded.Config{Sync: embedded.SyncInterval})
+		q := history.EventQuery{Kinds: history.Unacked | history.Acked, Limit: 2 * users, After: o.at}
+		if _, err := o.store.ReadEvents(t.Context(), history.EventQuery{Kinds: history.Acked, Limit: 1}); err != nil {
+			t.Fatal(err) // from now on acks are recorded
+		}
+		id := o.ask(users)
+		o.clock.Advance(time.Minute)
+		var acking sync.WaitGroup
+		acking.Go(func() {
+			for i := range acks {
+				if _, err := o.store.Ack(t.Context(), fmt.Sprint("user-", i), history.Cursor{Inbox: id}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		acked := map[string]bool{}
+		for seen := 0; seen < users; {
+			p, err := o.store.ReadEvents(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.After = p.Next
+			for _, e := range p.Events {
+				if e.Kind == history.Unacked && acked[e.User] {
+					t.Errorf("%s has not acked, after it has", e.User)
+				}
+				if e.Kind == history.Acked && !acked[e.User] {
+					acked[e.User] = true
+				}
+				o.found[e.User]++
+			}
+			seen = len(o.found)
+		}
+		acking.Wait()
+	}
+}
+
+// TestOtherEventsDoNotWaitForTheDisk holds up what was found out from being stored.
+func TestOtherEventsDoNotWaitForTheDisk(t *testing.T) {
+	disk := newSlowDisk(logSync)
+	o := newOverdue(t, embedded.Config{FS: disk.fs()})
+	q := history.EventQuery{Kinds: history.EveryEvent, Limit: 10}
+	p, err := o.store.ReadEvents(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.After, q.Wait = p.Next, time.Hour
+	id := o.ask(1)
+	if _, err := o.store.Ack(t.Context(), "user-0", history.Cursor{Inbox: id}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = o.store.ReadEvents(t.Context(), q); err != nil || len(p.Events) != 1 {
+		t.Fatalf("%d events, %v; want the ack", len(p.Events), err)
+	}
+	q.After = p.Next
+	o.clock.Advance(time.Minute)
+	letGo := disk.hold()
+	defer letGo(nil)
+	pages := make(chan history.EventPage, 1)
+	go func() {
+		p, _ := o.store.ReadEvents(t.Context(), q)
+		pages <- p
+	}()
+	awaited(t, "sync", disk.waiting) // the line is struck off
+	if err := o.store.RecordDelivered(t.Context(), []history.Event{{Kind: history.Delivered, User: "ann", ID: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if p := awaited(t, "page", pages); len(p.Events) != 1 || p.Events[0].Kind != history.Delivered {
+		t.Errorf("events %v", p.Events)
+	}
+	letGo(nil)
 }

@@ -30,7 +30,11 @@ type Log struct {
 	leaving map[string]time.Time
 	queue   []departure   // those who may be leaving, in order
 	news    chan struct{} // closed when a reader has to look again; nil if none waits
-	closed  bool
+	looking *look         // under way, for what is due
+	// looked is when the last look began, lookAt when there may be something for
+	// the next to find.
+	looked, lookAt time.Time
+	closed         bool
 }
 
 // kinds is how many kinds of events there are.
@@ -144,16 +148,6 @@ func (l *Log) RecordDelivered(ctx context.Context, events []history.Event) error
 		l.addLocked(e)
 	}
 	return nil
-}
-
-// RecordUnacked adds that users have not acked message id, as of now.
-func (l *Log) RecordUnacked(id history.ID, users []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.settleLocked()
-	for _, user := range users {
-		l.addLocked(history.Event{Kind: history.Unacked, Time: l.now(), User: strings.Clone(user), ID: id})
-	}
 }
 
 func (l *Log) addLocked(e history.Event) {

@@ -7,13 +7,8 @@ import (
 	"pushd/internal/history"
 )
 
-// Unacked records, with RecordUnacked, some events of what is due by now, about
-// so many at most. It returns how many, and when the next is due: the zero time if
-// none is.
-type Unacked func(most int) (n int, next time.Time, err error)
-
-// Read does what ReadEvents of history.Events promises, with a function that it
-// calls for readers of that kind who have read all there is.
+// Read does what ReadEvents of history.Events promises, with a function that looks
+// for what is due.
 func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (history.EventPage, error) {
 	if err := ctx.Err(); err != nil {
 		return history.EventPage{}, err
@@ -24,61 +19,81 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 	if err := q.After.Check(1); err != nil {
 		return history.EventPage{}, err
 	}
-	patience := time.NewTimer(q.Wait)
-	defer patience.Stop()
-	var look time.Time // when to look for what is due
+	w := waiting{Log: l, patience: time.NewTimer(q.Wait), no: q.Wait <= 0}
+	defer w.patience.Stop()
 	for {
 		page, news, change, err := l.read(q)
-		if err != nil || len(page.Events) > 0 || page.Lost || len(q.After.Marks) == 0 {
+		if err != nil || page.Lost || len(q.After.Marks) == 0 {
 			return page, err
 		}
-		if q.Kinds.Has(history.Unacked) {
-			if !time.Now().Before(look) {
-				n, next, err := unacked(q.Limit)
-				if err != nil {
-					return history.EventPage{}, err
-				}
-				look = time.Now().Add(l.untilDue(next))
-				if n > 0 || closed(news) { // another reader may have found it
-					continue
-				}
-			}
-			change = min(change, time.Until(look))
+		var found *look
+		if room := q.Limit - len(page.Events); room > 0 && q.Kinds.Has(history.Unacked) {
+			found = l.look(min(room, l.size), unacked)
 		}
-		if q.Wait <= 0 {
+		if len(page.Events) > 0 {
+			return page, nil // and what is found comes with the next
+		}
+		if again, err := w.forLook(ctx, found, news); err != nil {
+			return history.EventPage{}, err
+		} else if again {
+			continue
+		}
+		if w.no {
 			return page, nil
 		}
 		q.After = page.Next
-		settle := time.NewTimer(change)
-		select {
-		case <-news:
-		case <-settle.C:
-		case <-patience.C:
-			q.Wait = 0
-		case <-ctx.Done():
-			settle.Stop()
-			return history.EventPage{}, ctx.Err()
+		if q.Kinds.Has(history.Unacked) {
+			change = min(change, l.untilLook())
 		}
-		settle.Stop()
+		if err := w.forNews(ctx, news, change); err != nil {
+			return history.EventPage{}, err
+		}
 	}
 }
 
-func closed(c <-chan struct{}) bool {
+// waiting is a reader that waits as long as it has patience.
+type waiting struct {
+	*Log
+	patience *time.Timer
+	no       bool // it has none, or none any more
+}
+
+// forLook waits for a look, if there is one, and reports whether to read again
+// from the same place.
+func (w *waiting) forLook(ctx context.Context, k *look, news <-chan struct{}) (again bool, err error) {
+	if k == nil {
+		return false, nil
+	}
+	patience := w.patience.C
+	if w.no { // it has asked for what there is now
+		news, patience = nil, nil
+	}
 	select {
-	case <-c:
-		return true
-	default:
-		return false
+	case <-k.done:
+		return k.found > 0, k.err
+	case <-news:
+		return true, nil
+	case <-patience:
+		w.no = true
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
 	}
 }
 
-// untilDue returns when to look again for what is due: that is next, or comes
-// later, and no sooner than a push may ask for.
-func (l *Log) untilDue(next time.Time) time.Duration {
-	if next.IsZero() {
-		return history.MinUnackedAfter
+// forNews waits for an event, or for a change that is none.
+func (w *waiting) forNews(ctx context.Context, news <-chan struct{}, change time.Duration) error {
+	settle := time.NewTimer(change)
+	defer settle.Stop()
+	select {
+	case <-news:
+	case <-settle.C:
+	case <-w.patience.C:
+		w.no = true
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return max(time.Millisecond, min(next.Sub(l.now()), history.MinUnackedAfter))
+	return nil
 }
 
 // read reads a page, and returns what is closed when there is more, and when to

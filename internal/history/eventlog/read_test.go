@@ -29,7 +29,7 @@ func TestReadLooksWhenItIsTime(t *testing.T) {
 		if looks++; looks < 3 {
 			return 0, time.Now().Add(100 * time.Millisecond), nil
 		}
-		l.RecordUnacked(1, []string{"ann"})
+		l.RecordUnacked(1, "ann", func() bool { return true })
 		return 1, time.Time{}, nil
 	}
 	if _, err := l.Read(t.Context(), history.EventQuery{Kinds: history.Acked, Limit: 1}, nil); err != nil {
@@ -65,7 +65,7 @@ func TestReadEnds(t *testing.T) {
 	unacked := func(int) (int, time.Time, error) {
 		looks++
 		l.Record(history.Event{Kind: history.Acked, User: "ann"})
-		return 0, time.Now().Add(-time.Second), nil // more is due, of which nothing came
+		return 0, time.Time{}, nil
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -75,7 +75,7 @@ func TestReadEnds(t *testing.T) {
 		if err != nil || len(p.Events) != 0 {
 			t.Errorf("%d events, %v", len(p.Events), err)
 		}
-		if most := 2 + int(wait/time.Millisecond); looks > most {
+		if looks > 1 {
 			t.Errorf("%d looks in %v", looks, wait)
 		}
 	}

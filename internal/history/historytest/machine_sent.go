@@ -41,7 +41,7 @@ func (m *machine) noteDelivered(rt *rapid.T) {
 	d := history.Deliveries{Broadcasts: map[history.ID]int{}}
 	for range rapid.IntRange(0, 4).Draw(rt, "spans") {
 		u := history.UserSpan{User: drawUser(rt)}
-		u.From, u.To, u.At = m.drawID(rt), m.drawID(rt), m.clock.Now().Truncate(time.Millisecond)
+		u.From, u.To, u.At = min(m.drawID(rt), history.MaxID), min(m.drawID(rt), history.MaxID), m.clock.Now().Truncate(time.Millisecond)
 		d.Inboxes = append(d.Inboxes, u)
 	}
 	for range rapid.IntRange(0, 2).Draw(rt, "broadcasts") {

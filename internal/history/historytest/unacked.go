@@ -22,6 +22,7 @@ func unackedPromises() []promise {
 		{name: "ADuplicateAsksNothing", check: unackedDuplicate},
 		{name: "OfManyAPageAtATime", check: unackedCrowd},
 		{name: "ReadersAtOnceFindItOnce", check: unackedAtOnce},
+		{name: "AmongOtherEvents", check: unackedAmongOthers},
 		{name: "WakesWhoWaits", check: unackedWakes},
 		{name: "BadPushIsRefused", check: unackedBad},
 	}
@@ -213,6 +214,43 @@ func unackedAtOnce(r *rig) {
 	}
 }
 
+// unackedAmongOthers: who finds other events with every read learns of these too.
+func unackedAmongOthers(r *rig) {
+	w := r.watch(history.Unacked | history.Acked)
+	users := []string{"ann", "bob", "cleo", "dora"} // in several partitions, where there are some
+	asked := r.ask(time.Minute, users...)
+	for i := range users {
+		users[i] += "-acks"
+	}
+	other := r.multicast(users...)
+	r.clock.Advance(time.Minute)
+	found := map[string]bool{}
+	for i := 0; i < 100 && len(found) < 4; i++ {
+		r.clock.Advance(history.MinUnackedAfter)
+		for _, user := range users { // so that each page has something
+			r.ack(user, history.Cursor{Inbox: other.ID})
+			r.ack(user, r.heads(user))
+		}
+		other = r.multicast(users...)
+		p := w.read(0)
+		if p.Lost {
+			r.Error("something was lost")
+		}
+		for _, e := range p.Events {
+			if e.Kind != history.Unacked {
+				continue
+			}
+			if e.ID != asked.ID || found[e.User] {
+				r.Errorf("event %s", eventText([]history.Event{e}))
+			}
+			found[e.User] = true
+		}
+	}
+	if len(found) != 4 {
+		r.Errorf("of four that did not ack, %d were found", len(found))
+	}
+}
+
 // unackedWakes: on a clock of its own the reader cannot know when to look, but it
 // looks often.
 func unackedWakes(r *rig) {
@@ -235,6 +273,7 @@ func unackedBad(r *rig) {
 		{Kind: history.Unicast, Users: ann, UnackedAfter: history.MinUnackedAfter - 1},
 		{Kind: history.Unicast, Users: ann, UnackedAfter: history.MaxUnackedAfter + 1},
 		{Kind: history.Unicast, Users: ann, UnackedAfter: time.Minute, TTL: time.Minute},
+		{Kind: history.Unicast, Users: ann, UnackedAfter: time.Minute + 1, TTL: time.Minute + time.Millisecond}, // the same in milliseconds
 	} {
 		if _, err := r.store.Append(r.ctx, p); err == nil || errors.Is(err, history.ErrUser) {
 			r.Errorf("appended %+v: %v", p, err)

@@ -20,7 +20,9 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 		s.trails[u.User] = s.trails[u.User].Add(u.Span)
 	}
 	for id, n := range d.Broadcasts {
-		s.handed[id] += n
+		if s.broadcasts.find(id) >= 0 {
+			s.handed[id] += n
+		}
 	}
 	return nil
 }

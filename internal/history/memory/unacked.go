@@ -30,8 +30,7 @@ func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
 	for i := range s.asked {
 		a := &s.asked[i]
 		for !s.now().Before(a.due) && len(a.users) > 0 && n < most {
-			if s.unackedLocked(a.users[0], a.id) {
-				s.events.RecordUnacked(a.id, a.users[:1])
+			if s.events.RecordUnacked(a.id, a.users[0], func() bool { return s.unackedLocked(a.users[0], a.id) }) {
 				n++
 			}
 			a.users = a.users[1:]
