@@ -25,7 +25,7 @@ func (c *committer) findReplaced(r *request) error {
 	}
 	r.replaces = make([]entry, len(r.targets))
 	for i := range r.targets {
-		e, err := c.newest(r.targets[i].member, r.collapse)
+		e, err := c.replacedBy(r, i)
 		if err != nil {
 			return fmt.Errorf("reading what a message replaces: %w", err)
 		}
@@ -34,17 +34,33 @@ func (c *committer) findReplaced(r *request) error {
 	return nil
 }
 
-// newest returns m's newest entry with a key if it is unread, else none.
-func (c *committer) newest(m *member, key string) (entry, error) {
-	if e, ok := c.collapsed[inGroup{m.user, key}]; ok {
+// replacedBy returns what r takes the place of in the inbox of its target i: what
+// the group stores, else what was prepared, else what the database says.
+func (c *committer) replacedBy(r *request, i int) (entry, error) {
+	m := r.targets[i].member
+	if e, ok := c.collapsed[inGroup{m.user, r.collapse}]; ok {
 		return e, nil
 	}
-	id, err := c.newestID(m.user, key)
+	if r.prep == nil || m != &r.prep.members[i] {
+		return c.newest(m, r.collapse)
+	}
+	if e := r.prep.newest[i]; e.id > m.trimmed.id {
+		return e, nil
+	}
+	return entry{}, nil
+}
+
+// newest returns m's newest entry with a key if it is unread, else none.
+func (s *Store) newest(m *member, key string) (entry, error) {
+	id, err := s.newestID(m.user, key)
 	if err != nil || id <= max(m.mark.id, m.trimmed.id) {
 		return entry{}, err
 	}
 	at := appendEntryKey(nil, m.user, id)
-	value, closer, err := c.db.Get(at)
+	value, closer, err := s.db.Get(at)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return entry{}, nil // it was trimmed meanwhile
+	}
 	if err != nil {
 		return entry{}, err
 	}
@@ -53,8 +69,8 @@ func (c *committer) newest(m *member, key string) (entry, error) {
 }
 
 // newestID returns what the index says, 0 for nothing.
-func (c *committer) newestID(user, key string) (history.ID, error) {
-	value, closer, err := c.db.Get(appendNameKey(nil, tagCollapse, user, key))
+func (s *Store) newestID(user, key string) (history.ID, error) {
+	value, closer, err := s.db.Get(appendNameKey(nil, tagCollapse, user, key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, nil
 	}

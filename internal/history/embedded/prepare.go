@@ -28,7 +28,9 @@ const prepareFrom = 1000
 type preparation struct {
 	index   map[string]int32 // by user, where in members
 	members []member
-	stale   []bool // the committer's: whom to read again
+	// newest, with a collapse key: what the push takes the place of, as of members.
+	newest []entry
+	stale  []bool // the committer's: whom to read again
 
 	// left: the append will not come.
 	left atomic.Bool
@@ -63,6 +65,9 @@ func (s *Store) prepare(ctx context.Context, r *request) (history.Receipt, error
 	known, err := s.announce(ctx, p, r.key)
 	if err == nil && !known.Duplicate {
 		err = s.read(ctx, p)
+	}
+	if err == nil && !known.Duplicate && r.collapse != "" {
+		err = s.readNewest(ctx, p, r.collapse)
 	}
 	if err != nil || known.Duplicate {
 		p.abandon()
@@ -154,6 +159,21 @@ func (s *Store) readMetas(ctx context.Context, p *preparation) (due []target, er
 		return nil, fmt.Errorf("reading metas: %w", err)
 	}
 	return due, nil
+}
+
+// readNewest reads the newest entries with a collapse key.
+func (s *Store) readNewest(ctx context.Context, p *preparation, key string) error {
+	p.newest = make([]entry, len(p.members))
+	for i := range p.members {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var err error
+		if p.newest[i], err = s.newest(&p.members[i], key); err != nil {
+			return fmt.Errorf("reading what a message replaces: %w", err)
+		}
+	}
+	return nil
 }
 
 // trimAll trims the inboxes of r's targets where they are due: touching does.

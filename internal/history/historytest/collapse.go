@@ -22,6 +22,7 @@ func collapsePromises() []promise {
 		{name: "DroppedByRetention", retention: few, check: collapseOfDropped},
 		{name: "WithTTL", check: collapseWithTTL},
 		{name: "AtTheSameTime", check: collapseAtOnce},
+		{name: "ManyAndOneOfThemAtTheSameTime", check: collapseManyAtOnce},
 	}
 }
 
@@ -188,6 +189,46 @@ func collapseWithTTL(r *rig) {
 
 // collapseAtOnce: whoever appends, one of a key is left, and readers see one at
 // any time.
+// collapseManyAtOnce sends to many while one of them gets others on the same, and
+// one acks.
+func collapseManyAtOnce(r *rig) {
+	var users []string
+	for i := range 1100 {
+		users = append(users, fmt.Sprint("user", i))
+	}
+	busy, acks := users[3], users[4]
+	push := func(p history.Push) {
+		if _, err := r.store.Append(r.ctx, p); err != nil {
+			r.Error(err)
+		}
+	}
+	var running sync.WaitGroup
+	for range 2 {
+		running.Go(func() {
+			for range 5 {
+				push(on("a", history.Multicast, users...))
+			}
+		})
+	}
+	running.Go(func() {
+		for range 100 {
+			push(on("a", history.Unicast, busy))
+			if _, err := r.store.Ack(r.ctx, acks, r.heads(acks)); err != nil {
+				r.Error(err)
+			}
+		}
+	})
+	running.Wait()
+	for _, user := range []string{users[0], busy, users[1099]} {
+		if p := r.forward(user, history.Cursor{}); len(p.Messages) != 1 || p.Unread != 1 {
+			r.Errorf("%s: %d unread, history %s, want one", user, p.Unread, list(p.Messages))
+		}
+	}
+	if n := r.unread(acks); n > 1 {
+		r.Errorf("%s has %d unread", acks, n)
+	}
+}
+
 func collapseAtOnce(r *rig) {
 	r.send(on("a", history.Unicast, "ann"))
 	r.send(on("a", history.Broadcast))
