@@ -71,16 +71,17 @@
 // and a user's are in order. Readers ask all partitions, some times a second;
 // their asking is what has events recorded at all, and what finds out that
 // somebody has been gone for long enough, and who has not acked in time: a push
-// that asks for it puts its notes of recipients among what is due, whoever reads
-// and finds nothing is told of some that are, and one script takes such a note out
-// and looks through the inboxes that it names.
+// that asks for it puts its notes of recipients among what is due, whoever comes to
+// the end of a stream and has room left is told of some that are, and one script
+// takes such a note out and looks through the inboxes that it names.
 //
 // # Receipts
 //
-// What became of a message is arithmetic on two STRINGs of each recipient: the
-// trail of what was delivered, and the last moves of the read mark. Neither grows
-// with what is sent. Redis drops a trail that nothing was added to for as long as
-// inboxes show entries: all that lies in it is gone by then.
+// What became of a message is arithmetic on what is kept of each recipient: the
+// read mark, which lies in the meta HASH, and two STRINGs, the trail of what was
+// delivered and the last moves of the read mark. None grows with what is sent.
+// Redis drops a trail that nothing was added to for as long as inboxes show
+// entries: all that lies in it is gone by then.
 //
 // # Faults
 //

@@ -14,7 +14,10 @@ import (
 const (
 	// eventsPause is how often readers that wait look for events.
 	eventsPause = 50 * time.Millisecond
-	eventSize   = 1 + 6 + 7 + 7 // of an event's text, without the user
+	// eventsEffort is how long a reader who need not wait goes on while there is
+	// more, but nothing of the kinds asked for.
+	eventsEffort = 250 * time.Millisecond
+	eventSize    = 1 + 6 + 7 + 7 // of an event's text, without the user
 )
 
 // ReadEvents implements history.Events.
@@ -29,41 +32,71 @@ func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.E
 	if err := q.After.Check(len(s.partitions)); err != nil {
 		return history.EventPage{}, err
 	}
-	patience := time.Now().Add(q.Wait)
-	for {
-		found, err := s.readEvents(ctx, q)
+	for began, last := time.Now(), false; ; {
+		found, err := s.lookForEvents(ctx, q)
 		if err != nil {
 			return history.EventPage{}, harmless(err)
 		}
-		if len(found.Events) > 0 || found.Lost || len(q.After.Marks) == 0 {
+		if last || len(found.Events) > 0 || found.Lost || len(q.After.Marks) == 0 {
 			return found.EventPage, nil
 		}
-		if err := s.recordUnacked(ctx, found.due, q.Limit); err != nil {
-			return history.EventPage{}, harmless(err)
-		}
-		more := found.others || len(found.due) > 0
-		if !more && !time.Now().Before(patience) {
+		var pause time.Duration
+		pause, last = found.whatNext(time.Since(began), q.Wait)
+		if pause < 0 {
 			return found.EventPage, nil
 		}
-		if q.After = found.Next; more {
-			continue
+		if err := s.pauseReader(ctx, pause); err != nil {
+			return history.EventPage{}, err
 		}
+		q.After = found.Next
+	}
+}
+
+// pauseReader lets a reader wait, or says why it is not to go on.
+func (s *Store) pauseReader(ctx context.Context, pause time.Duration) error {
+	if pause > 0 {
 		select {
-		case <-time.After(eventsPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
-			return history.EventPage{}, ctx.Err()
-		}
-		if s.closed.Load() {
-			return history.EventPage{}, history.ErrClosed
 		}
 	}
+	if s.closed.Load() {
+		return history.ErrClosed
+	}
+	return ctx.Err()
 }
 
 // foundEvents is what one look into all partitions has found.
 type foundEvents struct {
 	history.EventPage
-	others bool      // there were some, perhaps only of other kinds
-	due    []dueNote // where there were none
+	full bool      // a partition may have more, if only of other kinds
+	due  []dueNote // in those that have no more
+}
+
+// whatNext returns how long a reader who has found nothing pauses before it looks
+// again, below 0 if it does not; and whether it does so for the last time, to see
+// what was found out of those who have not acked.
+func (f *foundEvents) whatNext(spent, wait time.Duration) (pause time.Duration, last bool) {
+	switch found := len(f.due) > 0; {
+	case (found || f.full) && spent < max(wait, eventsEffort):
+		return 0, false
+	case found:
+		return 0, true
+	case f.full || spent >= wait:
+		return -1, false
+	}
+	return min(eventsPause, wait-spent), false
+}
+
+// lookForEvents looks once into all partitions, and records some of those who have
+// not acked what is due, as many as the page has room for. What it records comes
+// with the next look.
+func (s *Store) lookForEvents(ctx context.Context, q history.EventQuery) (foundEvents, error) {
+	found, err := s.readEvents(ctx, q)
+	if err == nil {
+		err = s.recordUnacked(ctx, found.due, q.Limit-len(found.Events))
+	}
+	return found, err
 }
 
 // readEvents looks once into all partitions.
@@ -81,7 +114,7 @@ func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (found fou
 		if err != nil {
 			return found, err
 		}
-		if err := found.add(s.partitions[i], reply, q.Kinds); err != nil {
+		if err := found.add(s.partitions[i], reply, q); err != nil {
 			return found, err
 		}
 	}
@@ -91,7 +124,7 @@ func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (found fou
 }
 
 // add reads the reply of one partition, the next.
-func (f *foundEvents) add(p *partition, reply any, kinds history.EventKind) error {
+func (f *foundEvents) add(p *partition, reply any, q history.EventQuery) error {
 	in := reader{reply: reply}
 	f.Lost = in.int() == 1 || f.Lost
 	mark := history.PositionMark{Read: int64(in.int()), Run: uint64(in.int()), Seq: uint64(in.int())}
@@ -100,32 +133,33 @@ func (f *foundEvents) add(p *partition, reply any, kinds history.EventKind) erro
 	if err := cmp.Or(in.err, err); err != nil {
 		return err
 	}
-	if kinds.Has(history.Delivered) {
+	if q.Kinds.Has(history.Delivered) {
 		p.watched.Store(true) // here at once, elsewhere with the next beat
 	}
-	f.Next.Marks, f.due, f.others = append(f.Next.Marks, mark), append(f.due, due...), f.others || len(texts) > 0
-	events, lost, err := appendEvents(f.Events, texts, kinds)
+	f.Next.Marks, f.due, f.full = append(f.Next.Marks, mark), append(f.due, due...), f.full || len(texts) == p.eventsLimit(q)
+	events, lost, err := appendEvents(f.Events, texts, q.Kinds)
 	f.Events, f.Lost = events, f.Lost || lost
 	return err
 }
 
+// eventsLimit is the most events that p returns.
+func (p *partition) eventsLimit(q history.EventQuery) int {
+	return max(1, q.Limit/len(p.store.partitions))
+}
+
 // eventsCommand reads on in p, which is part i of the log.
 func (p *partition) eventsCommand(i int, q history.EventQuery) []any {
-	parts := len(p.store.partitions)
 	read, run, seq := int64(-1), int64(-1), int64(-1)
 	if len(q.After.Marks) > 0 {
 		m := q.After.Marks[i]
 		read, run, seq = m.Read, int64(m.Run), int64(m.Seq)
 	}
-	limit, notes := max(1, q.Limit/parts), 0
-	if q.Kinds.Has(history.Unacked) {
-		notes = limit
-	}
-	args := []any{p.store.clock(), read, run, seq, limit, p.store.eventsKept(), history.WatchedFor.Milliseconds(), notes}
+	args := []any{p.store.clock(), read, run, seq, p.eventsLimit(q), p.store.eventsKept(), history.WatchedFor.Milliseconds(),
+		bit(q.Kinds.Has(history.Unacked))}
 	kinds := q.Kinds.WithPairs() &^ history.Unacked // recorded always, when it is found out
-	for bit := history.EventKind(1); bit != 0 && bit <= history.EveryEvent; bit <<= 1 {
-		if kinds.Has(bit) {
-			args = append(args, int(bit))
+	for kind := history.EventKind(1); kind != 0 && kind <= history.EveryEvent; kind <<= 1 {
+		if kinds.Has(kind) {
+			args = append(args, int(kind))
 		}
 	}
 	return eventsScript.call([]string{p.events, p.watch, p.leaving, p.presence, p.due, p.notes}, args...)
@@ -175,7 +209,7 @@ func parseEvent(text string) history.Event {
 
 // Watched implements history.Events.
 func (s *Store) Watched(kind history.EventKind) bool {
-	return kind != history.Delivered || s.home().watched.Load()
+	return kind != history.Unacked && (kind != history.Delivered || s.home().watched.Load())
 }
 
 // deliveredBatch is how many deliveries one script records.

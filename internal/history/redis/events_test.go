@@ -1,7 +1,9 @@
 package redis_test
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -135,4 +137,50 @@ func TestEventsOfADeadNode(t *testing.T) {
 		out[i] = "connected" + text[len("disconnected"):]
 	}
 	w.want(t, out...)
+}
+
+// TestReadingPastOthersEnds: events of other kinds, without end, keep no reader
+// longer than it waits, and none from a store that closes.
+func TestReadingPastOthersEnds(t *testing.T) {
+	c := redis.Config{URL: shared.URL(), Node: "a", Prefix: rand.Text() + ":"}
+	s, other := openStore(t, c), openStore(t, c)
+	q := history.EventQuery{Kinds: history.Acked, Limit: 1}
+	for _, kinds := range []history.EventKind{history.EveryEvent, q.Kinds} {
+		p, err := s.ReadEvents(t.Context(), history.EventQuery{Kinds: kinds, Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.After = p.Next
+	}
+	// Each read is of one event, each write of many.
+	batch := slices.Repeat([]history.Event{{Kind: history.Delivered, User: "ann", ID: 1}}, 200)
+	ctx, stop := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	write := func() {
+		if err := other.RecordDelivered(ctx, batch); err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+	}
+	write()
+	writing.Go(func() {
+		for ctx.Err() == nil {
+			write()
+		}
+	})
+	defer writing.Wait()
+	defer stop()
+	waits := q
+	waits.Wait = time.Hour
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.ReadEvents(t.Context(), waits)
+		failed <- err
+	}()
+	if p, err := s.ReadEvents(t.Context(), q); err != nil || len(p.Events) != 0 || p.Next.String() == q.After.String() {
+		t.Errorf("without waiting: %v, to %v, %v", p.Events, p.Next, err)
+	}
+	s.Close()
+	if err := <-failed; !errors.Is(err, history.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
 }

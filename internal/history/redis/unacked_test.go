@@ -1,8 +1,12 @@
 package redis_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,5 +133,120 @@ func TestUnackedGoes(t *testing.T) {
 	appended(t, s, p)
 	if n := due(); n != 1 {
 		t.Errorf("%d due, want the last", n)
+	}
+}
+
+// TestUnackedGoesByItself: Redis drops what is due with the last message that it
+// may be about, and what is too old goes in pieces.
+func TestUnackedGoesByItself(t *testing.T) {
+	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Retention: history.Retention{InboxAge: time.Hour}}
+	s := openStore(t, c)
+	p := history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute}
+	appended(t, s, p)
+	key := c.Prefix + "{" + redis.Tag(s) + "}U"
+	left := do(t, shared, "PTTL", key).(int64)
+	if most := time.Hour.Milliseconds(); left <= most-time.Minute.Milliseconds() || left > most {
+		t.Errorf("what is due goes after %d ms, want %d", left, most)
+	}
+	add := []any{"ZADD", key}
+	for i := range 250 {
+		add = append(add, 1, fmt.Sprint("1-", i))
+	}
+	do(t, shared, add...)
+	for _, want := range []int64{152, 53, 4} {
+		appended(t, s, p)
+		if n := do(t, shared, "ZCARD", key); n != want {
+			t.Errorf("%d due, want %d", n, want)
+		}
+	}
+}
+
+// TestUnackedAmongOthers: who is always given events of other kinds is told all the
+// same, and not before these.
+func TestUnackedAmongOthers(t *testing.T) {
+	for _, partitions := range []int{1, 4} {
+		for _, kinds := range []history.EventKind{history.Unacked, history.Unacked | history.Delivered} {
+			t.Run(fmt.Sprintf("partitions=%d/%v", partitions, kinds), func(t *testing.T) { unackedAmongOthers(t, partitions, kinds) })
+		}
+	}
+}
+
+func unackedAmongOthers(t *testing.T, partitions int, kinds history.EventKind) {
+	clock := historytest.NewClock()
+	s := openStore(t, redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Partitions: partitions, Now: clock.Now})
+	read := func(q history.EventQuery) history.EventPage {
+		p, err := s.ReadEvents(t.Context(), q)
+		if err != nil || p.Lost {
+			t.Fatalf("reading events: lost: %v, %v", p.Lost, err)
+		}
+		return p
+	}
+	read(history.EventQuery{Kinds: history.EveryEvent, Limit: 1}) // has deliveries recorded
+	at := read(history.EventQuery{Kinds: kinds, Limit: 1}).Next
+	id := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Second})
+	clock.Advance(time.Second)
+	var got, want []string
+	note := func() {
+		user := fmt.Sprint("user", len(want))
+		if err := s.RecordDelivered(t.Context(), []history.Event{{Kind: history.Delivered, User: user, ID: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprint("delivered ", user, " 1"))
+	}
+	for range 20 {
+		note()
+	}
+	for range 20 {
+		note()
+		p := read(history.EventQuery{Kinds: kinds, After: at, Limit: 16})
+		at = p.Next
+		for _, e := range p.Events {
+			got = append(got, fmt.Sprint(e.Kind, " ", e.User, " ", e.ID))
+		}
+	}
+	unacked := fmt.Sprint("unacked ann ", id)
+	where := slices.Index(got, unacked)
+	if where < 0 || slices.Contains(got[where+1:], unacked) {
+		t.Fatalf("read %q, want %s once", got, unacked)
+	}
+	if kinds.Has(history.Delivered) && partitions == 1 && where < 20 {
+		t.Errorf("it came after %d others, want those that were there before it", where)
+	}
+	if got = slices.Delete(got, where, where+1); !kinds.Has(history.Delivered) {
+		want = nil
+	}
+	slices.Sort(got)
+	if slices.Sort(want); !slices.Equal(got, want) {
+		t.Errorf("others %q, want %q", got, want)
+	}
+}
+
+// TestUnackedOfDamagedNotes: what Redis has lost or mangled is said and left out.
+func TestUnackedOfDamagedNotes(t *testing.T) {
+	clock := historytest.NewClock()
+	var said bytes.Buffer
+	c := redis.Config{
+		URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Now: clock.Now,
+		Log: slog.New(slog.NewTextHandler(&said, nil)),
+	}
+	s := openStore(t, c)
+	var at history.Position
+	unackedBy(t, s, &at, 0)
+	id := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Second})
+	pre := c.Prefix + "{" + redis.Tag(s) + "}"
+	for i, fields := range [][]any{{"u", "\x01\x05\x01a"}, {"x", "y"}, {"u", "\x01\x00\x01a", "o", "z"}} {
+		place := fmt.Sprintf("%d-0", id+1+history.ID(i))
+		do(t, shared, append([]any{"XADD", pre + "R", place}, fields...)...)
+		do(t, shared, "ZADD", pre+"U", 1, place)
+	}
+	do(t, shared, "ZADD", pre+"U", 1, "1-1", 1, "no note")
+	clock.Advance(time.Second)
+	wantOnce(t, unackedBy(t, s, &at, id), []string{"ann"})
+	if n := do(t, shared, "ZCARD", pre+"U"); n != int64(0) {
+		t.Errorf("%d stay due, want none", n)
+	}
+	s.Close()
+	if n := strings.Count(said.String(), "finding out who has not acked"); n != 3 {
+		t.Errorf("it was said %d times, want 3: %s", n, said.String())
 	}
 }

@@ -89,10 +89,16 @@ local last = tonumber(redis.call('GET', KEYS[1]) or 0)
 if id == 0 then id = own(math.max(first(time), last + 1, math.min(floor, first(time + 60000)) + 1), share) end
 local overtaken = id < last
 
+-- drop takes some of those out of a ZSET that lie below a score.
+local function drop(zset, below)
+  local gone = redis.call('ZRANGEBYSCORE', zset, '-inf', '(' .. str(below), 'LIMIT', 0, 100)
+  if gone[1] then redis.call('ZREM', zset, unpack(gone)) end
+end
+
 -- note says to whom a message went, for recalls and receipts, and has it found out
--- in time which of them have not acked it. The stream takes
--- only rising ids: what comes late lies at its end, and moved tells where.
--- apart: these users have the message under the id that the note lies at.
+-- in time which of them have not acked it. The stream takes only rising ids: what
+-- comes late lies at its end, and moved tells where. apart: these users have the
+-- message under the id that the note lies at.
 local function note(at, users, apart)
   local fields = {'u', users}
   if at ~= id then
@@ -103,11 +109,13 @@ local function note(at, users, apart)
   local place = redis.call('XADD', KEYS[6], 'MINID', '~', str(cutoff), str(at) .. '-*', unpack(fields))
   if at ~= id then
     redis.call('ZADD', KEYS[7], id, place)
-    redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', '(' .. str(cutoff))
+    drop(KEYS[7], cutoff)
   end
   if unacked > 0 then
     redis.call('ZADD', KEYS[8], math.floor(id / PER_MS) + unacked, place)
-    redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', '(' .. str(time - age))
+    drop(KEYS[8], time - age)
+    -- By then the messages are gone.
+    if forget > 0 then redis.call('PEXPIRE', KEYS[8], age) end
   end
 end
 if names ~= '' then note(math.max(id, last), names, false) end
