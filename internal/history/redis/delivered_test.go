@@ -14,30 +14,53 @@ import (
 )
 
 // TestTrailsAreThoseOfThePackage notes spans that lie anyhow, more than are kept,
-// and compares with what the package itself makes of them.
+// and compares with what the package itself makes of them: among few entries, whose
+// spans mostly touch, and among many, whose spans mostly do not.
 func TestTrailsAreThoseOfThePackage(t *testing.T) {
-	s := openStore(t, redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":"})
+	for _, entries := range []int{24, 40 * history.TrailMost} {
+		t.Run(fmt.Sprint("entries=", entries), func(t *testing.T) { trailsAreThoseOfThePackage(t, entries) })
+	}
+}
+
+func trailsAreThoseOfThePackage(t *testing.T, entries int) {
+	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Retention: history.Retention{InboxCount: entries}}
+	s := openStore(t, c)
 	var sent []history.ID
-	for range 24 {
+	for range entries {
 		sent = append(sent, appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}}))
 	}
 	seed := mathrand.Uint64()
 	random := mathrand.New(mathrand.NewPCG(seed, 0))
 	var trail history.Trail
-	at := history.Epoch
+	at, longest := history.Epoch, 0
 	for step := range 300 {
 		at = at.Add(time.Second)
 		from := random.IntN(len(sent))
 		span := history.Span{From: sent[from] - history.ID(random.IntN(2)), At: at}
 		span.To = sent[min(from+random.IntN(3), len(sent)-1)]
 		trail = trail.Add(span)
+		longest = max(longest, len(trail))
 		note(t, s, history.UserSpan{User: "ann", Span: span})
-		id := sent[random.IntN(len(sent))]
-		u := outcomeOf(t, s, id).Users[0]
-		if at, ok := trail.Find(id); u.Delivered != ok || !u.DeliveredAt.Equal(at) {
-			t.Fatalf("seed %d, step %d: %d delivered: %v, at %v, want %v, %v", seed, step, id, u.Delivered, u.DeliveredAt, ok, at)
+		for _, id := range []history.ID{span.To, sent[random.IntN(len(sent))]} {
+			u := outcomeOf(t, s, id).Users[0]
+			if at, ok := trail.Find(id); u.Delivered != ok || !u.DeliveredAt.Equal(at) {
+				t.Fatalf("seed %d, step %d: %d delivered: %v, at %v, want %v, %v", seed, step, id, u.Delivered, u.DeliveredAt, ok, at)
+			}
+		}
+		if n := spansOf(t, s, c, "ann"); n != len(trail) {
+			t.Fatalf("seed %d, step %d: %d spans, want %d", seed, step, n, len(trail))
 		}
 	}
+	if many := entries > history.TrailMost; many != (longest == history.TrailMost) {
+		t.Errorf("seed %d: there were up to %d spans", seed, longest)
+	}
+}
+
+// spansOf returns how many spans the trail of a user has.
+func spansOf(t *testing.T, s *redis.Store, c redis.Config, user string) int {
+	t.Helper()
+	trail, _ := do(t, shared, "GET", c.Prefix+"{"+redis.Tag(s)+"}d:"+user).(string)
+	return max(0, len(trail)-7) / 20
 }
 
 // TestTrailsGo: Redis drops a trail when all that lies in it is too old.
@@ -137,4 +160,20 @@ func outcomeOf(t testing.TB, s *redis.Store, id history.ID) history.Outcome {
 		t.Fatal(err)
 	}
 	return o
+}
+
+// TestHandedOutlivesItsLog: counts of broadcasts that are all gone go as well.
+func TestHandedOutlivesItsLog(t *testing.T) {
+	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":"}
+	s := openStore(t, c)
+	key := c.Prefix + "{" + redis.Tag(s) + "}H"
+	for id := range 100 {
+		do(t, shared, "HSET", key, id+1, 1)
+	}
+	if err := s.NoteDelivered(t.Context(), history.Deliveries{Broadcasts: map[history.ID]int{1: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := do(t, shared, "HLEN", key); n != int64(0) {
+		t.Errorf("%d counts, want none", n)
+	}
 }

@@ -97,7 +97,8 @@ end
 -- more, when there are some.
 local function forget_gone(hash, log)
   if redis.call('HLEN', hash) <= redis.call('XLEN', log) + 64 then return end
-  local oldest = place(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1])
+  local e = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+  local oldest = e and place(e) or math.huge
   for _, id in ipairs(redis.call('HKEYS', hash)) do
     if tonumber(id) < oldest then redis.call('HDEL', hash, id) end
   end
