@@ -44,8 +44,9 @@
 //
 // For receipts nothing is written down for a delivery: once a second each shard
 // tells from where to where its sessions were sent their inboxes, and to how many
-// each broadcast went (receipts.go), as far as the kernel has taken everything. One
-// call of the store notes that for all shards and subscriptions.
+// each broadcast went (receipts.go, reach.go), as far as the kernel has taken
+// everything. One call of the store notes that for all shards and subscriptions
+// (notes.go).
 //
 // # Goroutines
 //

@@ -394,3 +394,22 @@ func TestReceiptsOfAStoreThatTakesNone(t *testing.T) {
 type noNotes struct{ history.Sent }
 
 func (noNotes) NoteDelivered(context.Context, history.Deliveries) error { return history.ErrReadOnly }
+
+// A crowd is looked at in stretches, of which nobody is missed.
+func TestReceiptsOfACrowd(t *testing.T) {
+	const clients = 2600
+	r := serve(t, func(c *conn.Config) { c.Limits.MaxPerIP, c.Limits.UpgradeRate = clients, -1 })
+	users := make([]string, clients)
+	for i := range users {
+		users[i] = fmt.Sprintf("u%04d", i)
+		r.deaf(users[i])
+	}
+	waitFor(t, "all to be there", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == clients })
+	m := r.send(history.Multicast, `"m"`, users...)
+	b := r.send(history.Broadcast, `"b"`)
+	r.delivered(b.ID, clients)
+	waitFor(t, "all deliveries to be noted", func() bool { return r.outcome(m.ID).Delivered == clients })
+	if n := metric(t, r.metrics, "pushd_conn_deliveries_unnoted_total"); n != 0 {
+		t.Errorf("%v were not noted", n)
+	}
+}

@@ -258,7 +258,7 @@ func (s *shard) Closed(h reactor.Handle, taken bool) {
 		return
 	}
 	s.fresh(ses)
-	s.closing(ses, taken)
+	s.lastOf(ses, taken)
 	if ses.state != attaching {
 		s.server.calls.submit(&call{what: detach, user: string(s.name(ses))})
 	}

@@ -189,5 +189,9 @@ func (s *shard) Stop() {
 	}
 	s.queue, s.at = nil, 0
 	s.walk.end()
-	s.server.unnoted.add(s.collect())
+	for more := true; more; {
+		d := s.collect()
+		s.server.unnoted.add(d.Deliveries)
+		more = d.more
+	}
 }

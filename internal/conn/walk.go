@@ -2,6 +2,7 @@ package conn
 
 import (
 	"pushd/internal/conn/reactor"
+	"pushd/internal/history"
 )
 
 // walk is the delivery of broadcasts to all sessions of a shard, a stretch in
@@ -120,6 +121,14 @@ func (s *shard) reachable(group []delivery) {
 			s.receipts.reach.walked(d.id)
 		}
 	}
+}
+
+// oldest returns below which ids the walk has nobody to bring a broadcast any more.
+func (w *walk) oldest() history.ID {
+	if w.frame == nil || w.group[0].brief || w.group[0].recall {
+		return history.MaxID
+	}
+	return w.group[0].id - 1
 }
 
 // end lets go of the frames of a walk that nobody will finish.

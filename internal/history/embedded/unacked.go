@@ -59,6 +59,9 @@ func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
 		return 0, next, history.ErrClosed
 	}
 	defer s.life.RUnlock()
+	if s.closed.Load() {
+		return 0, next, history.ErrClosed
+	}
 	w := sweep{Store: s, most: most}
 	err = w.run()
 	return w.found, w.next, err

@@ -27,7 +27,7 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 			return page, err
 		}
 		var found *look
-		if room := q.Limit - len(page.Events); room > 0 && q.Kinds.Has(history.Unacked) {
+		if room := q.Limit - len(page.Events); room > 0 && q.Kinds.Has(history.Unacked) && !w.over {
 			found = l.look(min(room, l.size), unacked)
 		}
 		if len(page.Events) > 0 {
@@ -56,6 +56,7 @@ type waiting struct {
 	*Log
 	patience *time.Timer
 	no       bool // it has none, or none any more
+	over     bool // it had some
 }
 
 // forLook waits for a look, if there is one, and reports whether to read again
@@ -74,7 +75,7 @@ func (w *waiting) forLook(ctx context.Context, k *look, news <-chan struct{}) (a
 	case <-news:
 		return true, nil
 	case <-patience:
-		w.no = true
+		w.no, w.over = true, true
 		return false, nil
 	case <-ctx.Done():
 		return false, ctx.Err()
@@ -89,7 +90,7 @@ func (w *waiting) forNews(ctx context.Context, news <-chan struct{}, change time
 	case <-news:
 	case <-settle.C:
 	case <-w.patience.C:
-		w.no = true
+		w.no, w.over = true, true
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -80,3 +80,18 @@ func TestReadEnds(t *testing.T) {
 		}
 	}
 }
+
+// Who has waited for long enough does not wait for a slow look as well.
+func TestReadDoesNotWaitForALook(t *testing.T) {
+	l := New(time.Now, 1000)
+	over := make(chan struct{})
+	unacked := func(int) (int, time.Time, error) {
+		<-over
+		return 0, time.Time{}, nil
+	}
+	p, err := l.Read(t.Context(), reader(t, l, 10*time.Millisecond), unacked)
+	close(over)
+	if err != nil || len(p.Events) != 0 {
+		t.Errorf("%d events, %v", len(p.Events), err)
+	}
+}

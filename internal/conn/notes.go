@@ -1,0 +1,158 @@
+package conn
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"pushd/internal/history"
+)
+
+// noteEvery is how often the store is told what was delivered.
+const noteEvery = time.Second
+
+// handed is what a subscription's owner was handed.
+type handed struct {
+	runs    []history.Span
+	reached map[history.ID]int // broadcasts
+}
+
+// handOut notes a page that the owner is about to be handed.
+func (s *Subscription) handOut(p *history.Page) {
+	if s.server.cfg.Sent == nil {
+		return
+	}
+	d := &s.handed
+	s.track.follow(p, d.add)
+	for i := range p.Messages {
+		if m := &p.Messages[i]; m.Kind == history.Broadcast {
+			if d.reached == nil {
+				d.reached = map[history.ID]int{}
+			}
+			d.reached[m.ID]++
+		}
+	}
+}
+
+// passOn makes what was handed out something to tell.
+func (s *Subscription) passOn() {
+	if s.server.cfg.Sent == nil {
+		return
+	}
+	s.handed.add(s.track.pass(s.track.inbox))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, run := range s.handed.runs {
+		s.done.add(run)
+	}
+	s.done.reached = addUp(s.done.reached, s.handed.reached)
+	s.handed = handed{runs: s.handed.runs[:0]}
+}
+
+// add adds a run, to the last one if they touch.
+func (d *handed) add(run history.Span) {
+	switch n := len(d.runs); {
+	case run.From == run.To:
+	case n > 0 && d.runs[n-1].To == run.From:
+		d.runs[n-1].To = run.To
+	default:
+		run.At = time.Now()
+		d.runs = append(d.runs, run)
+	}
+}
+
+// delivered takes what there is to tell of a subscription.
+func (s *Subscription) delivered() history.Deliveries {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := history.Deliveries{Broadcasts: s.done.reached}
+	for _, run := range s.done.runs {
+		d.Inboxes = append(d.Inboxes, history.UserSpan{User: s.user, Span: run})
+	}
+	s.done = handed{}
+	return d
+}
+
+// unnoted is what the store will be told next, gathered from the shards and the
+// subscriptions.
+type unnoted struct {
+	mu sync.Mutex // guards d
+	d  history.Deliveries
+}
+
+func (u *unnoted) add(d history.Deliveries) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.d.Inboxes = append(u.d.Inboxes, d.Inboxes...)
+	u.d.Broadcasts = addUp(u.d.Broadcasts, d.Broadcasts)
+}
+
+func (u *unnoted) take() history.Deliveries {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d := u.d
+	u.d = history.Deliveries{}
+	return d
+}
+
+// addUp adds more to counts.
+func addUp(counts, more map[history.ID]int) map[history.ID]int {
+	if counts == nil {
+		return maps.Clone(more)
+	}
+	for id, n := range more {
+		counts[id] += n
+	}
+	return counts
+}
+
+// noteDeliveries tells the store what was delivered, until stop is closed. Calls
+// of the store end with ctx.
+func (s *Server) noteDeliveries(ctx context.Context, stop <-chan struct{}) {
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-stop:
+			return
+		}
+		for _, sh := range s.shards {
+			if !sh.news.Load() {
+				continue
+			}
+			s.collect(sh)
+		}
+		s.subscribers.collect(&s.unnoted)
+		s.tellDelivered(ctx)
+	}
+}
+
+// collect gathers from a shard.
+func (s *Server) collect(sh *shard) {
+	for more := true; more; {
+		// A loop answers or drops the question: what it has taken is not lost.
+		d, err := ask(context.Background(), sh, (*shard).collect)
+		if err != nil {
+			return
+		}
+		s.unnoted.add(d.Deliveries)
+		more = d.more
+	}
+}
+
+// tellDelivered tells the store what was gathered. What it does not take is not
+// known to receipts.
+func (s *Server) tellDelivered(ctx context.Context) {
+	d := s.unnoted.take()
+	if len(d.Inboxes) == 0 && len(d.Broadcasts) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StoreTimeout)
+	defer cancel()
+	if err := s.cfg.Sent.NoteDelivered(ctx, d); err != nil {
+		s.refused.Add(uint64(len(d.Inboxes) + len(d.Broadcasts)))
+		s.cfg.Log.Debug("noting what was delivered", "error", err)
+	}
+}
