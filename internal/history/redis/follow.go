@@ -26,6 +26,9 @@ type following struct {
 	// partition that does not have it yet must not miss it.
 	heads   []history.ID
 	pending []history.Delivery
+	// from is where reading the home's log last began. What lies before may be in
+	// nobody's pending, and come to a copy after its sessions were made to read it.
+	from history.ID
 }
 
 // Follow implements history.Store.
@@ -52,6 +55,9 @@ func (f *following) join(partition int, at history.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.heads[partition] = at
+	if partition == 0 {
+		f.from = at
+	}
 }
 
 // hand hands deliveries over.
@@ -88,6 +94,9 @@ func (f *following) take(partition int, batch, broadcasts []history.Delivery) {
 	// Within each log they are in order; this is for those who look at both.
 	slices.SortStableFunc(batch, func(a, b history.Delivery) int { return cmp.Compare(a.Message.ID, b.Message.ID) })
 	f.handLocked(batch)
+	if partition != 0 && len(broadcasts) > 0 && broadcasts[0].Message.ID <= f.from {
+		f.handLocked([]history.Delivery{{Resync: true}})
+	}
 }
 
 // tail reads what a partition has for the node: the node's stream and the
