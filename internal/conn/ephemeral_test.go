@@ -58,27 +58,14 @@ func TestEphemeral(t *testing.T) {
 func TestEphemeralToSlowClient(t *testing.T) {
 	r := serve(t, nil)
 	slow, good := r.connect("a"), r.connect("b")
-	filler := strings.Repeat("x", 16<<10)
-	backlogged := func() bool { return metric(t, r.metrics, "pushd_conn_backlogged_connections") > 0 }
-	sent := 0
-	for ; !backlogged(); sent++ {
-		if sent > 4000 {
-			t.Fatal("no backlog however much was sent")
-		}
-		r.unicast("a", fmt.Sprintf(`"%d%s"`, sent, filler))
-		waitFor(t, "the message to be sent", func() bool {
-			return metric(t, r.metrics, `pushd_conn_deliveries_total{log="inbox"}`) == float64(sent+1)
-		})
-	}
+	_, data := r.fillUp("a", r.connect("other"))
 	for i := range 5 {
 		r.ephemeral(history.Broadcast, fmt.Sprint(i))
 	}
 	good.wantData(numbers(0, 4)...)
 	waitFor(t, "five to be dropped", func() bool { return r.dropped("slow") == 5 })
-	for i := range sent {
-		slow.wantData(fmt.Sprintf(`"%d%s"`, i, filler))
-	}
-	waitFor(t, "the backlog to be gone", func() bool { return !backlogged() })
+	slow.wantData(data...)
+	waitFor(t, "the backlog to be gone", func() bool { return metric(t, r.metrics, "pushd_conn_backlogged_connections") == 0 })
 	r.ephemeral(history.Unicast, "5", "a")
 	slow.wantData("5")
 }
