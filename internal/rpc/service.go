@@ -31,11 +31,8 @@ func (s *service) Unicast(ctx context.Context, req *pushv1.UnicastRequest) (*pus
 	if err := checkUser("user", req.GetUser()); err != nil {
 		return nil, err
 	}
-	p, err := s.push(history.Unicast, req)
+	p, err := s.push(history.Unicast, req, req.GetNotifyUnackedAfter())
 	if err != nil {
-		return nil, err
-	}
-	if p.UnackedAfter, err = checkUnackedAfter(req.GetNotifyUnackedAfter(), &p); err != nil {
 		return nil, err
 	}
 	p.Users = []string{req.GetUser()}
@@ -54,11 +51,8 @@ func (s *service) Multicast(ctx context.Context, req *pushv1.MulticastRequest) (
 	if err := s.checkRecipients(req); err != nil {
 		return nil, err
 	}
-	p, err := s.push(history.Multicast, req)
+	p, err := s.push(history.Multicast, req, req.GetNotifyUnackedAfter())
 	if err != nil {
-		return nil, err
-	}
-	if p.UnackedAfter, err = checkUnackedAfter(req.GetNotifyUnackedAfter(), &p); err != nil {
 		return nil, err
 	}
 	p.Users, err = s.recipients(ctx, req)
@@ -80,7 +74,7 @@ func (s *service) Multicast(ctx context.Context, req *pushv1.MulticastRequest) (
 
 // Broadcast implements pushv1.PushServiceServer.
 func (s *service) Broadcast(ctx context.Context, req *pushv1.BroadcastRequest) (*pushv1.BroadcastResponse, error) {
-	p, err := s.push(history.Broadcast, req)
+	p, err := s.push(history.Broadcast, req, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +99,9 @@ type sendRequest interface {
 	GetCollapseKey() string
 }
 
-// push checks what the three sends have in common, and leaves the recipients
-// to the caller.
-func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error) {
+// push checks what the three sends have in common, and unackedAfter, nil of a
+// broadcast; it leaves the recipients to the caller.
+func (s *service) push(kind history.Kind, req sendRequest, unackedAfter *durationpb.Duration) (history.Push, error) {
 	if err := checkData(req.GetData(), s.limits.MaxData); err != nil {
 		return history.Push{}, err
 	}
@@ -128,10 +122,15 @@ func (s *service) push(kind history.Kind, req sendRequest) (history.Push, error)
 		return history.Push{}, err
 	}
 	ttl, err := checkTTL(req.GetTtl())
-	return history.Push{
+	if err != nil {
+		return history.Push{}, err
+	}
+	p := history.Push{
 		Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(), Durability: durability,
 		Exclude: req.GetExcludeConnection(), Ephemeral: req.GetEphemeral(), Collapse: req.GetCollapseKey(),
-	}, err
+	}
+	p.UnackedAfter, err = checkUnackedAfter(unackedAfter, &p)
+	return p, err
 }
 
 func (s *service) append(ctx context.Context, p history.Push) (history.Receipt, error) {

@@ -28,17 +28,12 @@ const (
 
 // Watch implements pushv1.ConnectionServiceServer.
 func (c *connections) Watch(req *pushv1.WatchRequest, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
-	q, err := watchQuery(req)
+	q, users, err := watchQuery(req)
 	if err != nil {
 		return err
 	}
-	users, err := watchedUsers(req.GetUsers())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(stream.Context())
+	ctx, cancel := c.untilDrained(stream.Context())
 	defer cancel()
-	defer context.AfterFunc(c.draining, cancel)()
 	c.metrics.watching.Inc()
 	defer c.metrics.watching.Dec()
 	err = c.watch(ctx, q, users, stream)
@@ -72,11 +67,7 @@ func (c *connections) watch(ctx context.Context, q history.EventQuery, users map
 
 // ListEvents implements pushv1.ConnectionServiceServer.
 func (c *connections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequest) (*pushv1.ListEventsResponse, error) {
-	q, err := watchQuery(req)
-	if err != nil {
-		return nil, err
-	}
-	users, err := watchedUsers(req.GetUsers())
+	q, users, err := watchQuery(req)
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +77,8 @@ func (c *connections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequ
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := c.untilDrained(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.draining, cancel)()
 	resp, err := c.listEvents(ctx, q, users, time.Now().Add(wait))
 	if err != nil && c.draining.Err() != nil {
 		return nil, history.ErrClosed
@@ -132,31 +122,42 @@ func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Even
 	return out
 }
 
+// untilDrained returns a ctx that also ends when streams must.
+func (c *connections) untilDrained(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.draining, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // eventRequest is what asks for events.
 type eventRequest interface {
 	GetKinds() []string
+	GetUsers() []string
 	GetPosition() string
 }
 
-// watchQuery reads which events are asked for, and from where on.
-func watchQuery(req eventRequest) (history.EventQuery, error) {
-	q := history.EventQuery{Limit: eventBatch}
+// watchQuery reads which events are asked for, of whom (nobody: of all), and from
+// where on.
+func watchQuery(req eventRequest) (q history.EventQuery, users map[string]bool, err error) {
+	q.Limit = eventBatch
 	if n := len(req.GetKinds()); n > maxKinds {
-		return q, &FieldError{"kinds", fmt.Sprintf("at most %d kinds, got %d", maxKinds, n)}
+		return q, nil, &FieldError{"kinds", fmt.Sprintf("at most %d kinds, got %d", maxKinds, n)}
 	}
 	for i, word := range req.GetKinds() {
 		kind, ok := history.ParseEventKind(word)
 		if !ok {
-			return q, &FieldError{fmt.Sprintf("kinds[%d]", i), fmt.Sprintf("want one of %v, got %q", history.EveryEvent, clip(word))}
+			return q, nil, &FieldError{fmt.Sprintf("kinds[%d]", i), fmt.Sprintf("want one of %v, got %q", history.EveryEvent, clip(word))}
 		}
 		q.Kinds |= kind
 	}
 	if q.Kinds == 0 {
 		q.Kinds = history.EveryEvent
 	}
-	var err error
-	q.After, err = history.ParsePosition(req.GetPosition())
-	return q, blame("position", err)
+	if q.After, err = history.ParsePosition(req.GetPosition()); err != nil {
+		return q, nil, blame("position", err)
+	}
+	users, err = watchedUsers(req.GetUsers())
+	return q, users, err
 }
 
 // watchedUsers returns the users asked for, none for all.
