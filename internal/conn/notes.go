@@ -2,7 +2,6 @@ package conn
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -96,10 +95,10 @@ func (u *unnoted) take() history.Deliveries {
 	return d
 }
 
-// addUp adds more to counts.
+// addUp adds more, which is given up, to counts.
 func addUp(counts, more map[history.ID]int) map[history.ID]int {
 	if counts == nil {
-		return maps.Clone(more)
+		return more
 	}
 	for id, n := range more {
 		counts[id] += n
@@ -119,10 +118,9 @@ func (s *Server) noteDeliveries(ctx context.Context, stop <-chan struct{}) {
 			return
 		}
 		for _, sh := range s.shards {
-			if !sh.news.Load() {
-				continue
+			if sh.news.Load() {
+				s.collect(sh)
 			}
-			s.collect(sh)
 		}
 		s.subscribers.collect(&s.unnoted)
 		s.tellDelivered(ctx)
