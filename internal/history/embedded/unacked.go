@@ -128,11 +128,8 @@ func (w *sweep) lookAll(b *pebble.Batch) error {
 			}
 			continue
 		}
-		if d.id > w.last {
-			from, w.next = min(from, d.at), d.at.time()
-			break // it is stored, and about to be visible
-		}
-		if d.at > w.now || w.full() {
+		// One behind the last visible is stored, and about to be visible.
+		if d.id > w.last || d.at > w.now || w.full() {
 			from, w.next = min(from, d.at), d.at.time()
 			break
 		}

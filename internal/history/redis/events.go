@@ -239,10 +239,5 @@ func (s *Store) RecordDelivered(ctx context.Context, events []history.Event) err
 			ops = append(ops, o)
 		}
 	}
-	for _, o := range ops {
-		if _, err := o.wait(ctx); err != nil {
-			return harmless(err)
-		}
-	}
-	return nil
+	return harmless(waitForAll(ctx, ops))
 }

@@ -113,6 +113,17 @@ func (o *op) wait(ctx context.Context) (any, error) {
 	return o.reply.Val(), nil
 }
 
+// waitForAll waits for ops of which nothing is asked but that they succeed, and
+// returns the first error.
+func waitForAll(ctx context.Context, ops []*op) error {
+	for _, o := range ops {
+		if _, err := o.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // take waits for ops and returns as many as make a pipeline; nil ends a worker.
 func (l *lane) take() []*op {
 	l.mu.Lock()

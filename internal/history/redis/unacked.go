@@ -74,12 +74,7 @@ func (s *Store) recordUnacked(ctx context.Context, due []dueNote, most int) erro
 		taken[d.number] += len(d.users)
 		most -= len(d.users)
 	}
-	for _, o := range ops {
-		if _, err := o.wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return waitForAll(ctx, ops)
 }
 
 // command takes the note out; those whom it names are looked up.
