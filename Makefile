@@ -64,6 +64,7 @@ lint:            ## vet, staticcheck, buf lint and breaking, generated code curr
 generated:       ## check that the committed generated code is what buf generates
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BUF) generate -o "$$tmp" && \
 	diff -r -x '*.proto' -x '*.yaml' "$$tmp/api" api && \
+	diff -r "$$tmp/internal/rpc/gateway" internal/rpc/gateway && \
 	diff "$$tmp/internal/rpc/openapi.json" internal/rpc/openapi.json && echo 'generated code is current'
 
 generate:        ## generate code from api/

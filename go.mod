@@ -1,4 +1,4 @@
-module pushd
+module pushd.example
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module pushd/bench
+module pushd.example/bench
 
 go 1.26.0
 

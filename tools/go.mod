@@ -1,4 +1,4 @@
-module pushd/tools
+module pushd.example/tools
 
 go 1.26.7
 

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 // maxHead bounds a server's answer to the handshake, in bytes.

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 func TestEveryKindOfMessageIsCounted(t *testing.T) {

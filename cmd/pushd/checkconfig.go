@@ -14,7 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 // runCheckConfig is `pushd check-config`: it prints the effective

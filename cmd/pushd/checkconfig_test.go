@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 const (

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"pushd/internal/auth"
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
 )
 
 // config is what pushd runs with. [settings] says what each field means, its

@@ -8,8 +8,8 @@ import (
 	"os"
 	"strings"
 
-	"pushd/internal/history"
-	"pushd/internal/history/redis"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/redis"
 )
 
 // redisURL is a setting that may hold a password, which get leaves out.

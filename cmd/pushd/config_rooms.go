@@ -6,14 +6,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pushd/internal/auth"
-	"pushd/internal/conn"
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
-	"pushd/internal/history/redis"
-	"pushd/internal/nodes"
-	"pushd/internal/rpc"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/history/redis"
+	"pushd.example/internal/nodes"
+	"pushd.example/internal/rpc"
 )
 
 // What each room is told of the configuration.
@@ -81,7 +81,7 @@ type engine interface {
 	history.Store
 	history.Groups
 	history.Events
-	history.Sent
+	history.Messages
 }
 
 // directory returns what knows the connections of all nodes, and what ends it.
@@ -108,7 +108,7 @@ func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server,
 		Store:         store,
 		Groups:        store,
 		Events:        store,
-		Sent:          store,
+		Messages:      store,
 		Directory:     directory,
 		Subscriptions: clients,
 		Auth:          credentials,
@@ -124,7 +124,7 @@ func (c config) conn(store engine, credentials *auth.Auth, log *slog.Logger, met
 		Node:       c.Node,
 		Store:      store,
 		Events:     store,
-		Sent:       store,
+		Messages:   store,
 		Auth:       credentials,
 		Origins:    c.Origins,
 		MaxPerUser: c.MaxConnectionsPerUser,

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
 )
 
 // environ stands in for the process's environment.

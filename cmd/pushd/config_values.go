@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"pushd/internal/auth"
-	"pushd/internal/history/embedded"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/history/embedded"
 )
 
 // value is where a setting goes.

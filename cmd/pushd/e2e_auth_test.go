@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	pushv1 "pushd/api/push/v1"
+	pushv1 "pushd.example/api/push/v1"
 )
 
 const (

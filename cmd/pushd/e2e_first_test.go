@@ -16,7 +16,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
-	pushv1 "pushd/api/push/v1"
+	pushv1 "pushd.example/api/push/v1"
 )
 
 // TestE2EFirstPush is the README's first minute: hello, the three sends over

@@ -23,8 +23,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // nginxDoors are where an nginx of a test listens.

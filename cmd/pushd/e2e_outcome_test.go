@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 // outcome is what GetReceipt answers.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 // TestE2ERedisStops stops Redis as SIGSTOP does: connections stay open and

@@ -11,8 +11,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/redistest"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/redistest"
 )
 
 // startOn runs a node on the Redis at url.

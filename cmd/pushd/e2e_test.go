@@ -20,7 +20,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // The tests named TestE2E… drive the binary that users get, over its doors

@@ -18,14 +18,14 @@ func TestImportsPointOneWay(t *testing.T) {
 		"api":              {},
 	}
 	for room, allowed := range below {
-		out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, "pushd/"+room+"/...").Output()
+		out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, "pushd.example/"+room+"/...").Output()
 		if err != nil {
 			t.Fatalf("go list: %v", err)
 		}
 		for line := range strings.Lines(string(out)) {
 			pkg, deps, _ := strings.Cut(strings.TrimSpace(line), " ")
 			for dep := range strings.FieldsSeq(deps) {
-				if strings.HasPrefix(dep, "pushd/") && !inRooms(dep, append(allowed, room)) {
+				if strings.HasPrefix(dep, "pushd.example/") && !inRooms(dep, append(allowed, room)) {
 					t.Errorf("%s depends on %s; %s may depend on %v only", pkg, dep, room, allowed)
 				}
 			}
@@ -35,7 +35,7 @@ func TestImportsPointOneWay(t *testing.T) {
 
 func inRooms(pkg string, rooms []string) bool {
 	for _, room := range rooms {
-		if pkg == "pushd/"+room || strings.HasPrefix(pkg, "pushd/"+room+"/") {
+		if pkg == "pushd.example/"+room || strings.HasPrefix(pkg, "pushd.example/"+room+"/") {
 			return true
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
-	"pushd/internal/conn/proto"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/history"
 )
 
 // listener is the client behind `pushd listen`: it prints what a user

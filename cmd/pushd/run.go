@@ -16,9 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"google.golang.org/grpc/grpclog"
 
-	"pushd/internal/auth"
-	"pushd/internal/conn"
-	"pushd/internal/rpc"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/rpc"
 )
 
 // run is the program: args without the program's name, output to stdout. It

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 // runToken is `pushd token`: it prints a client token. It takes pushd's own

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	pushv1 "pushd/api/push/v1"
+	pushv1 "pushd.example/api/push/v1"
 )
 
 // watcher is the backend behind `pushd watch`: it prints what happens to users,

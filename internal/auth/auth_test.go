@@ -12,7 +12,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 func TestScopes(t *testing.T) {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 func TestOrigins(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 const newsLine = "news * " + newsKey

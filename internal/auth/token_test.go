@@ -10,7 +10,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 // with returns a good token's claims with some replaced; nil removes one.

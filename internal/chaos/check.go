@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Check returns what is wrong with r, user by user.

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/chaos"
-	"pushd/internal/history"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/history"
 )
 
 const (

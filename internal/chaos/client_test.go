@@ -10,8 +10,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"pushd/internal/chaos"
-	"pushd/internal/history"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/history"
 )
 
 // client is a client as docs/protocol.md wants it: it keeps its cursor, comes

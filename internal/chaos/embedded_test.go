@@ -3,8 +3,8 @@ package chaos_test
 import (
 	"testing"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
 )
 
 // TestEmbedded kills a pushd that keeps its own history.

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 // restart is kill -9 of a server that is started again with what it kept.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"testing"
 
-	"pushd/internal/auth"
-	"pushd/internal/chaos"
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 // inProcess is a node in this process: the same store and the same clients'

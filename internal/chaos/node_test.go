@@ -6,8 +6,8 @@ import (
 	"errors"
 	"strings"
 
-	"pushd/internal/chaos"
-	"pushd/internal/history"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/history"
 )
 
 // node is one pushd, in this process or in its own.

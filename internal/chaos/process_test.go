@@ -16,8 +16,8 @@ import (
 	"sync"
 	"testing"
 
-	"pushd/internal/chaos"
-	"pushd/internal/history"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/history"
 )
 
 // process is a node in a process of its own, which can be killed and started

@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"pushd/internal/chaos"
-	"pushd/internal/history"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/history"
 )
 
 const (

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Outcome is what a publisher knows of a push in the end.

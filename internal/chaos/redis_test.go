@@ -3,10 +3,10 @@ package chaos_test
 import (
 	"testing"
 
-	"pushd/internal/chaos"
-	"pushd/internal/history"
-	"pushd/internal/history/redis"
-	"pushd/internal/redistest"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/redis"
+	"pushd.example/internal/redistest"
 )
 
 // onRedis makes three nodes that share a Redis: one in this process, which

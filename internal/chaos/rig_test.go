@@ -17,8 +17,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pushd/internal/chaos"
-	"pushd/internal/history"
+	"pushd.example/internal/chaos"
+	"pushd.example/internal/history"
 )
 
 var (
@@ -45,7 +45,7 @@ func withBinary(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	pushd = filepath.Join(dir, "pushd")
-	if out, err := exec.Command("go", "build", "-race", "-o", pushd, "pushd/cmd/pushd").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-race", "-o", pushd, "pushd.example/cmd/pushd").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building pushd: %v\n%s", err, out)
 		return 1
 	}

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/auth"
-	"pushd/internal/history"
-	"pushd/internal/history/memory"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/memory"
 )
 
 type believer struct{}
@@ -30,7 +30,7 @@ func crowd(tb testing.TB, clients int, lines string) (*Server, []net.Conn) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := New(Config{Listen: "127.0.0.1:0", Store: store, Sent: store, Auth: believer{}, Compression: true})
+	s, err := New(Config{Listen: "127.0.0.1:0", Store: store, Messages: store, Auth: believer{}, Compression: true})
 	if err != nil {
 		tb.Fatal(err)
 	}

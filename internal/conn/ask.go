@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // question is what another goroutine wants of a shard's loop: to run answer,

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // BenchmarkBroadcast delivers to 500 clients that read, in the same process:

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // call is one call of the store for a session, and then its result: the two

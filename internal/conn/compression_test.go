@@ -7,7 +7,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"pushd/internal/conn"
+	"pushd.example/internal/conn"
 )
 
 // connectAs connects user with a library's way of compressing.

@@ -7,9 +7,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pushd/internal/auth"
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // Config is what a [Server] needs. Listen, Store and Auth must be set; of the
@@ -27,8 +27,8 @@ type Config struct {
 	Store history.Store
 	// Events, if set, is told what was delivered, while somebody watches that.
 	Events history.Events
-	// Sent, if set, is told once a second what was delivered, for receipts.
-	Sent history.Sent
+	// Messages, if set, is told once a second what was delivered, for receipts.
+	Messages history.Messages
 	// Auth checks client tokens.
 	Auth Authenticator
 	// Origins are the web pages that may connect. Default: those of the host

@@ -17,10 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"pushd/internal/auth"
-	"pushd/internal/conn"
-	"pushd/internal/history"
-	"pushd/internal/history/memory"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,7 +50,7 @@ func serve(t testing.TB, change func(*conn.Config)) *rig {
 		t.Fatal(err)
 	}
 	metrics := prometheus.NewRegistry()
-	cfg := conn.Config{Listen: "127.0.0.1:0", Store: store, Sent: store, Auth: open, Metrics: metrics}
+	cfg := conn.Config{Listen: "127.0.0.1:0", Store: store, Messages: store, Auth: open, Metrics: metrics}
 	cfg.Limits.MessageRate = -1
 	if change != nil {
 		change(&cfg)
@@ -195,7 +195,7 @@ func (c *client) wantData(data ...string) {
 	}
 }
 
-func (r *rig) append(p history.Push) history.Receipt {
+func (r *rig) append(p history.Push) history.AppendResult {
 	r.t.Helper()
 	receipt, err := r.store.Append(r.ctx, p)
 	if err != nil {

@@ -3,9 +3,9 @@ package conn
 import (
 	"time"
 
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // delivery is a message on its way to one user of a shard, or to all.

@@ -3,7 +3,7 @@ package conn
 import (
 	"context"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // deliveryLog gathers what a shard has delivered, for those who watch: what one

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 // TestDeliveredIsRecorded: what clients are sent, live and in pages, once for

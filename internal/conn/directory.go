@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
 )
 
 // Connection is one open connection as backends see it.

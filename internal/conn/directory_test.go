@@ -14,8 +14,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 func (r *rig) connections(user string) []conn.Connection {

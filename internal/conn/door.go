@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"pushd/internal/auth"
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // visit is a client between its request and its attachment.

@@ -12,9 +12,9 @@ import (
 	"github.com/coder/websocket"
 	"github.com/golang-jwt/jwt/v5"
 
-	"pushd/internal/auth"
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 const secret = "0123456789abcdef0123456789abcdef"

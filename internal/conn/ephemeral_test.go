@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func (r *rig) ephemeral(kind history.Kind, data string, users ...string) {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // An excluded connection is passed over without a hole; what it did not get

@@ -12,8 +12,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 // faulty is a store that can be made to fail, to wait, and to lose or repeat

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // noteEvery is how often the store is told what was delivered.
@@ -19,7 +19,7 @@ type handed struct {
 
 // handOut notes a page that the owner is about to be handed.
 func (s *Subscription) handOut(p *history.Page) {
-	if s.server.cfg.Sent == nil {
+	if s.server.cfg.Messages == nil {
 		return
 	}
 	d := &s.handed
@@ -36,7 +36,7 @@ func (s *Subscription) handOut(p *history.Page) {
 
 // passOn makes what was handed out something to tell.
 func (s *Subscription) passOn() {
-	if s.server.cfg.Sent == nil {
+	if s.server.cfg.Messages == nil {
 		return
 	}
 	s.handed.add(s.track.pass(s.track.inbox))
@@ -149,7 +149,7 @@ func (s *Server) tellDelivered(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.StoreTimeout)
 	defer cancel()
-	if err := s.cfg.Sent.NoteDelivered(ctx, d); err != nil {
+	if err := s.cfg.Messages.NoteDelivered(ctx, d); err != nil {
 		s.refused.Add(uint64(len(d.Inboxes) + len(d.Broadcasts)))
 		s.cfg.Log.Debug("noting what was delivered", "error", err)
 	}

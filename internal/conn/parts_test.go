@@ -9,9 +9,9 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/conn/offheap"
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/offheap"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 func newSessions(t interface{ Fatal(...any) }, n int) *offheap.Table[session] {

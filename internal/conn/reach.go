@@ -3,7 +3,7 @@ package conn
 import (
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // reach counts to how many sessions live broadcasts went. A session adds one to

@@ -3,7 +3,7 @@ package conn
 import (
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // recalls remembers what was recalled lately. Pages that were read before may

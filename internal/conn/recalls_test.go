@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 // send appends a message and returns it without its data, as a recall has it.
@@ -16,17 +16,17 @@ func (r *rig) send(kind history.Kind, data string, users ...string) history.Mess
 }
 
 // sent is the store behind what may be wrong with r's.
-func (r *rig) sent() history.Sent {
+func (r *rig) messages() history.Messages {
 	if f, ok := r.store.(*faulty); ok {
-		return f.Store.(history.Sent)
+		return f.Store.(history.Messages)
 	}
-	return r.store.(history.Sent)
+	return r.store.(history.Messages)
 }
 
 // recall takes m back.
 func (r *rig) recall(m history.Message) {
 	r.t.Helper()
-	if err := r.sent().Recall(r.ctx, m.ID); err != nil {
+	if err := r.messages().Recall(r.ctx, m.ID); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // Receipts tell to whom a message was delivered: to whose connections it was

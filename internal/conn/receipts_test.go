@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
-func (r *rig) outcome(id history.ID) history.Outcome {
+func (r *rig) outcome(id history.ID) history.Receipt {
 	r.t.Helper()
-	o, err := r.sent().Outcome(r.ctx, id, 1000)
+	o, err := r.messages().Receipt(r.ctx, id, 1000)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestReceiptsOfWhoSaysGoodbye(t *testing.T) {
 // A store that does not answer keeps nobody from ending in time.
 func TestReceiptsOfADeadStoreEndInTime(t *testing.T) {
 	asked := make(chan struct{}, 10)
-	r := serve(t, func(c *conn.Config) { c.Sent = deadNotes{c.Sent, asked} })
+	r := serve(t, func(c *conn.Config) { c.Messages = deadNotes{c.Messages, asked} })
 	a := r.connect("a")
 	r.unicast("a", "1")
 	a.wantData("1")
@@ -336,7 +336,7 @@ func TestReceiptsOfADeadStoreEndInTime(t *testing.T) {
 
 // deadNotes does not answer.
 type deadNotes struct {
-	history.Sent
+	history.Messages
 	asked chan struct{}
 }
 
@@ -391,7 +391,7 @@ func TestReceiptsAtTheEnd(t *testing.T) {
 
 // A store that takes no notes costs receipts, and nothing else.
 func TestReceiptsOfAStoreThatTakesNone(t *testing.T) {
-	r := serve(t, func(c *conn.Config) { c.Sent = noNotes{c.Sent} })
+	r := serve(t, func(c *conn.Config) { c.Messages = noNotes{c.Messages} })
 	a := r.connect("a")
 	m := r.send(history.Unicast, "1", "a")
 	a.wantData("1")
@@ -399,7 +399,7 @@ func TestReceiptsOfAStoreThatTakesNone(t *testing.T) {
 	r.wantDelivered(m.ID)
 }
 
-type noNotes struct{ history.Sent }
+type noNotes struct{ history.Messages }
 
 func (noNotes) NoteDelivered(context.Context, history.Deliveries) error { return history.ErrReadOnly }
 

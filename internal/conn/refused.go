@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/proto"
 )
 
 // refused is which users a backend does not let in, and until when. One

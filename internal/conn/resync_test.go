@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // When the store says that deliveries may have been missed, every connection

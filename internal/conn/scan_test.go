@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history/embedded"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history/embedded"
 )
 
 // Connections give the garbage collector nothing to look at: what it scans in

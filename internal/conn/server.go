@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/conn/offheap"
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/offheap"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // Server is the clients' door: it takes WebSocket connections, and delivers to
@@ -95,7 +95,7 @@ func (s *Server) Serve() error {
 	// Before the first Attach, so that nothing can come between.
 	s.stopFollow = s.cfg.Store.Follow(s.post.deliver)
 	s.calls.start()
-	if s.cfg.Sent != nil {
+	if s.cfg.Messages != nil {
 		s.noting.Go(func() { s.noteDeliveries(s.noteCtx, s.stopNoting) })
 	}
 	s.mu.Unlock()
@@ -125,7 +125,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.calls.stop()
 	close(s.stopNoting)
 	s.noting.Wait()
-	if s.subscribers.collect(&s.unnoted); s.cfg.Sent != nil {
+	if s.subscribers.collect(&s.unnoted); s.cfg.Messages != nil {
 		s.tellDelivered(s.noteCtx)
 	}
 	// Nobody is left who could wake a loop or look at a session.

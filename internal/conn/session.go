@@ -4,10 +4,10 @@ import (
 	"strconv"
 	"time"
 
-	"pushd/internal/conn/offheap"
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/offheap"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // session is what an attached connection is to a shard: whose it is, and how

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/reactor"
 )
 
 // shard is the part of the server that lives on one loop: the sessions of the
@@ -88,7 +88,7 @@ var dropWords = [drops]string{"slow", "catching_up"}
 func (s *Server) newShard(l *reactor.Loop) reactor.Handler {
 	sh := &shard{server: s, loop: l, users: users{sessions: s.sessions, first: map[uint32]uint32{}}}
 	sh.log.events = s.cfg.Events
-	sh.receipts.off = s.cfg.Sent == nil
+	sh.receipts.off = s.cfg.Messages == nil
 	sh.deliveries.Limit = s.cfg.DeliveryQueueBytes
 	s.shards = append(s.shards, sh)
 	return sh

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // subscribers finds subscriptions by user. It is shared: backends' calls put

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // ErrTruncated: retention dropped messages that a subscription had not read

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/conn"
-	"pushd/internal/history"
-	"pushd/internal/history/memory"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/memory"
 )
 
 func (r *rig) subscribe(user string, start history.Start) *conn.Subscription {

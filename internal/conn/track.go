@@ -1,7 +1,7 @@
 package conn
 
 import (
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // track is how far a connection was sent its user's inbox.

@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Whatever a page lists, leaves out and has taken out, receipts learn of exactly

@@ -1,8 +1,8 @@
 package conn
 
 import (
-	"pushd/internal/conn/offheap"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/offheap"
+	"pushd.example/internal/conn/reactor"
 )
 
 // users finds a shard's sessions by user. The map goes from a hash of the user

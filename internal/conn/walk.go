@@ -1,8 +1,8 @@
 package conn
 
 import (
-	"pushd/internal/conn/reactor"
-	"pushd/internal/history"
+	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/history"
 )
 
 // walk is the delivery of broadcasts to all sessions of a shard, a stretch in

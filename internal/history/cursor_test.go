@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func drawCursor(t *rapid.T, label string) history.Cursor {

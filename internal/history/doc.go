@@ -13,7 +13,7 @@
 // is the order in which entries become visible: a reader that has seen an id
 // has seen everything before it in that log.
 //
-// [Store] is the contract, [Groups] that of who is in which group, [Sent] that of
+// [Store] is the contract, [Groups] that of who is in which group, [Messages] that of
 // what is done about messages once they were sent, and [Events] that of what
 // happened to users, for those who watch. Their engines are memory (naive, the
 // oracle that tests compare with), embedded (Pebble, one machine) and redis

@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // after returns the time n milliseconds after the epoch.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func TestPosition(t *testing.T) {

@@ -94,8 +94,8 @@ type Push struct {
 	Exclude string
 }
 
-// Receipt is what became of a Push.
-type Receipt struct {
+// AppendResult is what became of a Push.
+type AppendResult struct {
 	ID ID
 	// Duplicate: Key was seen before, nothing was stored, ID is the first
 	// call's, the counts are 0.
@@ -246,7 +246,7 @@ type Delivery struct {
 	Prev ID
 	// Exclude is the Push's.
 	Exclude string
-	// Recall: the message was taken back (Sent.Recall). It has no Data, and no
+	// Recall: the message was taken back (Messages.Recall). It has no Data, and no
 	// Prev anywhere.
 	Recall bool
 	// Resync: what came before may have holes, in all logs. Every connection
@@ -279,9 +279,9 @@ type Store interface {
 	// Where several processes share the data, followers get it soon after.
 	// There a multicast to many is not one step: some inboxes have it before
 	// others, and after ErrUnknown perhaps for good, until a retry with the
-	// same Key completes it. Its id is Receipt.ID, but in an inbox that was
+	// same Key completes it. Its id is AppendResult.ID, but in an inbox that was
 	// given a later id meanwhile, where it has an id of its own.
-	Append(ctx context.Context, p Push) (Receipt, error)
+	Append(ctx context.Context, p Push) (AppendResult, error)
 
 	// Attach registers one connection of user and reads the first page after
 	// its start, in one atomic step: every message is either covered by the

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func TestCheckUser(t *testing.T) {

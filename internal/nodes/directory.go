@@ -5,7 +5,7 @@ import (
 	"context"
 	"slices"
 
-	"pushd/internal/conn"
+	"pushd.example/internal/conn"
 )
 
 // Presence returns how many connections each of users has on all nodes.

@@ -13,12 +13,12 @@ import (
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
-	"pushd/internal/auth"
-	"pushd/internal/conn"
-	"pushd/internal/history"
-	"pushd/internal/history/memory"
-	"pushd/internal/nodes"
-	"pushd/internal/redistest"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/memory"
+	"pushd.example/internal/nodes"
+	"pushd.example/internal/redistest"
 )
 
 const patience = 20 * time.Second

@@ -1,6 +1,6 @@
 package nodes
 
-import "pushd/internal/conn"
+import "pushd.example/internal/conn"
 
 // question goes to every node. Exactly one of the pointers is set.
 type question struct {

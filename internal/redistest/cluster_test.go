@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 func TestCluster(t *testing.T) {

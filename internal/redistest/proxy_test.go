@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 func newProxy(t *testing.T) (*redistest.Server, *redistest.Proxy) {

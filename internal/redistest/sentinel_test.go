@@ -3,7 +3,7 @@ package redistest_test
 import (
 	"testing"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 func TestSentinel(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 // childEnv makes the test binary start a server, tell its pid and wait to be

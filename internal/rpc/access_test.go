@@ -19,8 +19,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
 )
 
 // The verdicts of the access table.

@@ -14,16 +14,17 @@ import (
 	"testing"
 	"time"
 
-	gateway "github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	gwruntime "github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
-	"pushd/internal/history/redis"
-	"pushd/internal/redistest"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/history/redis"
+	"pushd.example/internal/redistest"
+	gateway "pushd.example/internal/rpc/gateway/push/v1"
 )
 
 // The benchmarks compare ours, with auth, checks, metrics and a real append,
@@ -51,8 +52,8 @@ func BenchmarkREST(b *testing.B) {
 		}), raw)
 	})
 	b.Run("gateway-noop", func(b *testing.B) {
-		mux := gateway.NewServeMux()
-		must(b, pushv1.RegisterPushServiceHandlerServer(b.Context(), mux, noop{}))
+		mux := gwruntime.NewServeMux()
+		must(b, gateway.RegisterPushServiceHandlerServer(b.Context(), mux, noop{}))
 		benchREST(b, mux, `{"user":"%d","data":"eyJ0aXRsZSI6IkhpIiwidGV4dCI6IlRoZSBxdWljayBicm93biBmb3gganVtcHMgb3ZlciB0aGUgbGF6eSBkb2ciLCJuIjo5MDA3MTk5MjU0NzQwOTkzfQ=="}`)
 	})
 	eachStore(b, func(b *testing.B, r *rig) { benchREST(b, r.server.REST(), raw) })

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	pushv1 "pushd/api/push/v1"
+	pushv1 "pushd.example/api/push/v1"
 )
 
 // codec is JSON as REST callers see it: protojson with the proto's names and

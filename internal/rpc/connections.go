@@ -10,9 +10,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 // Directory knows who is connected. *conn.Server is one.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	pushv1 "pushd/api/push/v1"
+	pushv1 "pushd.example/api/push/v1"
 )
 
 // awkward are JSON values that decoding and encoding again would change.

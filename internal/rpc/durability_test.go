@@ -5,8 +5,8 @@ import (
 	"sync"
 	"testing"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // recording is a store that notes what it is asked to append.
@@ -17,7 +17,7 @@ type recording struct {
 	pushes []history.Push
 }
 
-func (r *recording) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (r *recording) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	r.mu.Lock()
 	r.pushes = append(r.pushes, p)
 	r.mu.Unlock()

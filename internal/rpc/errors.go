@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"pushd/internal/auth"
-	"pushd/internal/history"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/history"
 )
 
 // errPanic is what a call that panicked failed with; the guard has logged it.

@@ -16,9 +16,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/history"
 )
 
 // sentinel is what a caller sees of one error.
@@ -165,7 +165,7 @@ func TestDeadline(t *testing.T) {
 // waiting is a store whose Append waits until its context ends.
 type waiting struct{ history.Store }
 
-func (waiting) Append(ctx context.Context, _ history.Push) (history.Receipt, error) {
+func (waiting) Append(ctx context.Context, _ history.Push) (history.AppendResult, error) {
 	<-ctx.Done()
-	return history.Receipt{}, ctx.Err()
+	return history.AppendResult{}, ctx.Err()
 }

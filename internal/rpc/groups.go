@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // groups is GroupService.

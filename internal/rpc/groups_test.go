@@ -11,9 +11,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
-	"pushd/internal/history/memory"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/memory"
 )
 
 // must makes a call that must succeed.

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 // guard stands before every call of both doors: it counts, recovers, maps

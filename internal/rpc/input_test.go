@@ -13,8 +13,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // badInput is a request that must be refused, with what the refusal says. It
@@ -241,7 +241,7 @@ func TestLimitsOfConfig(t *testing.T) {
 	p = grpcProblem(t, r.call(&pushv1.MulticastRequest{Users: users(3), Data: []byte(`1`)}))
 	equal(t, "users", p.Message, "users: between 1 and 2 users, got 3")
 	for _, bad := range []Limits{{MaxData: -1}, {MaxData: 16<<20 + 1}, {MaxUsers: -1}, {MaxUsers: 1_000_001}, {MaxRecipients: -1}, {MaxRecipients: 1_000_001}, {MaxTokenTTL: time.Millisecond}, {MaxTokenTTL: 366 * 24 * time.Hour}} {
-		if _, err := New(Config{Store: r.store, Groups: r.groups, Sent: r.sent, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: bad}); err == nil {
+		if _, err := New(Config{Store: r.store, Groups: r.groups, Messages: r.messages, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: bad}); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
 	}

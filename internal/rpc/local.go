@@ -5,8 +5,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
 )
 
 // local is how the gateway calls services: in the same goroutine, behind the

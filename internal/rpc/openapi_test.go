@@ -13,8 +13,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // openAPI is the document as far as the tests read it.
@@ -198,7 +198,7 @@ func newExampleRig(t *testing.T) *rig {
 	r := newRig(t, options{now: func() time.Time { return history.ID(id).Time() }})
 	equal(t, "id of the first message", r.aUnicast(), history.ID(id).String())
 	r.must(&pushv1.AckRequest{User: ownUser, Cursor: history.Cursor{Inbox: id}.String()})
-	must(t, r.sent.NoteDelivered(t.Context(), history.Deliveries{
+	must(t, r.messages.NoteDelivered(t.Context(), history.Deliveries{
 		Inboxes: []history.UserSpan{{User: ownUser, Span: history.Span{To: id, At: history.ID(id).Time()}}},
 	}))
 	return r

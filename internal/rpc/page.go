@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 
-	pushv1 "pushd/api/push/v1"
+	pushv1 "pushd.example/api/push/v1"
 )
 
 // appendHistory writes a page as protojson would, except that data is raw. By

@@ -15,9 +15,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
 )
 
 // Publish does nothing but answer.
@@ -78,11 +78,11 @@ type counting struct {
 	id history.ID
 }
 
-func (c *counting) Append(context.Context, history.Push) (history.Receipt, error) {
+func (c *counting) Append(context.Context, history.Push) (history.AppendResult, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.id++
-	return history.Receipt{ID: c.id}, nil
+	return history.AppendResult{ID: c.id}, nil
 }
 
 func (c *counting) Follow(func([]history.Delivery)) func() { return func() {} }

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 type publishStream = grpc.BidiStreamingClient[pushv1.PublishRequest, pushv1.PublishResponse]
@@ -130,7 +130,7 @@ type shuffled struct {
 	random  *rand.Rand
 }
 
-func (s *shuffled) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (s *shuffled) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	turn := make(chan struct{})
 	s.mu.Lock()
 	s.pending = append(s.pending, turn)
@@ -220,12 +220,12 @@ type held struct {
 
 func newHeld() *held { return &held{arrived: make(chan string, 10_000), release: make(chan struct{})} }
 
-func (h *held) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (h *held) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	h.arrived <- string(p.Data)
 	select {
 	case <-h.release:
 	case <-ctx.Done():
-		return history.Receipt{}, ctx.Err()
+		return history.AppendResult{}, ctx.Err()
 	}
 	return h.Store.Append(ctx, p)
 }

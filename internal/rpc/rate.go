@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"pushd/internal/auth"
+	"pushd.example/internal/auth"
 )
 
 // overRate is the refusal of a request past its API key's rate.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	pushv1 "pushd/api/push/v1"
+	pushv1 "pushd.example/api/push/v1"
 )
 
 const (

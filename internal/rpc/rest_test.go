@@ -13,8 +13,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // TestRESTOfAll walks through the API as a backend with curl would.

@@ -24,11 +24,11 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
-	"pushd/internal/conn"
-	"pushd/internal/history"
-	"pushd/internal/history/memory"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/memory"
 )
 
 func TestMain(m *testing.M) {
@@ -54,17 +54,17 @@ const keyFile = "all * " + keyAll + "\n" +
 
 // rig is a Server on real sockets, with a client for each door.
 type rig struct {
-	t       testing.TB
-	config  Config
-	server  *Server
-	store   history.Store
-	groups  history.Groups
-	events  history.Events
-	sent    history.Sent
-	door    *conn.Server
-	auth    *auth.Auth
-	metrics *prometheus.Registry
-	log     *syncBuffer
+	t        testing.TB
+	config   Config
+	server   *Server
+	store    history.Store
+	groups   history.Groups
+	events   history.Events
+	messages history.Messages
+	door     *conn.Server
+	auth     *auth.Auth
+	metrics  *prometheus.Registry
+	log      *syncBuffer
 
 	push        pushv1.PushServiceClient
 	connections pushv1.ConnectionServiceClient
@@ -90,14 +90,14 @@ func newRig(t testing.TB, o options) *rig {
 	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
 	mem, err := memory.New(memory.Config{Now: o.now, Events: o.events})
 	must(t, err)
-	r.store, r.groups, r.sent, r.events = mem, mem, mem, mem
+	r.store, r.groups, r.messages, r.events = mem, mem, mem, mem
 	t.Cleanup(func() { must(t, mem.Close()) })
 	if o.store != nil {
 		r.store = o.store(mem)
 	}
 	r.clients(o.auth)
 	r.config = Config{
-		Store: r.store, Groups: r.groups, Sent: r.sent, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Groups: r.groups, Messages: r.messages, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	}
 	r.server, err = New(r.config)
@@ -110,7 +110,7 @@ func newRig(t testing.TB, o options) *rig {
 func (r *rig) clients(a *auth.Auth) {
 	r.t.Helper()
 	var err error
-	r.door, err = conn.New(conn.Config{Listen: "127.0.0.1:0", Node: "node-1", Store: r.store, Events: r.events, Sent: r.sent, Auth: a})
+	r.door, err = conn.New(conn.Config{Listen: "127.0.0.1:0", Node: "node-1", Store: r.store, Events: r.events, Messages: r.messages, Auth: a})
 	must(r.t, err)
 	var done sync.WaitGroup
 	done.Go(func() { must(r.t, r.door.Serve()) })
@@ -325,9 +325,9 @@ type broken struct {
 	fail func() error
 }
 
-func (b *broken) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (b *broken) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	if err := b.fail(); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	return b.Store.Append(ctx, p)
 }

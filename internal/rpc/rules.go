@@ -10,8 +10,8 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
 )
 
 // rule says who may call a method.

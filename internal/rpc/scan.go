@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // The most that one call looks through for messages of some kinds only: so

@@ -17,9 +17,10 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/history"
+	gateway "pushd.example/internal/rpc/gateway/push/v1"
 )
 
 // Authenticator says who presents a credential.
@@ -38,8 +39,8 @@ type Config struct {
 	Groups history.Groups
 	// Events keeps what happens to users. Required.
 	Events history.Events
-	// Sent knows of messages that were sent. Required.
-	Sent history.Sent
+	// Messages knows of messages that were sent. Required.
+	Messages history.Messages
 	// Directory knows who is connected. Required.
 	Directory Directory
 	// Subscriptions lets this node's gRPC subscribers in. Required.
@@ -88,10 +89,10 @@ func (a services) registerGRPC(s *grpc.Server) {
 func (a services) registerREST(mux *runtime.ServeMux, l *local) error {
 	ctx := context.Background() // not used: nothing is dialed
 	return errors.Join(
-		pushv1.RegisterPushServiceHandlerServer(ctx, mux, &localPush{local: l, svc: a.push}),
-		pushv1.RegisterGroupServiceHandlerServer(ctx, mux, &localGroups{local: l, svc: a.groups}),
-		pushv1.RegisterConnectionServiceHandlerServer(ctx, mux, &localConnections{local: l, svc: a.connections}),
-		pushv1.RegisterTokenServiceHandlerServer(ctx, mux, &localTokens{local: l, svc: a.tokens}),
+		gateway.RegisterPushServiceHandlerServer(ctx, mux, &localPush{local: l, svc: a.push}),
+		gateway.RegisterGroupServiceHandlerServer(ctx, mux, &localGroups{local: l, svc: a.groups}),
+		gateway.RegisterConnectionServiceHandlerServer(ctx, mux, &localConnections{local: l, svc: a.connections}),
+		gateway.RegisterTokenServiceHandlerServer(ctx, mux, &localTokens{local: l, svc: a.tokens}),
 	)
 }
 
@@ -108,8 +109,8 @@ type Server struct {
 // New returns a Server, which is not serving yet (see SetServing). It listens
 // nowhere: whoever calls New serves GRPC and REST.
 func New(c Config) (*Server, error) {
-	if c.Store == nil || c.Groups == nil || c.Sent == nil || c.Events == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
-		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Sent, Config.Events, Config.Directory, Config.Subscriptions and Config.Auth are required")
+	if c.Store == nil || c.Groups == nil || c.Messages == nil || c.Events == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
+		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Messages, Config.Events, Config.Directory, Config.Subscriptions and Config.Auth are required")
 	}
 	limits, err := c.Limits.withDefaults()
 	if err != nil {
@@ -129,7 +130,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{health: health.NewServer()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	all := services{
-		push:        &service{store: c.Store, groups: c.Groups, sent: c.Sent, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
+		push:        &service{store: c.Store, groups: c.Groups, messages: c.Messages, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
 		groups:      &groups{store: c.Groups, maxUsers: limits.MaxUsers},
 		connections: &connections{directory: c.Directory, events: c.Events, metrics: watches, draining: s.draining},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},

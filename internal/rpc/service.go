@@ -8,8 +8,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // service is PushService: it checks a request, asks the store and replies. Its
@@ -19,7 +19,7 @@ type service struct {
 
 	store         history.Store
 	groups        history.Groups
-	sent          history.Sent
+	messages      history.Messages
 	subscriptions Subscriptions
 	limits        Limits
 	guard         *guard          // for Publish, whose requests are calls
@@ -133,7 +133,7 @@ func (s *service) push(kind history.Kind, req sendRequest, unackedAfter *duratio
 	return p, err
 }
 
-func (s *service) append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (s *service) append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	r, err := s.store.Append(ctx, p)
 	if err != nil {
 		return r, fmt.Errorf("appending a %s: %w", p.Kind, err)

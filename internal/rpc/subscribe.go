@@ -13,9 +13,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/conn"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 )
 
 // Subscriptions lets clients in that come by gRPC. *conn.Server does.

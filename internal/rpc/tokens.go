@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
 )
 
 // Issuer makes client tokens.

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
 )
 
 // TestIssuedTokenIsGood: what either door issues opens the other doors for its

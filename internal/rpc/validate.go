@@ -9,7 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // FieldError is a request's fault: the same call fails again. Its text begins

@@ -1012,7 +1012,7 @@ const file_push_v1_connections_proto_rawDesc = "" +
 	"Disconnect\x12\x1a.push.v1.DisconnectRequest\x1a\x1b.push.v1.DisconnectResponse\x128\n" +
 	"\x05Watch\x12\x15.push.v1.WatchRequest\x1a\x16.push.v1.WatchResponse0\x01\x12E\n" +
 	"\n" +
-	"ListEvents\x12\x1a.push.v1.ListEventsRequest\x1a\x1b.push.v1.ListEventsResponseB\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
+	"ListEvents\x12\x1a.push.v1.ListEventsRequest\x1a\x1b.push.v1.ListEventsResponseB\"Z pushd.example/api/push/v1;pushv1b\x06proto3"
 
 var (
 	file_push_v1_connections_proto_rawDescOnce sync.Once

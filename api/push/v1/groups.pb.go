@@ -586,7 +586,7 @@ const file_push_v1_groups_proto_rawDesc = "" +
 	"\vListMembers\x12\x1b.push.v1.ListMembersRequest\x1a\x1c.push.v1.ListMembersResponse\x12E\n" +
 	"\n" +
 	"ListGroups\x12\x1a.push.v1.ListGroupsRequest\x1a\x1b.push.v1.ListGroupsResponse\x12H\n" +
-	"\vDeleteGroup\x12\x1b.push.v1.DeleteGroupRequest\x1a\x1c.push.v1.DeleteGroupResponseB\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
+	"\vDeleteGroup\x12\x1b.push.v1.DeleteGroupRequest\x1a\x1c.push.v1.DeleteGroupResponseB\"Z pushd.example/api/push/v1;pushv1b\x06proto3"
 
 var (
 	file_push_v1_groups_proto_rawDescOnce sync.Once

@@ -2097,7 +2097,7 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\x06Recall\x12\x16.push.v1.RecallRequest\x1a\x17.push.v1.RecallResponse\x12E\n" +
 	"\n" +
 	"GetReceipt\x12\x1a.push.v1.GetReceiptRequest\x1a\x1b.push.v1.GetReceiptResponse\x12D\n" +
-	"\tSubscribe\x12\x19.push.v1.SubscribeRequest\x1a\x1a.push.v1.SubscribeResponse0\x01B\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
+	"\tSubscribe\x12\x19.push.v1.SubscribeRequest\x1a\x1a.push.v1.SubscribeResponse0\x01B\"Z pushd.example/api/push/v1;pushv1b\x06proto3"
 
 var (
 	file_push_v1_push_proto_rawDescOnce sync.Once

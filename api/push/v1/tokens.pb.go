@@ -145,7 +145,7 @@ const file_push_v1_tokens_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
 	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires2F\n" +
 	"\fTokenService\x126\n" +
-	"\x05Issue\x12\x15.push.v1.IssueRequest\x1a\x16.push.v1.IssueResponseB\x1aZ\x18pushd/api/push/v1;pushv1b\x06proto3"
+	"\x05Issue\x12\x15.push.v1.IssueRequest\x1a\x16.push.v1.IssueResponseB\"Z pushd.example/api/push/v1;pushv1b\x06proto3"
 
 var (
 	file_push_v1_tokens_proto_rawDescOnce sync.Once

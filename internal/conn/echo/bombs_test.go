@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/reactor"
 )
 
 // bombs are attacks by compressed messages.

@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/reactor"
 )
 
 // patience bounds every wait for something that should happen at once.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/echo/handler"
+	"pushd.example/internal/conn/reactor"
 )
 
 // autobahn is the counterpart of one case of the Autobahn test suite for

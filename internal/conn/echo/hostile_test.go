@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
 )
 
 // attack is what a client says without end once its WebSocket is open, and

@@ -8,8 +8,8 @@ import (
 	"log"
 	"log/slog"
 
-	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/echo/handler"
+	"pushd.example/internal/conn/reactor"
 )
 
 func main() {

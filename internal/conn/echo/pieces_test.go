@@ -10,8 +10,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/echo/handler"
+	"pushd.example/internal/conn/reactor"
 )
 
 // Any stream of valid frames is heard the same whatever it is cut into, and

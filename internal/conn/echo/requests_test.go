@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/reactor"
 )
 
 // undeferred has the system hand over connections that have sent nothing.

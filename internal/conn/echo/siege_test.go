@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/echo/handler"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
 )
 
 // siege is a server under attack. All along one client behaves and is served;

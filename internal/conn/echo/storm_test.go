@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/reactor"
 )
 
 // stormFor is how long TestStorm goes on; minutes show what seconds do not:

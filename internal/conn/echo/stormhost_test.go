@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
 )
 
 // address is a connection as others know it, perhaps not for long.

@@ -5,7 +5,7 @@ package netpoll
 import (
 	"golang.org/x/sys/unix"
 
-	"pushd/internal/conn/uring"
+	"pushd.example/internal/conn/uring"
 )
 
 // NewFlusher implements the contract.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 var (

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // ClientType is the type of a client's message.

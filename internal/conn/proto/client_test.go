@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 var (

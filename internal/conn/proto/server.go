@@ -8,7 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Codes of the error messages that a client gets; the connection goes on.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // readFrame reads our frame with gobwas/ws; b holds nothing else.

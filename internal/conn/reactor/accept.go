@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
 )
 
 // Refusal is why a connection was answered 503 before its request was complete.

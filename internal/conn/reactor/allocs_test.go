@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/reactor"
 )
 
 // Neither a request nor its upgrade allocates anything, from the first byte to

@@ -3,7 +3,7 @@ package reactor
 import (
 	"slices"
 
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/proto"
 )
 
 // Close ends an open connection: a Close frame with code and text follows what

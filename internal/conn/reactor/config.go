@@ -8,8 +8,8 @@ import (
 	"runtime"
 	"time"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
 )
 
 // Config says what is served, and where.

@@ -1,6 +1,6 @@
 package reactor
 
-import "pushd/internal/conn/proto"
+import "pushd.example/internal/conn/proto"
 
 // deflated returns what a client gets in place of f that takes compressed
 // messages. Of a client with a narrow window only messages that fit into it

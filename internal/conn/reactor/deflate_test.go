@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/proto"
 )
 
 // packer returns a loop that can do no more than compress.

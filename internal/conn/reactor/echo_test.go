@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/echo/handler"
+	"pushd.example/internal/conn/reactor"
 )
 
 // patience bounds every wait for something that should happen at once.

@@ -15,8 +15,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/echo/handler"
+	"pushd.example/internal/conn/reactor"
 )
 
 // fewFiles, set, makes the test's binary a server that may open so few files

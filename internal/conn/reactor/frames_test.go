@@ -7,8 +7,8 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/reactor"
 )
 
 func TestBadFrames(t *testing.T) {

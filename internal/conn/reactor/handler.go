@@ -3,7 +3,7 @@ package reactor
 import (
 	"time"
 
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/proto"
 )
 
 // Handler is what the connections of one loop are for. All its methods run on

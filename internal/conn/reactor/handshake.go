@@ -1,6 +1,6 @@
 package reactor
 
-import "pushd/internal/conn/proto"
+import "pushd.example/internal/conn/proto"
 
 // greet begins with a connection fresh from accept. Most clients have sent
 // their request by then, so it is read before the poller hears of the socket.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/reactor"
 )
 
 func TestRefusals(t *testing.T) {

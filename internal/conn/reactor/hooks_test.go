@@ -3,9 +3,9 @@ package reactor_test
 import (
 	"time"
 
-	"pushd/internal/conn/echo/handler"
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/echo/handler"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
 )
 
 // hooks is the echo handler with a say in what happens.

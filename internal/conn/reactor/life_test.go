@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
 )
 
 // A panic costs the connection that it was about, wherever in its life it

@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/offheap"
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/offheap"
+	"pushd.example/internal/conn/proto"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/reactor"
 )
 
 // request is a handshake as a browser's library would send it.

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/offheap"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/offheap"
 )
 
 // Reactor serves WebSocket connections on one address.

@@ -3,8 +3,8 @@ package reactor
 import (
 	"slices"
 
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
 )
 
 // read takes in what the socket has. After a hang-up it goes on to the end of

@@ -1,8 +1,8 @@
 package reactor
 
 import (
-	"pushd/internal/conn/netpoll"
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
 )
 
 // NewFrame returns an empty frame with room for n bytes. Any goroutine.

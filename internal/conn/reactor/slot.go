@@ -3,7 +3,7 @@ package reactor
 import (
 	"sync/atomic"
 
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/proto"
 )
 
 // Handle names one connection: its socket, and the generation of the slot that

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/proto"
 )
 
 // Reason is why a connection that was open ended.

@@ -3,7 +3,7 @@ package reactor
 import (
 	"time"
 
-	"pushd/internal/conn/proto"
+	"pushd.example/internal/conn/proto"
 )
 
 // sweepsPerInterval is how often a connection is looked at in a PingInterval:

@@ -1,6 +1,6 @@
 package reactor
 
-import "pushd/internal/conn/proto"
+import "pushd.example/internal/conn/proto"
 
 // store adds p to what is kept of a connection's messages. When there is no
 // room, who began first makes some, having had the longest time to finish: so

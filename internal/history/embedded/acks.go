@@ -9,7 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // moves are the last moves of a user's read mark in the inbox: where the first

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // queueSize bounds the requests that wait for the committer. When it is full,
@@ -39,7 +39,7 @@ type request struct {
 	prep    *preparation   // opPrepare, and the opAppend that it is for
 
 	// The answer.
-	receipt history.Receipt
+	receipt history.AppendResult
 	err     error
 	expires millis
 	prev    history.ID // of a broadcast
@@ -94,13 +94,13 @@ func (s *Store) recycle(r *request) {
 // Append implements history.Store. When it fails with ErrReadOnly the message
 // may be found stored after the store is opened again (the write failed, or
 // only its confirmation did); a retry with the same Key is safe.
-func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	if err := s.enter(ctx); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	defer s.life.RUnlock()
 	if err := p.Check(); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	r := s.newRequest(opAppend)
 	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.Key, p.Exclude, p.Ephemeral
@@ -112,7 +112,7 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, er
 		}
 	}
 	if err := s.submit(ctx, r); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	receipt, err := r.receipt, r.err
 	s.recycle(r)

@@ -3,7 +3,7 @@ package embedded
 import (
 	"context"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Attach implements history.Store.

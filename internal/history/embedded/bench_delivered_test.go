@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // BenchmarkNoteDelivered is one call about 10,000 users, each time of the next

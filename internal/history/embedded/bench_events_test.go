@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // BenchmarkWatched is what watching adds: a connection that comes and goes, an

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // BenchmarkOutcome is of a multicast to 10,000 users, of whom it names 100: before
@@ -24,7 +24,7 @@ func BenchmarkOutcome(b *testing.B) {
 	}
 	outcome := func(want int) func(int) {
 		return func(int) {
-			if o, err := s.Outcome(b.Context(), r.ID, 100); err != nil || o.Delivered != want {
+			if o, err := s.Receipt(b.Context(), r.ID, 100); err != nil || o.Delivered != want {
 				b.Fatal(o.Delivered, err)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // cpuTime returns the processor time that the process has taken: on a machine

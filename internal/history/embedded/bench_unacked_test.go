@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // BenchmarkUnacked reads, 1,000 at a time, who of 10,000 recipients of a multicast,

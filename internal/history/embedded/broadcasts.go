@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // broadcast is one line of the broadcast log, without its body.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // inlineMax is the most bytes of a multicast's body that are copied into each
@@ -17,7 +17,7 @@ const inlineMax = 32
 func (c *committer) append(r *request) error {
 	if r.ephemeral { // it has an id and its turn, and that is all
 		c.heads.last = history.NextID(c.heads.last, c.now)
-		r.receipt = history.Receipt{ID: c.heads.last}
+		r.receipt = history.AppendResult{ID: c.heads.last}
 		return nil
 	}
 	if r.prep != nil {
@@ -39,7 +39,7 @@ func (c *committer) append(r *request) error {
 	}
 	id := history.NextID(c.heads.last, c.now)
 	c.heads.last = id
-	r.receipt = history.Receipt{ID: id, Recipients: len(r.targets)}
+	r.receipt = history.AppendResult{ID: id, Recipients: len(r.targets)}
 	r.expires = expiry(id, r.ttl)
 	if r.kind == history.Broadcast {
 		c.appendBroadcast(r, id)

@@ -15,8 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
 )
 
 // childEnv tells the test binary to be the child of the kill test, on this

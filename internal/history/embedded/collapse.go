@@ -8,7 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // What is replaced stays where it is, so that positions are counted as before,

@@ -10,7 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // committer is the one goroutine that writes. It takes what is queued as one

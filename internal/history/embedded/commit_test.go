@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
-	"pushd/internal/history/historytest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/history/historytest"
 )
 
 // slowDisk is a disk on which some operations wait while it is held.
@@ -103,7 +103,7 @@ func TestNothingShowsBeforeItsSync(t *testing.T) {
 	s := mustOpen(t, embedded.Config{
 		Dir: t.TempDir(), FS: disk.fs(), Retention: history.Retention{InboxCount: 3},
 	})
-	send := func(p history.Push) history.Receipt {
+	send := func(p history.Push) history.AppendResult {
 		r, err := s.Append(t.Context(), p)
 		if err != nil {
 			t.Error(err)
@@ -129,7 +129,7 @@ func TestNothingShowsBeforeItsSync(t *testing.T) {
 	})
 	letGo := disk.hold()
 	defer letGo(nil)
-	done := make(chan history.Receipt, 2)
+	done := make(chan history.AppendResult, 2)
 	go func() { done <- send(ann) }()
 	awaited(t, "sync", disk.waiting)
 	go func() { done <- send(all) }()

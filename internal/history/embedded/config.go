@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Sync says when what was appended is forced to disk.

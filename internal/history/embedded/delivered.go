@@ -11,7 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // What was delivered of inboxes is a trail for each user, of the broadcast log a
@@ -26,7 +26,7 @@ import (
 // notedAtOnce bounds the trails that are written while others wait.
 const notedAtOnce = 256
 
-// NoteDelivered implements history.Sent.
+// NoteDelivered implements history.Messages.
 func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := s.enter(ctx); err != nil {
 		return err

@@ -8,9 +8,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
-	"pushd/internal/history/historytest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/history/historytest"
 )
 
 func deliveries(user string, from, to history.ID) history.Deliveries {
@@ -56,7 +56,7 @@ func TestNoterMayLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range sent {
-		if o, err := s.Outcome(t.Context(), id, 1); err != nil || o.Delivered != 1 {
+		if o, err := s.Receipt(t.Context(), id, 1); err != nil || o.Delivered != 1 {
 			t.Errorf("outcome of %d: %+v, %v", id, o, err)
 		}
 	}
@@ -109,7 +109,7 @@ func TestNotesOutliveThePower(t *testing.T) {
 	conf.FS = fs.CrashClone(vfs.CrashCloneCfg{})
 	s = mustOpen(t, conf)
 	for id, want := range map[history.ID]int{u.ID: 1, b.ID: 3} {
-		if o, err := s.Outcome(t.Context(), id, 1); err != nil || o.Delivered != want {
+		if o, err := s.Receipt(t.Context(), id, 1); err != nil || o.Delivered != want {
 			t.Errorf("outcome of %d: %+v, %v; want delivered to %d", id, o, err, want)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // millis counts milliseconds since [history.Epoch], as the time in an id does;

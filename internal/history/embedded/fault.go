@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // fault is a fuse: the first write that fails blows it, and from then on

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Idempotency keys lie in buckets by the time at which they were stored, each
@@ -23,7 +23,7 @@ func (c *committer) seen(r *request) (bool, error) {
 	}
 	id, ok, err := c.lookUp(r.key)
 	if ok {
-		r.receipt = history.Receipt{ID: id, Duplicate: true}
+		r.receipt = history.AppendResult{ID: id, Duplicate: true}
 	}
 	return ok, err
 }

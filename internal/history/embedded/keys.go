@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // The key space. Ids are big-endian, so that byte order is id order; a user is

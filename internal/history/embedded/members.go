@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // member is a user's meta as the committer knows it: with all that is

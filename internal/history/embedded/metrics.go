@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // metrics counts what an operator needs. A nil *metrics counts nothing.

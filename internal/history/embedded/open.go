@@ -15,11 +15,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"pushd/internal/history"
-	"pushd/internal/history/eventlog"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/eventlog"
 )
 
-// Store is a history.Store, history.Groups, history.Sent and history.Events in
+// Store is a history.Store, history.Groups, history.Messages and history.Events in
 // one directory of one machine.
 type Store struct {
 	// Set once.
@@ -67,10 +67,10 @@ type Store struct {
 }
 
 var (
-	_ history.Store  = (*Store)(nil)
-	_ history.Groups = (*Store)(nil)
-	_ history.Events = (*Store)(nil)
-	_ history.Sent   = (*Store)(nil)
+	_ history.Store    = (*Store)(nil)
+	_ history.Groups   = (*Store)(nil)
+	_ history.Events   = (*Store)(nil)
+	_ history.Messages = (*Store)(nil)
 )
 
 // heads is how far everything is that was made visible.

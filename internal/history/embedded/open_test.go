@@ -10,8 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
 )
 
 func mustOpen(t testing.TB, c embedded.Config) *embedded.Store {

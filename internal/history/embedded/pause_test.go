@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // BenchmarkPause is how long one unicast a millisecond takes at most while a

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // prepareFrom is from how many recipients on an append is prepared. What the
@@ -51,7 +51,7 @@ func (p *preparation) abandon() {
 // prepare reads what r, a large append, will need. A receipt that is a
 // duplicate's means that there is nothing left to do. Unless there is an
 // error, r.prep is set.
-func (s *Store) prepare(ctx context.Context, r *request) (history.Receipt, error) {
+func (s *Store) prepare(ctx context.Context, r *request) (history.AppendResult, error) {
 	slices.SortFunc(r.targets, func(a, b target) int { return compareUsers(a.user, b.user) })
 	p := &preparation{
 		index:   make(map[string]int32, len(r.targets)),
@@ -74,16 +74,16 @@ func (s *Store) prepare(ctx context.Context, r *request) (history.Receipt, error
 		return known, err
 	}
 	r.prep = p
-	return history.Receipt{}, nil
+	return history.AppendResult{}, nil
 }
 
 // announce tells the committer of p, and asks whether key was seen before.
-func (s *Store) announce(ctx context.Context, p *preparation, key string) (history.Receipt, error) {
+func (s *Store) announce(ctx context.Context, p *preparation, key string) (history.AppendResult, error) {
 	r := s.newRequest(opPrepare)
 	r.key, r.prep = key, p
 	if err := s.submit(ctx, r); err != nil {
 		p.abandon()
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	known, err := r.receipt, r.err
 	s.recycle(r)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Two large multicasts with one key, prepared at the same time: one is stored,
@@ -37,7 +37,7 @@ func TestPreparationOfADuplicateIsForgotten(t *testing.T) {
 	if first.receipt.Duplicate || first.receipt.Recipients != prepareFrom {
 		t.Errorf("first: %+v", first.receipt)
 	}
-	if want := (history.Receipt{ID: first.receipt.ID, Duplicate: true}); second.receipt != want {
+	if want := (history.AppendResult{ID: first.receipt.ID, Duplicate: true}); second.receipt != want {
 		t.Errorf("second: %+v, want %+v", second.receipt, want)
 	}
 	if err := s.Close(); err != nil {

@@ -3,7 +3,7 @@ package embedded
 import (
 	"sync"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // publisher makes deliveries of a group. Its memory is the committer's.

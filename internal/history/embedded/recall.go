@@ -9,7 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // What is recalled of one recipient's is rewritten in place, as an entry that
@@ -62,7 +62,7 @@ func (l *recalled) with(kind history.Kind, id history.ID) *recalled {
 	return &next
 }
 
-// KindOf implements history.Sent.
+// KindOf implements history.Messages.
 func (s *Store) KindOf(ctx context.Context, id history.ID) (history.Kind, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
@@ -88,7 +88,7 @@ func (s *Store) find(id history.ID) (addressed, error) {
 	return readNote(s.db, id)
 }
 
-// Recall implements history.Sent.
+// Recall implements history.Messages.
 func (s *Store) Recall(ctx context.Context, id history.ID) error {
 	if err := s.enter(ctx); err != nil {
 		return err

@@ -5,9 +5,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
-	"pushd/internal/history/historytest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/history/historytest"
 )
 
 // opener opens engines for the suite, each in a directory of its own on what

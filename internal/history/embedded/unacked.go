@@ -8,7 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // A push that asks who has not acked it in time adds a line to a schedule, in the

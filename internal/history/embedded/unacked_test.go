@@ -11,9 +11,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
-	"pushd/internal/history"
-	"pushd/internal/history/embedded"
-	"pushd/internal/history/historytest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/history/historytest"
 )
 
 // overdue is a store with a clock of its own, and a reader of who has not acked.

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Log is a bounded log of events. All methods may be called from any goroutine.

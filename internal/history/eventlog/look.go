@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Unacked records, with RecordUnacked, what is due by now: about so many events at

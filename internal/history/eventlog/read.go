@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Read does what ReadEvents of history.Events promises, with a function that looks

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // reader begins to read who has not acked.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func appendPromises() []promise {
@@ -204,23 +204,23 @@ func receiptCountsOnline(r *rig) {
 			r.attach(user, history.Start{})
 		}
 	}
-	check := func(want history.Receipt, k history.Kind, users ...string) {
+	check := func(want history.AppendResult, k history.Kind, users ...string) {
 		r.Helper()
 		got := r.push(history.Push{Kind: k, Users: users})
 		if want.ID = got.ID; got != want {
 			r.Errorf("%v to %v: receipt %+v, want %+v", k, users, got, want)
 		}
 	}
-	check(history.Receipt{Recipients: 1, Online: 2, OnlineUsers: 1, Unknown: 1}, history.Unicast, "ann")
-	check(history.Receipt{Recipients: 1, Unknown: 1}, history.Unicast, "cleo")
-	check(history.Receipt{Recipients: 3, Online: 3, OnlineUsers: 2, Unknown: 1}, history.Multicast, "ann", "bob", "cleo")
-	check(history.Receipt{Online: 3, OnlineUsers: 2}, history.Broadcast)
+	check(history.AppendResult{Recipients: 1, Online: 2, OnlineUsers: 1, Unknown: 1}, history.Unicast, "ann")
+	check(history.AppendResult{Recipients: 1, Unknown: 1}, history.Unicast, "cleo")
+	check(history.AppendResult{Recipients: 3, Online: 3, OnlineUsers: 2, Unknown: 1}, history.Multicast, "ann", "bob", "cleo")
+	check(history.AppendResult{Online: 3, OnlineUsers: 2}, history.Broadcast)
 	r.store.Detach("ann")
-	check(history.Receipt{Recipients: 3, Online: 2, OnlineUsers: 2}, history.Multicast, "ann", "bob", "cleo")
+	check(history.AppendResult{Recipients: 3, Online: 2, OnlineUsers: 2}, history.Multicast, "ann", "bob", "cleo")
 	r.store.Detach("ann")
-	check(history.Receipt{Online: 1, OnlineUsers: 1}, history.Broadcast)
+	check(history.AppendResult{Online: 1, OnlineUsers: 1}, history.Broadcast)
 	r.store.Detach("bob")
-	check(history.Receipt{Recipients: 3}, history.Multicast, "ann", "bob", "cleo")
+	check(history.AppendResult{Recipients: 3}, history.Multicast, "ann", "bob", "cleo")
 }
 
 // receiptCountsUnknown: who once had an entry is known for ever, also when it
@@ -271,7 +271,7 @@ func badPush(r *rig) {
 		r.Run(name, func(t *testing.T) {
 			c.push.Key, c.push.Data = "taken?", []byte("x")
 			receipt, err := r.store.Append(r.ctx, c.push)
-			if err == nil || receipt != (history.Receipt{}) {
+			if err == nil || receipt != (history.AppendResult{}) {
 				t.Errorf("receipt %+v, error %v", receipt, err)
 			}
 			if isUser := errors.Is(err, history.ErrUser); isUser != (c.bad != nil) {

@@ -3,7 +3,7 @@ package historytest
 import (
 	"context"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func attachPromises() []promise {

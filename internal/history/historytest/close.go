@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func closePromises() []promise {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func collapsePromises() []promise {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // largeCrowd is more users than an engine may treat one by one, with the crowd
@@ -70,7 +70,7 @@ func (r *rig) wantChains(deliveries []history.Delivery) {
 // largeRetry: also with several callers at once, one stores it.
 func largeRetry(r *rig) {
 	p := history.Push{Kind: history.Multicast, Users: largeCrowd(), Data: []byte("once"), Key: "k"}
-	receipts := make([]history.Receipt, 4)
+	receipts := make([]history.AppendResult, 4)
 	var wg sync.WaitGroup
 	for i := range receipts {
 		wg.Go(func() {

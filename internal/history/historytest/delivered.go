@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func deliveredPromises() []promise {
@@ -46,7 +46,7 @@ func (r *rig) span(user string, from, to history.ID) history.UserSpan {
 
 func (r *rig) note(d history.Deliveries) {
 	r.Helper()
-	if err := r.sent().NoteDelivered(r.ctx, d); err != nil {
+	if err := r.messages().NoteDelivered(r.ctx, d); err != nil {
 		r.Fatalf("noting %d spans and %d broadcasts: %v", len(d.Inboxes), len(d.Broadcasts), err)
 	}
 }
@@ -198,7 +198,7 @@ func deliveredBroadcasts(r *rig) {
 	for range 3 {
 		r.note(history.Deliveries{Broadcasts: map[history.ID]int{r.broadcast().ID: 1, two.ID: 1}})
 	}
-	if _, err := r.sent().Outcome(r.ctx, two.ID, 1); !errors.Is(err, history.ErrNotFound) {
+	if _, err := r.messages().Receipt(r.ctx, two.ID, 1); !errors.Is(err, history.ErrNotFound) {
 		r.Errorf("outcome of a broadcast that the count dropped: %v, want ErrNotFound", err)
 	}
 	last := r.broadcast()
@@ -255,7 +255,7 @@ func deliveredAtOnce(r *rig) {
 				d.Inboxes = append(d.Inboxes, r.span(fmt.Sprint("user", i), 0, m.ID))
 			}
 			d.Inboxes = append(d.Inboxes, r.span("ann", m.ID-1, m.ID))
-			if err := r.sent().NoteDelivered(r.ctx, d); err != nil {
+			if err := r.messages().NoteDelivered(r.ctx, d); err != nil {
 				r.Errorf("noting: %v", err)
 			}
 		})
@@ -274,14 +274,14 @@ func deliveredBad(r *rig) {
 			Inboxes:    []history.UserSpan{r.span("ann", 0, m.ID), r.span(user, 0, m.ID)},
 			Broadcasts: map[history.ID]int{b.ID: 1},
 		}
-		if err := r.sent().NoteDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
+		if err := r.messages().NoteDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
 			r.Errorf("noting of %q: %v, want ErrUser", user, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	cancel()
 	d := history.Deliveries{Inboxes: []history.UserSpan{r.span("ann", 0, m.ID)}}
-	if err := r.sent().NoteDelivered(ctx, d); !errors.Is(err, context.Canceled) {
+	if err := r.messages().NoteDelivered(ctx, d); !errors.Is(err, context.Canceled) {
 		r.Errorf("noting with a context that had ended: %v", err)
 	}
 	r.note(history.Deliveries{})
@@ -290,7 +290,7 @@ func deliveredBad(r *rig) {
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}
-	if err := r.sent().NoteDelivered(r.ctx, d); !errors.Is(err, history.ErrClosed) {
+	if err := r.messages().NoteDelivered(r.ctx, d); !errors.Is(err, history.ErrClosed) {
 		r.Errorf("noting after Close: %v, want ErrClosed", err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // drawRetention draws counts and ages that a short run reaches; 0 is a default.

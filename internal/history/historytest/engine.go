@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Options are what a test asks of the engine that it opens.

@@ -3,7 +3,7 @@ package historytest
 import (
 	"fmt"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func ephemeralPromises() []promise {
@@ -21,9 +21,9 @@ func ephemeral(kind history.Kind, users ...string) history.Push {
 }
 
 // wantOnline checks a receipt that has nothing to tell but who is connected.
-func (r *rig) wantOnline(got history.Receipt, users, connections int) {
+func (r *rig) wantOnline(got history.AppendResult, users, connections int) {
 	r.Helper()
-	want := history.Receipt{ID: got.ID, Online: connections, OnlineUsers: users}
+	want := history.AppendResult{ID: got.ID, Online: connections, OnlineUsers: users}
 	if got.ID == 0 || got != want {
 		r.Errorf("receipt %+v, want %+v", got, want)
 	}

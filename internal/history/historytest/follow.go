@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // grace is how long a test watches for what must not happen. Too short a time

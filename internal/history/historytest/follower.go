@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // follower records what a store hands over, and holds it to what is promised

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func gapPromises() []promise {

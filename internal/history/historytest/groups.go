@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func groupPromises() []promise {

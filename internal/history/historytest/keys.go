@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func keyPromises() []promise {
@@ -32,7 +32,7 @@ func retryIsHarmless(r *rig) {
 		f.take()
 		for range 2 {
 			r.clock.Advance(time.Minute)
-			if got, want := r.push(p), (history.Receipt{ID: first.ID, Duplicate: true}); got != want {
+			if got, want := r.push(p), (history.AppendResult{ID: first.ID, Duplicate: true}); got != want {
 				r.Errorf("retried %v: receipt %+v, want %+v", p.Kind, got, want)
 			}
 		}
@@ -97,7 +97,7 @@ func concurrentRetries(r *rig) {
 			Kind: history.Multicast, Users: []string{"ann", "bob"}, Key: "k" + history.ID(round).String(),
 			Data: []byte("body"),
 		}
-		receipts := make([]history.Receipt, callers)
+		receipts := make([]history.AppendResult, callers)
 		errs := make([]error, callers)
 		var wg sync.WaitGroup
 		for i := range callers {

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // inOrder makes what an engine of several processes handed over comparable with

@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
-	"pushd/internal/history/memory"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/memory"
 )
 
 // StateMachine compares the engines that open returns with the memory engine,
@@ -97,7 +97,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		a["DeleteGroup"] = m.deleteGroup
 		a["ListGroups"] = m.listGroups
 	}
-	if _, ok := m.store.(history.Sent); ok {
+	if _, ok := m.store.(history.Messages); ok {
 		a["Recall"], a["Outcome"], a["NoteDelivered"] = m.recall, m.outcome, m.noteDelivered
 	}
 	if _, ok := m.store.(history.Events); ok {
@@ -183,7 +183,7 @@ func (m *machine) compareDeliveries(rt *rapid.T, what string) {
 }
 
 // note remembers what was appended.
-func (m *machine) note(p history.Push, r history.Receipt) {
+func (m *machine) note(p history.Push, r history.AppendResult) {
 	if r.Duplicate {
 		return
 	}

@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // machineWatch is how far events were compared.

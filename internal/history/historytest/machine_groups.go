@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 var groupNames = []string{"g", "ga", "h"}

@@ -8,7 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Each operation draws its input, gives it to both stores, and compares.

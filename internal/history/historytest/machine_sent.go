@@ -7,12 +7,12 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func (m *machine) recall(rt *rapid.T) {
 	id := m.drawID(rt)
-	engine, oracle := m.store.(history.Sent), m.oracle.(history.Sent)
+	engine, oracle := m.store.(history.Messages), m.oracle.(history.Messages)
 	what := fmt.Sprintf("recall of %d", id)
 	wantKind, wantErr := oracle.KindOf(context.Background(), id)
 	kind, err := engine.KindOf(context.Background(), id)
@@ -27,9 +27,9 @@ func (m *machine) recall(rt *rapid.T) {
 
 func (m *machine) outcome(rt *rapid.T) {
 	id, most := m.drawID(rt), rapid.IntRange(0, 3).Draw(rt, "most")
-	engine, oracle := m.store.(history.Sent), m.oracle.(history.Sent)
-	want, wantErr := oracle.Outcome(context.Background(), id, most)
-	got, err := engine.Outcome(context.Background(), id, most)
+	engine, oracle := m.store.(history.Messages), m.oracle.(history.Messages)
+	want, wantErr := oracle.Receipt(context.Background(), id, most)
+	got, err := engine.Receipt(context.Background(), id, most)
 	what := fmt.Sprintf("outcome of %d", id)
 	m.compareErrors(rt, what, err, wantErr)
 	if g, w := outcomeText(got), outcomeText(want); wantErr == nil && g != w {
@@ -47,10 +47,10 @@ func (m *machine) noteDelivered(rt *rapid.T) {
 	for range rapid.IntRange(0, 2).Draw(rt, "broadcasts") {
 		d.Broadcasts[m.drawID(rt)] = rapid.IntRange(1, 1000).Draw(rt, "connections")
 	}
-	if err := m.oracle.(history.Sent).NoteDelivered(context.Background(), d); err != nil {
+	if err := m.oracle.(history.Messages).NoteDelivered(context.Background(), d); err != nil {
 		rt.Fatalf("oracle: %v", err)
 	}
-	if err := m.store.(history.Sent).NoteDelivered(context.Background(), d); err != nil {
+	if err := m.store.(history.Messages).NoteDelivered(context.Background(), d); err != nil {
 		rt.Fatalf("noting %+v: %v", d, err)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"sync"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // hub hands deliveries on to connections, as a node does.

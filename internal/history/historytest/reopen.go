@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func reopenPromises() []promise {

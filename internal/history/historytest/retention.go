@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func retentionPromises() []promise {

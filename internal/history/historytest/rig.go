@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // deadline bounds each wait for something that must happen.
@@ -59,7 +59,7 @@ func (r *rig) reopen() {
 
 // push appends p one millisecond after whatever was before, so that also the
 // ids of different partitions rise in the order of the test.
-func (r *rig) push(p history.Push) history.Receipt {
+func (r *rig) push(p history.Push) history.AppendResult {
 	r.Helper()
 	r.clock.Advance(time.Millisecond)
 	receipt, err := r.store.Append(r.ctx, p)

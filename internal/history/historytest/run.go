@@ -3,7 +3,7 @@ package historytest
 import (
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // promise is one subtest; its name says what is promised.
@@ -34,7 +34,7 @@ func (e engines) has(engine Engine) bool {
 }
 
 // Run checks that the engines that open returns keep the contracts of
-// history.Store, history.Groups, history.Sent and history.Events.
+// history.Store, history.Groups, history.Messages and history.Events.
 func Run(t *testing.T, open Opener) {
 	groups := []group{
 		{"Append", appendPromises()},

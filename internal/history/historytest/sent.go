@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func recallPromises() []promise {
@@ -39,9 +39,9 @@ func reopenRecallPromises() []promise {
 }
 
 // sent returns the store as what it must be too.
-func (r *rig) sent() history.Sent {
+func (r *rig) messages() history.Messages {
 	r.Helper()
-	s, ok := r.store.(history.Sent)
+	s, ok := r.store.(history.Messages)
 	if !ok {
 		r.Fatalf("%T knows nothing of what was sent", r.store)
 	}
@@ -50,7 +50,7 @@ func (r *rig) sent() history.Sent {
 
 func (r *rig) recall(m history.Message) {
 	r.Helper()
-	if err := r.sent().Recall(r.ctx, m.ID); err != nil {
+	if err := r.messages().Recall(r.ctx, m.ID); err != nil {
 		r.Fatalf("recalling %v %d: %v", m.Kind, m.ID, err)
 	}
 	r.engine.settle()
@@ -76,7 +76,7 @@ func without(sent []history.Message, i int) []history.Message {
 
 func kindOf(r *rig) {
 	for _, m := range oneOfEach(r) {
-		if kind, err := r.sent().KindOf(r.ctx, m.ID); kind != m.Kind || err != nil {
+		if kind, err := r.messages().KindOf(r.ctx, m.ID); kind != m.Kind || err != nil {
 			r.Errorf("kind of %d: %v, %v, want %v", m.ID, kind, err, m.Kind)
 		}
 	}
@@ -249,8 +249,8 @@ func recallWithTTL(r *rig) {
 // wantNotFound checks that nobody knows the id.
 func (r *rig) wantNotFound(id history.ID) {
 	r.Helper()
-	_, kind := r.sent().KindOf(r.ctx, id)
-	if err := r.sent().Recall(r.ctx, id); !errors.Is(err, history.ErrNotFound) || !errors.Is(kind, history.ErrNotFound) {
+	_, kind := r.messages().KindOf(r.ctx, id)
+	if err := r.messages().Recall(r.ctx, id); !errors.Is(err, history.ErrNotFound) || !errors.Is(kind, history.ErrNotFound) {
 		r.Errorf("recall of %d: %v, its kind: %v, want ErrNotFound", id, err, kind)
 	}
 }
@@ -339,8 +339,8 @@ func recallEndedContext(r *rig) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	cancel()
 	for _, m := range sent {
-		_, kind := r.sent().KindOf(ctx, m.ID)
-		if err := r.sent().Recall(ctx, m.ID); !errors.Is(err, context.Canceled) || !errors.Is(kind, context.Canceled) {
+		_, kind := r.messages().KindOf(ctx, m.ID)
+		if err := r.messages().Recall(ctx, m.ID); !errors.Is(err, context.Canceled) || !errors.Is(kind, context.Canceled) {
 			r.Errorf("recall with a context that had ended: %v, kind: %v", err, kind)
 		}
 	}
@@ -349,7 +349,7 @@ func recallEndedContext(r *rig) {
 
 func recallClosed(r *rig) {
 	m := r.unicast("ann")
-	s := r.sent()
+	s := r.messages()
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package historytest
 import (
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // unreadPromises are about Query.Unread.

@@ -3,10 +3,10 @@ package memory
 import (
 	"context"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
-// NoteDelivered implements history.Sent.
+// NoteDelivered implements history.Messages.
 func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,5 +1,5 @@
 // Package memory is the naive engine of history.Store, history.Groups and
-// history.Sent: the whole history of everybody in slices, searched from end to
+// history.Messages: the whole history of everybody in slices, searched from end to
 // end under one mutex. Nothing is ever trimmed; retention and TTLs only decide what is shown. It is slow, and
 // grows for ever, so that a reader can see that it is right: tests compare the
 // other engines with it.

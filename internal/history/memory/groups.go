@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // set is some users.

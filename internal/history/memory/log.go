@@ -3,7 +3,7 @@ package memory
 import (
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // entry is one line of a log.

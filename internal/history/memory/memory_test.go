@@ -5,9 +5,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pushd/internal/history"
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/memory"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

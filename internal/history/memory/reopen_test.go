@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/memory"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/memory"
 )
 
 // TestReplayed runs what the suite asks of engines that outlive their Store on
@@ -62,7 +62,7 @@ func (r replayed) keep(err error, do func(*memory.Store) error) {
 	*r.done = append(*r.done, deed{r.now(), do})
 }
 
-func (r replayed) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (r replayed) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	receipt, err := r.Store.Append(ctx, p)
 	p.Data = append([]byte(nil), p.Data...)
 	r.keep(err, func(s *memory.Store) error {

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
-// KindOf implements history.Sent.
+// KindOf implements history.Messages.
 func (s *Store) KindOf(ctx context.Context, id history.ID) (history.Kind, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,7 +40,7 @@ func (s *Store) sentLocked(id history.ID) (kind history.Kind, users []string, er
 	return kind, users, nil
 }
 
-// Recall implements history.Sent.
+// Recall implements history.Messages.
 func (s *Store) Recall(ctx context.Context, id history.ID) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -97,15 +97,15 @@ func (s *Store) moveLocked(user string, to history.ID) {
 	}
 }
 
-// Outcome implements history.Sent.
-func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.Outcome, error) {
+// Outcome implements history.Messages.
+func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.openLocked(ctx); err != nil {
-		return history.Outcome{}, err
+		return history.Receipt{}, err
 	}
 	kind, users, err := s.sentLocked(id)
-	o := history.Outcome{Kind: kind, Recipients: len(users)}
+	o := history.Receipt{Kind: kind, Recipients: len(users)}
 	if kind == history.Broadcast {
 		o.Delivered = s.handed[id]
 	}
@@ -114,7 +114,7 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 	}
 	slices.Sort(users)
 	for _, user := range users {
-		u := history.UserOutcome{User: user, Acked: s.marks[user].Inbox >= id}
+		u := history.UserReceipt{User: user, Acked: s.marks[user].Inbox >= id}
 		if u.Acked {
 			o.Acked++
 			u.AckedAt = s.ackedAtLocked(user, id)

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/eventlog"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/eventlog"
 )
 
 // Config is what a Store needs; the zero value works.
@@ -58,10 +58,10 @@ type Store struct {
 }
 
 var (
-	_ history.Store  = (*Store)(nil)
-	_ history.Groups = (*Store)(nil)
-	_ history.Events = (*Store)(nil)
-	_ history.Sent   = (*Store)(nil)
+	_ history.Store    = (*Store)(nil)
+	_ history.Groups   = (*Store)(nil)
+	_ history.Events   = (*Store)(nil)
+	_ history.Messages = (*Store)(nil)
 )
 
 // New returns an empty Store, or an error if c.Retention is negative.
@@ -96,20 +96,20 @@ func New(c Config) (*Store, error) {
 }
 
 // Append implements history.Store.
-func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	if err := ctx.Err(); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	if err := p.Check(); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
-	var receipt history.Receipt
+	var receipt history.AppendResult
 	err := s.inTurn(ctx, func() (handOver func(), err error) {
 		receipt, handOver, err = s.store(p)
 		return handOver, err
 	})
 	if err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	return receipt, nil
 }
@@ -145,22 +145,22 @@ func (s *Store) inTurn(ctx context.Context, change func() (handOver func(), err 
 
 // store makes p visible and returns what is left to do before Append may
 // return, nil if that is nothing. Its caller has the turn.
-func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
+func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return history.Receipt{}, nil, history.ErrClosed
+		return history.AppendResult{}, nil, history.ErrClosed
 	}
 	now := s.now()
 	if id, ok := s.keys[p.Key]; ok && now.Before(id.Time().Add(s.retention.Keys)) {
-		return history.Receipt{ID: id, Duplicate: true}, nil, nil
+		return history.AppendResult{ID: id, Duplicate: true}, nil, nil
 	}
 	s.last = s.align(p, history.NextID(s.last, now))
 	if p.Key != "" {
 		s.keys[p.Key] = s.last
 	}
 	e := newEntry(s.last, p, bytes.Clone(p.Data))
-	d, receipt := history.Delivery{Message: e.Message, Exclude: p.Exclude}, history.Receipt{ID: e.ID}
+	d, receipt := history.Delivery{Message: e.Message, Exclude: p.Exclude}, history.AppendResult{ID: e.ID}
 	switch {
 	case p.Ephemeral:
 		s.ephemeralLocked(p, &d, &receipt)
@@ -177,7 +177,7 @@ func (s *Store) store(p history.Push) (history.Receipt, func(), error) {
 	return receipt, func() { deliver([]history.Delivery{d}) }, nil
 }
 
-func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.Receipt) {
+func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.AppendResult) {
 	d.Prev = s.broadcasts.head()
 	s.broadcasts.replace(e.Collapse, 0)
 	s.broadcasts = append(s.broadcasts, e)
@@ -187,7 +187,7 @@ func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.Receipt
 	r.OnlineUsers = len(s.attached)
 }
 
-func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *history.Receipt) {
+func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *history.AppendResult) {
 	for i, user := range users {
 		if slices.Contains(users[:i], user) {
 			continue
@@ -206,7 +206,7 @@ func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *his
 	}
 }
 
-func (s *Store) ephemeralLocked(p history.Push, d *history.Delivery, r *history.Receipt) {
+func (s *Store) ephemeralLocked(p history.Push, d *history.Delivery, r *history.AppendResult) {
 	for user, n := range s.attached {
 		switch {
 		case p.Kind == history.Broadcast:

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // asked is a push with UnackedAfter that nobody has looked at yet.

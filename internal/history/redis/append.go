@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 const (
@@ -36,20 +36,20 @@ const (
 // Append implements history.Store. A multicast goes to each partition in
 // chunks. The partition of its first user gives the id; in an inbox that has a
 // later one by then, it gets an id of its own.
-func (s *Store) Append(ctx context.Context, p history.Push) (history.Receipt, error) {
+func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	if err := s.enter(ctx); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	defer s.life.RUnlock()
 	if err := p.Check(); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	receipt, err := s.append(ctx, &p)
 	s.metrics.appended(p.Kind, receipt, err)
 	return receipt, err
 }
 
-func (s *Store) append(ctx context.Context, p *history.Push) (history.Receipt, error) {
+func (s *Store) append(ctx context.Context, p *history.Push) (history.AppendResult, error) {
 	j := job{store: s, ctx: ctx, push: p, key: p.Key, remember: s.conf.Retention.Keys}
 	if p.Key == "" {
 		j.key, j.remember = "\xff"+rand.Text(), ownKeyLife
@@ -82,7 +82,7 @@ type part struct {
 }
 
 // inboxes appends a unicast or multicast.
-func (j *job) inboxes() (history.Receipt, error) {
+func (j *job) inboxes() (history.AppendResult, error) {
 	parts := j.parts()
 	for _, p := range parts {
 		j.floor = max(j.floor, p.floor())
@@ -91,10 +91,10 @@ func (j *job) inboxes() (history.Receipt, error) {
 	if err != nil || len(parts) == 1 {
 		return first, err
 	}
-	rest, err := inEach(parts[1:], func(p part) (history.Receipt, error) { return j.toPartition(p, first.ID) })
+	rest, err := inEach(parts[1:], func(p part) (history.AppendResult, error) { return j.toPartition(p, first.ID) })
 	if err != nil {
 		// Some have it.
-		return history.Receipt{}, fmt.Errorf("%w: storing a multicast for all its users: %w", history.ErrUnknown, err)
+		return history.AppendResult{}, fmt.Errorf("%w: storing a multicast for all its users: %w", history.ErrUnknown, err)
 	}
 	if first.Duplicate {
 		return first, nil
@@ -103,9 +103,9 @@ func (j *job) inboxes() (history.Receipt, error) {
 }
 
 // inEach does the same in several partitions at once, and adds up the counts.
-func inEach(parts []part, do func(part) (history.Receipt, error)) (sum history.Receipt, err error) {
+func inEach(parts []part, do func(part) (history.AppendResult, error)) (sum history.AppendResult, err error) {
 	type result struct {
-		history.Receipt
+		history.AppendResult
 		error
 	}
 	results := make(chan result, len(parts))
@@ -117,13 +117,13 @@ func inEach(parts []part, do func(part) (history.Receipt, error)) (sum history.R
 	}
 	for range parts {
 		r := <-results
-		sum, err = plus(sum, r.Receipt), errors.Join(err, r.error)
+		sum, err = plus(sum, r.AppendResult), errors.Join(err, r.error)
 	}
 	return sum, err
 }
 
 // plus adds the counts of more to r.
-func plus(r, more history.Receipt) history.Receipt {
+func plus(r, more history.AppendResult) history.AppendResult {
 	r.Recipients += more.Recipients
 	r.Online += more.Online
 	r.OnlineUsers += more.OnlineUsers
@@ -159,33 +159,33 @@ func (j *job) parts() []part {
 
 // toPartition appends to the inboxes of one partition, under the given id, or
 // with 0 under one that the partition gives.
-func (j *job) toPartition(p part, id history.ID) (sum history.Receipt, err error) {
+func (j *job) toPartition(p part, id history.ID) (sum history.AppendResult, err error) {
 	chunks := (len(p.users) + maxChunk - 1) / maxChunk
 	for done, tries := 0, 0; done < chunks; tries++ {
 		n, outcome, err := j.send(p, id, done, chunks, &sum)
 		if err != nil {
-			return history.Receipt{}, err
+			return history.AppendResult{}, err
 		}
 		if done += n; outcome == stored {
 			break
 		}
 		if outcome != newNode || tries == maxRefresh {
-			return history.Receipt{}, fmt.Errorf("%w: chunk %d of %d was not taken", history.ErrUnknown, done+1, chunks)
+			return history.AppendResult{}, fmt.Errorf("%w: chunk %d of %d was not taken", history.ErrUnknown, done+1, chunks)
 		}
 		if err := p.refreshNodes(j.ctx); err != nil {
-			return history.Receipt{}, err
+			return history.AppendResult{}, err
 		}
 	}
 	p.saw(sum.ID)
 	if sum.Duplicate {
-		return history.Receipt{ID: sum.ID, Duplicate: true}, nil
+		return history.AppendResult{ID: sum.ID, Duplicate: true}, nil
 	}
 	return sum, nil
 }
 
 // send sends the chunks from the given one on, all at once, and adds up what
 // became of them. It returns how many were done, and the outcome of the next.
-func (j *job) send(p part, id history.ID, from, chunks int, sum *history.Receipt) (done, outcome int, err error) {
+func (j *job) send(p part, id history.ID, from, chunks int, sum *history.AppendResult) (done, outcome int, err error) {
 	ops := make([]*op, 0, 1)
 	for i := from; i < chunks; i++ {
 		users := p.users[i*maxChunk : min((i+1)*maxChunk, len(p.users))]

@@ -3,7 +3,7 @@ package redis
 import (
 	"context"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Attach implements history.Store. The script registers how many connections

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/redis"
-	"pushd/internal/redistest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/redis"
+	"pushd.example/internal/redistest"
 )
 
 // The figures of docs/cluster.md come from here:
@@ -217,7 +217,7 @@ func BenchmarkOutcome(b *testing.B) {
 				readAll(b, s[0], users, history.Span{From: id - history.TrailSpans + i, To: id - history.TrailSpans + i + 1, At: time.Now()})
 			}
 			fromCallers(b, server, 1, func(int64) {
-				o, err := s[0].Outcome(context.Background(), id, 1000)
+				o, err := s[0].Receipt(context.Background(), id, 1000)
 				if err != nil || o.Recipients != users || known && o.Delivered != users {
 					b.Errorf("%d recipients, delivered to %d, %v", o.Recipients, o.Delivered, err)
 				}

@@ -11,8 +11,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"pushd/internal/history"
-	"pushd/internal/redistest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/redistest"
 )
 
 // BenchmarkWakeup is the time from a push at one node until another node has

@@ -9,7 +9,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // home is the partition that gives broadcasts their ids. The logs of the others
@@ -26,7 +26,7 @@ type copied struct {
 }
 
 // broadcast appends a broadcast to the home partition, and then its copies.
-func (j *job) broadcast() (history.Receipt, error) {
+func (j *job) broadcast() (history.AppendResult, error) {
 	s, home := j.store, j.store.home()
 	cmd := broadcastScript.call(
 		[]string{home.last, home.record(j.key), home.log, home.leases, home.counts, home.ends, home.expired, home.topics},
@@ -34,9 +34,9 @@ func (j *job) broadcast() (history.Receipt, error) {
 		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share, j.push.Exclude, j.push.Collapse)
 	reply, err := ints(home.writes.do(j.ctx, cmd, j.replicate))
 	if err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
-	r := history.Receipt{
+	r := history.AppendResult{
 		ID: history.ID(reply[1]), Duplicate: reply[0] == duplicate,
 		Online: int(reply[2]), OnlineUsers: int(reply[3]),
 	}
@@ -46,7 +46,7 @@ func (j *job) broadcast() (history.Receipt, error) {
 	}
 	here, err := s.copyToAll(j, copied{r.ID, history.ID(reply[4]), reply[5], j.push.Data, j.push.Exclude, j.push.Collapse}, r.Duplicate)
 	if err != nil {
-		return history.Receipt{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
+		return history.AppendResult{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
 	}
 	return plus(r, here), nil
 }
@@ -54,23 +54,23 @@ func (j *job) broadcast() (history.Receipt, error) {
 // copyToAll brings all copies to where they hold b, and counts who is here in
 // their partitions. Of a retried broadcast only the id is known: whoever lacks it
 // is brought up to the home's end, and nobody is counted.
-func (s *Store) copyToAll(j *job, b copied, retried bool) (here history.Receipt, err error) {
-	return inEach(elsewhere(s), func(p part) (history.Receipt, error) {
+func (s *Store) copyToAll(j *job, b copied, retried bool) (here history.AppendResult, err error) {
+	return inEach(elsewhere(s), func(p part) (history.AppendResult, error) {
 		if retried {
-			return history.Receipt{}, s.fill(j.ctx, p.partition, j.replicate)
+			return history.AppendResult{}, s.fill(j.ctx, p.partition, j.replicate)
 		}
 		return s.relay(j.ctx, p.partition, b, j.replicate)
 	})
 }
 
 // relay appends b to p's copy, and first what is missing before it.
-func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate bool) (history.Receipt, error) {
+func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate bool) (history.AppendResult, error) {
 	outcome, here, err := s.copyOne(ctx, p, b, false, replicate)
 	if err != nil || outcome != behind {
 		return here, err
 	}
 	if err := s.fill(ctx, p, replicate); err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	_, here, err = s.copyOne(ctx, p, b, false, replicate)
 	return here, err
@@ -78,15 +78,15 @@ func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate boo
 
 // copyOne offers b to p's copy; next says that the home has nothing between the
 // copy's end and b.
-func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, here history.Receipt, err error) {
+func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, here history.AppendResult, err error) {
 	cmd := relayScript.call([]string{p.log, p.leases, p.counts, p.ends, p.expired, p.topics},
 		s.clock(), uint64(b.id), uint64(b.prev), b.expires, b.data,
 		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next), b.exclude, b.collapse)
 	reply, err := ints(p.writes.do(ctx, cmd, replicate))
 	if err != nil {
-		return 0, history.Receipt{}, err
+		return 0, history.AppendResult{}, err
 	}
-	return int(reply[0]), history.Receipt{Online: int(reply[1]), OnlineUsers: int(reply[2])}, nil
+	return int(reply[0]), history.AppendResult{Online: int(reply[1]), OnlineUsers: int(reply[2])}, nil
 }
 
 // behind: a copy lacks what lies before the broadcast that it is offered.

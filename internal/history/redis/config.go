@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Config is what Open needs. URL and Node must be set; of the rest the zero

@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
-// NoteDelivered implements history.Sent.
+// NoteDelivered implements history.Messages.
 func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := s.enter(ctx); err != nil {
 		return err

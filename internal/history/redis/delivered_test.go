@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/redis"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/redis"
 )
 
 // TestTrailsAreThoseOfThePackage notes spans that lie anyhow, more than are kept,
@@ -153,9 +153,9 @@ func note(t testing.TB, s *redis.Store, spans ...history.UserSpan) {
 	}
 }
 
-func outcomeOf(t testing.TB, s *redis.Store, id history.ID) history.Outcome {
+func outcomeOf(t testing.TB, s *redis.Store, id history.ID) history.Receipt {
 	t.Helper()
-	o, err := s.Outcome(context.Background(), id, 1000)
+	o, err := s.Receipt(context.Background(), id, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

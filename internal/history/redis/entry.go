@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Flags of an entry; common.lua has the layout.

@@ -5,20 +5,20 @@ import (
 	"fmt"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // ephemeral hands a push that is not kept to the nodes where its recipients are
 // connected. The partition of its first user gives the id, of a broadcast the
 // home.
-func (j *job) ephemeral() (history.Receipt, error) {
+func (j *job) ephemeral() (history.AppendResult, error) {
 	parts := []part{{partition: j.store.home()}}
 	if j.push.Kind != history.Broadcast {
 		parts = j.parts()
 	}
 	sum, err := j.handChunks(parts[0], 0)
 	if err != nil {
-		return history.Receipt{}, err
+		return history.AppendResult{}, err
 	}
 	rest := parts[1:]
 	if j.push.Kind == history.Broadcast {
@@ -36,28 +36,28 @@ func elsewhere(s *Store) (parts []part) {
 }
 
 // handToOthers does in other partitions what was done in the first, and adds up.
-func (j *job) handToOthers(parts []part, sum history.Receipt) (history.Receipt, error) {
-	rest, err := inEach(parts, func(p part) (history.Receipt, error) {
+func (j *job) handToOthers(parts []part, sum history.AppendResult) (history.AppendResult, error) {
+	rest, err := inEach(parts, func(p part) (history.AppendResult, error) {
 		if j.push.Kind == history.Broadcast { // every node has it from the home
 			return p.online(j.ctx)
 		}
 		return j.handChunks(p, sum.ID)
 	})
 	if err != nil {
-		return history.Receipt{}, fmt.Errorf("%w: handing a message to all nodes: %w", history.ErrUnknown, err)
+		return history.AppendResult{}, fmt.Errorf("%w: handing a message to all nodes: %w", history.ErrUnknown, err)
 	}
 	return plus(sum, rest), nil
 }
 
 // handChunks hands the push to the users of one partition, under the given id,
 // or with 0 under one that the partition gives.
-func (j *job) handChunks(p part, id history.ID) (sum history.Receipt, err error) {
+func (j *job) handChunks(p part, id history.ID) (sum history.AppendResult, err error) {
 	sum.ID = id
 	for done := 0; done == 0 || done < len(p.users); done += maxChunk {
 		users := p.users[min(done, len(p.users)):min(done+maxChunk, len(p.users))]
 		r, err := j.hand(p.partition, users, sum.ID)
 		if err != nil {
-			return history.Receipt{}, j.halfway(done, err)
+			return history.AppendResult{}, j.halfway(done, err)
 		}
 		sum = plus(r, sum)
 	}
@@ -66,24 +66,24 @@ func (j *job) handChunks(p part, id history.ID) (sum history.Receipt, err error)
 }
 
 // hand hands the push to some users, or with none to everybody.
-func (j *job) hand(p *partition, users []string, id history.ID) (history.Receipt, error) {
+func (j *job) hand(p *partition, users []string, id history.ID) (history.AppendResult, error) {
 	for range maxRefresh {
 		o := &op{ctx: j.ctx, cmd: j.ephemeralCommand(p, users, id), once: true}
 		if err := p.writes.put(o); err != nil {
-			return history.Receipt{}, err
+			return history.AppendResult{}, err
 		}
 		reply, err := ints(o.wait(j.ctx))
 		if err != nil {
-			return history.Receipt{}, err
+			return history.AppendResult{}, err
 		}
 		if reply[0] == stored {
-			return history.Receipt{ID: history.ID(reply[1]), Online: int(reply[2]), OnlineUsers: int(reply[3])}, nil
+			return history.AppendResult{ID: history.ID(reply[1]), Online: int(reply[2]), OnlineUsers: int(reply[3])}, nil
 		}
 		if err := p.refreshNodes(j.ctx); err != nil {
-			return history.Receipt{}, err
+			return history.AppendResult{}, err
 		}
 	}
-	return history.Receipt{}, unavailable(errors.New("nodes come faster than they are met"))
+	return history.AppendResult{}, unavailable(errors.New("nodes come faster than they are met"))
 }
 
 func (j *job) ephemeralCommand(p *partition, users []string, id history.ID) []any {

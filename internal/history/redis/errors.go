@@ -9,7 +9,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Why Open refuses a Redis that can be reached.

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/redis"
-	"pushd/internal/redistest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/redis"
+	"pushd.example/internal/redistest"
 )
 
 // eventsOf is what a reader of presence is told, until something is.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Align returns the first id from the given one on that s may give to p.

@@ -13,7 +13,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // following is the node's follower, and what waits to be handed to it.

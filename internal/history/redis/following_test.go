@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // A broadcast is handed over when all copies of it were read, and who may have

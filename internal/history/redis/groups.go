@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // maxMembers is how many users one script puts into a group or takes out.

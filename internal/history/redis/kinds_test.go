@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/redis"
-	"pushd/internal/redistest"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/redis"
+	"pushd.example/internal/redistest"
 )
 
 func TestSentinel(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // lane brings commands to a partition in the order in which they were put in.

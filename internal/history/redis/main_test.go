@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pushd/internal/redistest"
+	"pushd.example/internal/redistest"
 )
 
 // shared is a server that tests share which do it no harm.

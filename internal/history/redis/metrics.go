@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // metrics are the engine's counters. A nil one counts nothing.
@@ -61,7 +61,7 @@ func (m *metrics) unregister() {
 	}
 }
 
-func (m *metrics) appended(k history.Kind, r history.Receipt, err error) {
+func (m *metrics) appended(k history.Kind, r history.AppendResult, err error) {
 	if m == nil {
 		return
 	}

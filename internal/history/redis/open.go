@@ -11,7 +11,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // Store is a history.Store in a Redis that several nodes share.
@@ -36,7 +36,7 @@ type Store struct {
 var _ history.Store = (*Store)(nil)
 var _ history.Groups = (*Store)(nil)
 var _ history.Events = (*Store)(nil)
-var _ history.Sent = (*Store)(nil)
+var _ history.Messages = (*Store)(nil)
 
 // Open connects to Redis, takes part as a node, and returns when pushes go
 // through. What it finds wrong is one of this package's errors or says itself

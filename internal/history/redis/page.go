@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // viewKeys are the keys of view.lua.

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // partition is one part of the data, and what the node is in it.
@@ -80,12 +80,12 @@ func (p *partition) refreshNodes(ctx context.Context) error {
 
 // online returns how many connections all nodes hold in the partition, and how
 // many users have them.
-func (p *partition) online(ctx context.Context) (history.Receipt, error) {
+func (p *partition) online(ctx context.Context) (history.AppendResult, error) {
 	reply, err := ints(p.reads.do(ctx, onlineScript.call([]string{p.leases, p.counts}), false))
 	if err != nil {
-		return history.Receipt{}, harmless(err)
+		return history.AppendResult{}, harmless(err)
 	}
-	return history.Receipt{Online: int(reply[0]), OnlineUsers: int(reply[1])}, nil
+	return history.AppendResult{Online: int(reply[0]), OnlineUsers: int(reply[1])}, nil
 }
 
 func names(reply any) (out []string) {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // probes are pushes of a node to itself, through the path of all pushes: if

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
-// Recall implements history.Sent. All that it does may be done twice.
+// Recall implements history.Messages. All that it does may be done twice.
 func (s *Store) Recall(ctx context.Context, id history.ID) error {
 	if err := s.enter(ctx); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/redis"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/redis"
 )
 
 // TestRecallOfOvertakenIDs: where an inbox has a multicast under an id of its

@@ -9,9 +9,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"pushd/internal/history"
-	"pushd/internal/history/redis"
-	"pushd/internal/redistest"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/redis"
+	"pushd.example/internal/redistest"
 )
 
 // TestOneRoundTrip counts how often Redis is asked for each operation.

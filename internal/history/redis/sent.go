@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // noteOf packs the recipients of one chunk: the flags of the message, and of
@@ -169,7 +169,7 @@ func (s *Store) find(ctx context.Context, id history.ID) (addressed, error) {
 	return a, err
 }
 
-// KindOf implements history.Sent.
+// KindOf implements history.Messages.
 func (s *Store) KindOf(ctx context.Context, id history.ID) (history.Kind, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // session is the node's time in a partition under one name. It ends when there

@@ -5,9 +5,9 @@ import (
 	"crypto/rand"
 	"testing"
 
-	"pushd/internal/history"
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/redis"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/redis"
 )
 
 // opener opens engines for the suite, each under a prefix of its own.

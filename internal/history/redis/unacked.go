@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 // dueNote is a note of recipients of whom it is to be found out who has not acked.

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"pushd/internal/history"
-	"pushd/internal/history/historytest"
-	"pushd/internal/history/redis"
+	"pushd.example/internal/history"
+	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/redis"
 )
 
 // unackedBy reads until there is nothing more, and counts by user how often it

@@ -5,8 +5,8 @@ package handler
 import (
 	"time"
 
-	"pushd/internal/conn/proto"
-	"pushd/internal/conn/reactor"
+	"pushd.example/internal/conn/proto"
+	"pushd.example/internal/conn/reactor"
 )
 
 type echo struct{ loop *reactor.Loop }

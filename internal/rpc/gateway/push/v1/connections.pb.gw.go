@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	extPushv1 "pushd.example/api/push/v1"
 )
 
 // Suppress "imported and not used" errors
@@ -37,9 +38,9 @@ var (
 
 var filter_ConnectionService_Presence_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_ConnectionService_Presence_0(ctx context.Context, marshaler runtime.Marshaler, client ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConnectionService_Presence_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq PresenceRequest
+		protoReq extPushv1.PresenceRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -55,9 +56,9 @@ func request_ConnectionService_Presence_0(ctx context.Context, marshaler runtime
 	return msg, metadata, err
 }
 
-func local_request_ConnectionService_Presence_0(ctx context.Context, marshaler runtime.Marshaler, server ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConnectionService_Presence_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq PresenceRequest
+		protoReq extPushv1.PresenceRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -72,9 +73,9 @@ func local_request_ConnectionService_Presence_0(ctx context.Context, marshaler r
 
 var filter_ConnectionService_ListOnline_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_ConnectionService_ListOnline_0(ctx context.Context, marshaler runtime.Marshaler, client ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConnectionService_ListOnline_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListOnlineRequest
+		protoReq extPushv1.ListOnlineRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -90,9 +91,9 @@ func request_ConnectionService_ListOnline_0(ctx context.Context, marshaler runti
 	return msg, metadata, err
 }
 
-func local_request_ConnectionService_ListOnline_0(ctx context.Context, marshaler runtime.Marshaler, server ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConnectionService_ListOnline_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListOnlineRequest
+		protoReq extPushv1.ListOnlineRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -105,9 +106,9 @@ func local_request_ConnectionService_ListOnline_0(ctx context.Context, marshaler
 	return msg, metadata, err
 }
 
-func request_ConnectionService_ListConnections_0(ctx context.Context, marshaler runtime.Marshaler, client ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConnectionService_ListConnections_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListConnectionsRequest
+		protoReq extPushv1.ListConnectionsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -126,9 +127,9 @@ func request_ConnectionService_ListConnections_0(ctx context.Context, marshaler 
 	return msg, metadata, err
 }
 
-func local_request_ConnectionService_ListConnections_0(ctx context.Context, marshaler runtime.Marshaler, server ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConnectionService_ListConnections_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListConnectionsRequest
+		protoReq extPushv1.ListConnectionsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -146,9 +147,9 @@ func local_request_ConnectionService_ListConnections_0(ctx context.Context, mars
 
 var filter_ConnectionService_Disconnect_0 = &utilities.DoubleArray{Encoding: map[string]int{"user": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_ConnectionService_Disconnect_0(ctx context.Context, marshaler runtime.Marshaler, client ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConnectionService_Disconnect_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DisconnectRequest
+		protoReq extPushv1.DisconnectRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -173,9 +174,9 @@ func request_ConnectionService_Disconnect_0(ctx context.Context, marshaler runti
 	return msg, metadata, err
 }
 
-func local_request_ConnectionService_Disconnect_0(ctx context.Context, marshaler runtime.Marshaler, server ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConnectionService_Disconnect_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DisconnectRequest
+		protoReq extPushv1.DisconnectRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -199,9 +200,9 @@ func local_request_ConnectionService_Disconnect_0(ctx context.Context, marshaler
 
 var filter_ConnectionService_Disconnect_1 = &utilities.DoubleArray{Encoding: map[string]int{"user": 0, "connection": 1}, Base: []int{1, 1, 2, 0, 0}, Check: []int{0, 1, 1, 2, 3}}
 
-func request_ConnectionService_Disconnect_1(ctx context.Context, marshaler runtime.Marshaler, client ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConnectionService_Disconnect_1(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DisconnectRequest
+		protoReq extPushv1.DisconnectRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -234,9 +235,9 @@ func request_ConnectionService_Disconnect_1(ctx context.Context, marshaler runti
 	return msg, metadata, err
 }
 
-func local_request_ConnectionService_Disconnect_1(ctx context.Context, marshaler runtime.Marshaler, server ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConnectionService_Disconnect_1(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DisconnectRequest
+		protoReq extPushv1.DisconnectRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -268,9 +269,9 @@ func local_request_ConnectionService_Disconnect_1(ctx context.Context, marshaler
 
 var filter_ConnectionService_ListEvents_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_ConnectionService_ListEvents_0(ctx context.Context, marshaler runtime.Marshaler, client ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConnectionService_ListEvents_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.ConnectionServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListEventsRequest
+		protoReq extPushv1.ListEventsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -286,9 +287,9 @@ func request_ConnectionService_ListEvents_0(ctx context.Context, marshaler runti
 	return msg, metadata, err
 }
 
-func local_request_ConnectionService_ListEvents_0(ctx context.Context, marshaler runtime.Marshaler, server ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConnectionService_ListEvents_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.ConnectionServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListEventsRequest
+		protoReq extPushv1.ListEventsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -306,7 +307,7 @@ func local_request_ConnectionService_ListEvents_0(ctx context.Context, marshaler
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterConnectionServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterConnectionServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server ConnectionServiceServer) error {
+func RegisterConnectionServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extPushv1.ConnectionServiceServer) error {
 	mux.Handle(http.MethodGet, pattern_ConnectionService_Presence_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -458,15 +459,15 @@ func RegisterConnectionServiceHandlerFromEndpoint(ctx context.Context, mux *runt
 // RegisterConnectionServiceHandler registers the http handlers for service ConnectionService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterConnectionServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterConnectionServiceHandlerClient(ctx, mux, NewConnectionServiceClient(conn))
+	return RegisterConnectionServiceHandlerClient(ctx, mux, extPushv1.NewConnectionServiceClient(conn))
 }
 
 // RegisterConnectionServiceHandlerClient registers the http handlers for service ConnectionService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "ConnectionServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "ConnectionServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extPushv1.ConnectionServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extPushv1.ConnectionServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "ConnectionServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterConnectionServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client ConnectionServiceClient) error {
+// "extPushv1.ConnectionServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterConnectionServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extPushv1.ConnectionServiceClient) error {
 	mux.Handle(http.MethodGet, pattern_ConnectionService_Presence_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	extPushv1 "pushd.example/api/push/v1"
 )
 
 // Suppress "imported and not used" errors
@@ -35,9 +36,9 @@ var (
 	_ = metadata.Join
 )
 
-func request_TokenService_Issue_0(ctx context.Context, marshaler runtime.Marshaler, client TokenServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_TokenService_Issue_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.TokenServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq IssueRequest
+		protoReq extPushv1.IssueRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -50,9 +51,9 @@ func request_TokenService_Issue_0(ctx context.Context, marshaler runtime.Marshal
 	return msg, metadata, err
 }
 
-func local_request_TokenService_Issue_0(ctx context.Context, marshaler runtime.Marshaler, server TokenServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_TokenService_Issue_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.TokenServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq IssueRequest
+		protoReq extPushv1.IssueRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -67,7 +68,7 @@ func local_request_TokenService_Issue_0(ctx context.Context, marshaler runtime.M
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterTokenServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterTokenServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server TokenServiceServer) error {
+func RegisterTokenServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extPushv1.TokenServiceServer) error {
 	mux.Handle(http.MethodPost, pattern_TokenService_Issue_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -119,15 +120,15 @@ func RegisterTokenServiceHandlerFromEndpoint(ctx context.Context, mux *runtime.S
 // RegisterTokenServiceHandler registers the http handlers for service TokenService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterTokenServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterTokenServiceHandlerClient(ctx, mux, NewTokenServiceClient(conn))
+	return RegisterTokenServiceHandlerClient(ctx, mux, extPushv1.NewTokenServiceClient(conn))
 }
 
 // RegisterTokenServiceHandlerClient registers the http handlers for service TokenService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "TokenServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "TokenServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extPushv1.TokenServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extPushv1.TokenServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "TokenServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterTokenServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client TokenServiceClient) error {
+// "extPushv1.TokenServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterTokenServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extPushv1.TokenServiceClient) error {
 	mux.Handle(http.MethodPost, pattern_TokenService_Issue_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

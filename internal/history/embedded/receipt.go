@@ -6,17 +6,17 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
-// Outcome implements history.Sent.
-func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.Outcome, error) {
+// Outcome implements history.Messages.
+func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.Receipt, error) {
 	if err := s.enter(ctx); err != nil {
-		return history.Outcome{}, err
+		return history.Receipt{}, err
 	}
 	defer s.life.RUnlock()
 	a, err := s.find(id)
-	o := history.Outcome{Kind: a.kind, Recipients: a.count}
+	o := history.Receipt{Kind: a.kind, Recipients: a.count}
 	if err != nil {
 		return o, err
 	}
@@ -35,12 +35,12 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 	l := lookUp{Reader: snap, id: id}
 	for i, user := range users {
 		if i%1024 == 0 && ctx.Err() != nil {
-			return history.Outcome{}, ctx.Err()
+			return history.Receipt{}, ctx.Err()
 		}
 		named := i < most
 		u, err := l.of(user, named)
 		if err != nil {
-			return history.Outcome{}, err
+			return history.Receipt{}, err
 		}
 		if u.Acked {
 			o.Acked++
@@ -64,7 +64,7 @@ type lookUp struct {
 
 // of returns what became of the message at user; when it was acked only if that
 // is asked for.
-func (l *lookUp) of(user string, when bool) (u history.UserOutcome, err error) {
+func (l *lookUp) of(user string, when bool) (u history.UserReceipt, err error) {
 	m, err := readMeta(l, user)
 	if err != nil {
 		return u, err

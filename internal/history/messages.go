@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Sent is about messages after they were sent. A message is known by the id
+// Messages is about messages after they were sent. A message is known by the id
 // that Append returned as long as retention by age keeps what was sent with it,
 // a broadcast as long as the log keeps it, whether or not its TTL has ended or
 // it was recalled.
 //
 // All methods may be called from any goroutine. Errors: ErrNotFound for an id
 // that no message has, or none any more, and those of [Store].
-type Sent interface {
+type Messages interface {
 	// KindOf returns how message id was sent.
 	KindOf(ctx context.Context, id ID) (Kind, error)
 
@@ -31,14 +31,14 @@ type Sent interface {
 	// until Recall is called again.
 	Recall(ctx context.Context, id ID) error
 
-	// Outcome returns to whom message id was delivered and who has acked it. It is
+	// Receipt returns to whom message id was delivered and who has acked it. It is
 	// arithmetic on read marks and trails: nothing is written when a message is
 	// stored, and an ack or a NoteDelivered writes the same however many messages
 	// it covers. It names the first most recipients, in the order of their bytes.
 	// Recalled or expired messages are counted as any other.
-	Outcome(ctx context.Context, id ID, most int) (Outcome, error)
+	Receipt(ctx context.Context, id ID, most int) (Receipt, error)
 
-	// NoteDelivered adds to what Outcome knows of deliveries. Callers gather for
+	// NoteDelivered adds to what Receipt knows of deliveries. Callers gather for
 	// a while what they tell. When it returns nil that is as durable as an append
 	// of durability Memory; after an error part of it may be noted, and the caller
 	// does not tell it again. Counts of what the broadcast log does not keep are
@@ -80,8 +80,8 @@ func (d Deliveries) Check() error {
 	return nil
 }
 
-// Outcome is what became of a message.
-type Outcome struct {
+// Receipt is what became of a message.
+type Receipt struct {
 	Kind Kind
 	// Recipients counts those whom it was stored for; 0 for a broadcast.
 	Recipients int
@@ -91,11 +91,11 @@ type Outcome struct {
 	// Acked counts the users whose read mark lies at or after it.
 	Acked int
 	// Users are recipients by name; none of a broadcast.
-	Users []UserOutcome
+	Users []UserReceipt
 }
 
-// UserOutcome is what one recipient has done with a message.
-type UserOutcome struct {
+// UserReceipt is what one recipient has done with a message.
+type UserReceipt struct {
 	User string
 	// Delivered: the user's Trail says so, and DeliveredAt when; zero if that is
 	// not known any more.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
 func outcomePromises() []promise {
@@ -31,9 +31,9 @@ func reopenOutcomePromises() []promise {
 	return []promise{{name: "KeepsOutcomes", check: reopenKeepsOutcomes}}
 }
 
-func (r *rig) outcome(m history.Message) history.Outcome {
+func (r *rig) outcome(m history.Message) history.Receipt {
 	r.Helper()
-	o, err := r.sent().Outcome(r.ctx, m.ID, 1000)
+	o, err := r.messages().Receipt(r.ctx, m.ID, 1000)
 	if err != nil {
 		r.Fatalf("outcome of %d: %v", m.ID, err)
 	}
@@ -41,7 +41,7 @@ func (r *rig) outcome(m history.Message) history.Outcome {
 }
 
 // outcomeText writes all of o.
-func outcomeText(o history.Outcome) string {
+func outcomeText(o history.Receipt) string {
 	s := fmt.Sprintf("%v to %d, delivered to %d, acked by %d:", o.Kind, o.Recipients, o.Delivered, o.Acked)
 	for _, u := range o.Users {
 		s += fmt.Sprintf(" %s %v %s %v %s", u.User, u.Delivered, u.DeliveredAt.UTC().Format(time.RFC3339Nano),
@@ -52,13 +52,13 @@ func outcomeText(o history.Outcome) string {
 
 // by is what becomes of a message that user acked at a time; the zero time: that
 // is not known, or not acked.
-func by(user string, acked bool, at time.Time) history.UserOutcome {
-	return history.UserOutcome{User: user, Acked: acked, AckedAt: at}
+func by(user string, acked bool, at time.Time) history.UserReceipt {
+	return history.UserReceipt{User: user, Acked: acked, AckedAt: at}
 }
 
-func (r *rig) wantOutcome(m history.Message, acked int, users ...history.UserOutcome) {
+func (r *rig) wantOutcome(m history.Message, acked int, users ...history.UserReceipt) {
 	r.Helper()
-	want := history.Outcome{Kind: m.Kind, Recipients: len(users), Acked: acked, Users: users}
+	want := history.Receipt{Kind: m.Kind, Recipients: len(users), Acked: acked, Users: users}
 	if got := r.outcome(m); outcomeText(got) != outcomeText(want) {
 		r.Errorf("outcome of %d:\n got %s\nwant %s", m.ID, outcomeText(got), outcomeText(want))
 	}
@@ -121,7 +121,7 @@ func outcomeNames(r *rig) {
 	m := r.multicast("dora", "bob", "ann", "cleo")
 	r.ack("cleo", r.heads("cleo"))
 	for n, want := range [][]string{{}, {"ann"}, {"ann", "bob"}} {
-		o, err := r.sent().Outcome(r.ctx, m.ID, n)
+		o, err := r.messages().Receipt(r.ctx, m.ID, n)
 		var got []string
 		for _, u := range o.Users {
 			got = append(got, u.User)
@@ -171,7 +171,7 @@ func outcomeOfDropped(r *rig) {
 		r.broadcast()
 	}
 	r.wantOutcome(two, 1)
-	if _, err := r.sent().Outcome(r.ctx, one.ID, 1); !errors.Is(err, history.ErrNotFound) {
+	if _, err := r.messages().Receipt(r.ctx, one.ID, 1); !errors.Is(err, history.ErrNotFound) {
 		r.Errorf("outcome of a broadcast that the count dropped: %v, want ErrNotFound", err)
 	}
 	r.ack("ann", history.Cursor{Broadcast: two.ID})
@@ -194,14 +194,14 @@ func outcomeUnknown(r *rig) {
 	sent := []history.Message{r.unicast("ann"), r.broadcast()}
 	r.clock.Advance(2 * time.Hour)
 	for _, id := range []history.ID{0, sent[0].ID, sent[0].ID + 1, sent[1].ID, history.MaxID} {
-		if _, err := r.sent().Outcome(r.ctx, id, 1); !errors.Is(err, history.ErrNotFound) {
+		if _, err := r.messages().Receipt(r.ctx, id, 1); !errors.Is(err, history.ErrNotFound) {
 			r.Errorf("outcome of %d: %v, want ErrNotFound", id, err)
 		}
 	}
 	m := r.unicast("ann")
 	ctx, cancel := context.WithCancel(r.ctx)
 	cancel()
-	if _, err := r.sent().Outcome(ctx, m.ID, 1); !errors.Is(err, context.Canceled) {
+	if _, err := r.messages().Receipt(ctx, m.ID, 1); !errors.Is(err, context.Canceled) {
 		r.Errorf("outcome with a context that had ended: %v", err)
 	}
 }

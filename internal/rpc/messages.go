@@ -7,9 +7,9 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/auth"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/auth"
+	"pushd.example/internal/history"
 )
 
 // Recall implements pushv1.PushServiceServer.
@@ -18,14 +18,14 @@ func (s *service) Recall(ctx context.Context, req *pushv1.RecallRequest) (*pushv
 	if err != nil {
 		return nil, err
 	}
-	kind, err := s.sent.KindOf(ctx, id)
+	kind, err := s.messages.KindOf(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("recalling: %w", err)
 	}
 	if err := s.mayRecall(ctx, kind); err != nil {
 		return nil, err
 	}
-	if err := s.sent.Recall(ctx, id); err != nil {
+	if err := s.messages.Recall(ctx, id); err != nil {
 		return nil, fmt.Errorf("recalling: %w", err)
 	}
 	return &pushv1.RecallResponse{}, nil
@@ -53,7 +53,7 @@ func (s *service) GetReceipt(ctx context.Context, req *pushv1.GetReceiptRequest)
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.sent.Outcome(ctx, id, maxReceipts)
+	o, err := s.messages.Receipt(ctx, id, maxReceipts)
 	if err != nil {
 		return nil, fmt.Errorf("reading a receipt: %w", err)
 	}

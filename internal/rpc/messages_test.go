@@ -6,8 +6,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	pushv1 "pushd/api/push/v1"
-	"pushd/internal/history"
+	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/history"
 )
 
 // aUnicast sends a message to ownUser and returns its id.
@@ -63,7 +63,7 @@ func TestGetReceipt(t *testing.T) {
 	must(t, err)
 	all, err := history.ParseID(broadcast)
 	must(t, err)
-	must(t, r.sent.NoteDelivered(t.Context(), history.Deliveries{
+	must(t, r.messages.NoteDelivered(t.Context(), history.Deliveries{
 		Inboxes:    []history.UserSpan{{User: "42", Span: history.Span{To: inbox, At: now.Add(time.Second)}}, {User: "c", Span: history.Span{To: inbox}}},
 		Broadcasts: map[history.ID]int{all: 7},
 	}))

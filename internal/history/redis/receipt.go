@@ -8,32 +8,32 @@ import (
 	"slices"
 	"time"
 
-	"pushd/internal/history"
+	"pushd.example/internal/history"
 )
 
-// Outcome implements history.Sent. Each partition is read at a moment of its
+// Outcome implements history.Messages. Each partition is read at a moment of its
 // own, and of a multicast each chunk.
-func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.Outcome, error) {
+func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.Receipt, error) {
 	if err := s.enter(ctx); err != nil {
-		return history.Outcome{}, err
+		return history.Receipt{}, err
 	}
 	defer s.life.RUnlock()
 	a, err := s.find(ctx, id)
 	if err != nil {
-		return history.Outcome{}, err
+		return history.Receipt{}, err
 	}
-	o := history.Outcome{Kind: a.kind}
+	o := history.Receipt{Kind: a.kind}
 	if a.kind == history.Broadcast {
 		o.Acked, o.Delivered, err = s.tally(ctx, a.id)
 		return o, err
 	}
-	var users []history.UserOutcome
+	var users []history.UserReceipt
 	for _, sh := range a.shares {
 		if users, err = sh.outcomes(ctx, a.id, users); err != nil {
-			return history.Outcome{}, err
+			return history.Receipt{}, err
 		}
 	}
-	slices.SortFunc(users, func(a, b history.UserOutcome) int { return cmp.Compare(a.User, b.User) })
+	slices.SortFunc(users, func(a, b history.UserReceipt) int { return cmp.Compare(a.User, b.User) })
 	o.Recipients = len(users)
 	for _, u := range users {
 		if u.Acked {
@@ -48,7 +48,7 @@ func (s *Store) Outcome(ctx context.Context, id history.ID, most int) (history.O
 }
 
 // outcomes appends what the users of a partition have done.
-func (sh share) outcomes(ctx context.Context, id history.ID, out []history.UserOutcome) ([]history.UserOutcome, error) {
+func (sh share) outcomes(ctx context.Context, id history.ID, out []history.UserReceipt) ([]history.UserReceipt, error) {
 	var ops []*op
 	for chunk := range slices.Chunk(sh.users, maxChunk) {
 		keys, args := make([]string, 0, 3*len(chunk)), make([]any, 0, len(chunk))
@@ -73,7 +73,7 @@ func (sh share) outcomes(ctx context.Context, id history.ID, out []history.UserO
 			return nil, fmt.Errorf("asking Redis: %d answers about %d users", n, len(users))
 		}
 		for i, user := range users[:n] {
-			u := history.UserOutcome{User: user}
+			u := history.UserReceipt{User: user}
 			u.DeliveredAt, u.Delivered = happened(times[2*i])
 			u.DeliveredAt = history.Span{At: u.DeliveredAt}.When(cmp.Or(sh.apart[user], id))
 			u.AckedAt, u.Acked = happened(times[2*i+1])

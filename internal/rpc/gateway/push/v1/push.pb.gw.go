@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	extPushv1 "pushd.example/api/push/v1"
 )
 
 // Suppress "imported and not used" errors
@@ -35,9 +36,9 @@ var (
 	_ = metadata.Join
 )
 
-func request_PushService_Unicast_0(ctx context.Context, marshaler runtime.Marshaler, client PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PushService_Unicast_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UnicastRequest
+		protoReq extPushv1.UnicastRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -50,9 +51,9 @@ func request_PushService_Unicast_0(ctx context.Context, marshaler runtime.Marsha
 	return msg, metadata, err
 }
 
-func local_request_PushService_Unicast_0(ctx context.Context, marshaler runtime.Marshaler, server PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PushService_Unicast_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UnicastRequest
+		protoReq extPushv1.UnicastRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -62,9 +63,9 @@ func local_request_PushService_Unicast_0(ctx context.Context, marshaler runtime.
 	return msg, metadata, err
 }
 
-func request_PushService_Multicast_0(ctx context.Context, marshaler runtime.Marshaler, client PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PushService_Multicast_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq MulticastRequest
+		protoReq extPushv1.MulticastRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -77,9 +78,9 @@ func request_PushService_Multicast_0(ctx context.Context, marshaler runtime.Mars
 	return msg, metadata, err
 }
 
-func local_request_PushService_Multicast_0(ctx context.Context, marshaler runtime.Marshaler, server PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PushService_Multicast_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq MulticastRequest
+		protoReq extPushv1.MulticastRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -89,9 +90,9 @@ func local_request_PushService_Multicast_0(ctx context.Context, marshaler runtim
 	return msg, metadata, err
 }
 
-func request_PushService_Broadcast_0(ctx context.Context, marshaler runtime.Marshaler, client PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PushService_Broadcast_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq BroadcastRequest
+		protoReq extPushv1.BroadcastRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -104,9 +105,9 @@ func request_PushService_Broadcast_0(ctx context.Context, marshaler runtime.Mars
 	return msg, metadata, err
 }
 
-func local_request_PushService_Broadcast_0(ctx context.Context, marshaler runtime.Marshaler, server PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PushService_Broadcast_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq BroadcastRequest
+		protoReq extPushv1.BroadcastRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -118,9 +119,9 @@ func local_request_PushService_Broadcast_0(ctx context.Context, marshaler runtim
 
 var filter_PushService_History_0 = &utilities.DoubleArray{Encoding: map[string]int{"user": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_PushService_History_0(ctx context.Context, marshaler runtime.Marshaler, client PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PushService_History_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq HistoryRequest
+		protoReq extPushv1.HistoryRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -145,9 +146,9 @@ func request_PushService_History_0(ctx context.Context, marshaler runtime.Marsha
 	return msg, metadata, err
 }
 
-func local_request_PushService_History_0(ctx context.Context, marshaler runtime.Marshaler, server PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PushService_History_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq HistoryRequest
+		protoReq extPushv1.HistoryRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -169,9 +170,9 @@ func local_request_PushService_History_0(ctx context.Context, marshaler runtime.
 	return msg, metadata, err
 }
 
-func request_PushService_Ack_0(ctx context.Context, marshaler runtime.Marshaler, client PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PushService_Ack_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq AckRequest
+		protoReq extPushv1.AckRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -193,9 +194,9 @@ func request_PushService_Ack_0(ctx context.Context, marshaler runtime.Marshaler,
 	return msg, metadata, err
 }
 
-func local_request_PushService_Ack_0(ctx context.Context, marshaler runtime.Marshaler, server PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PushService_Ack_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq AckRequest
+		protoReq extPushv1.AckRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -214,9 +215,9 @@ func local_request_PushService_Ack_0(ctx context.Context, marshaler runtime.Mars
 	return msg, metadata, err
 }
 
-func request_PushService_Recall_0(ctx context.Context, marshaler runtime.Marshaler, client PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PushService_Recall_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq RecallRequest
+		protoReq extPushv1.RecallRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -235,9 +236,9 @@ func request_PushService_Recall_0(ctx context.Context, marshaler runtime.Marshal
 	return msg, metadata, err
 }
 
-func local_request_PushService_Recall_0(ctx context.Context, marshaler runtime.Marshaler, server PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PushService_Recall_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq RecallRequest
+		protoReq extPushv1.RecallRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -253,9 +254,9 @@ func local_request_PushService_Recall_0(ctx context.Context, marshaler runtime.M
 	return msg, metadata, err
 }
 
-func request_PushService_GetReceipt_0(ctx context.Context, marshaler runtime.Marshaler, client PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PushService_GetReceipt_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.PushServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetReceiptRequest
+		protoReq extPushv1.GetReceiptRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -274,9 +275,9 @@ func request_PushService_GetReceipt_0(ctx context.Context, marshaler runtime.Mar
 	return msg, metadata, err
 }
 
-func local_request_PushService_GetReceipt_0(ctx context.Context, marshaler runtime.Marshaler, server PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PushService_GetReceipt_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.PushServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetReceiptRequest
+		protoReq extPushv1.GetReceiptRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -297,7 +298,7 @@ func local_request_PushService_GetReceipt_0(ctx context.Context, marshaler runti
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterPushServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterPushServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server PushServiceServer) error {
+func RegisterPushServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extPushv1.PushServiceServer) error {
 	mux.Handle(http.MethodPost, pattern_PushService_Unicast_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -469,15 +470,15 @@ func RegisterPushServiceHandlerFromEndpoint(ctx context.Context, mux *runtime.Se
 // RegisterPushServiceHandler registers the http handlers for service PushService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterPushServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterPushServiceHandlerClient(ctx, mux, NewPushServiceClient(conn))
+	return RegisterPushServiceHandlerClient(ctx, mux, extPushv1.NewPushServiceClient(conn))
 }
 
 // RegisterPushServiceHandlerClient registers the http handlers for service PushService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "PushServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "PushServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extPushv1.PushServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extPushv1.PushServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "PushServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterPushServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client PushServiceClient) error {
+// "extPushv1.PushServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterPushServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extPushv1.PushServiceClient) error {
 	mux.Handle(http.MethodPost, pattern_PushService_Unicast_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	extPushv1 "pushd.example/api/push/v1"
 )
 
 // Suppress "imported and not used" errors
@@ -35,9 +36,9 @@ var (
 	_ = metadata.Join
 )
 
-func request_GroupService_AddMembers_0(ctx context.Context, marshaler runtime.Marshaler, client GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_GroupService_AddMembers_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq AddMembersRequest
+		protoReq extPushv1.AddMembersRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -59,9 +60,9 @@ func request_GroupService_AddMembers_0(ctx context.Context, marshaler runtime.Ma
 	return msg, metadata, err
 }
 
-func local_request_GroupService_AddMembers_0(ctx context.Context, marshaler runtime.Marshaler, server GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_GroupService_AddMembers_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq AddMembersRequest
+		protoReq extPushv1.AddMembersRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -80,9 +81,9 @@ func local_request_GroupService_AddMembers_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func request_GroupService_RemoveMembers_0(ctx context.Context, marshaler runtime.Marshaler, client GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_GroupService_RemoveMembers_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq RemoveMembersRequest
+		protoReq extPushv1.RemoveMembersRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -104,9 +105,9 @@ func request_GroupService_RemoveMembers_0(ctx context.Context, marshaler runtime
 	return msg, metadata, err
 }
 
-func local_request_GroupService_RemoveMembers_0(ctx context.Context, marshaler runtime.Marshaler, server GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_GroupService_RemoveMembers_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq RemoveMembersRequest
+		protoReq extPushv1.RemoveMembersRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -127,9 +128,9 @@ func local_request_GroupService_RemoveMembers_0(ctx context.Context, marshaler r
 
 var filter_GroupService_ListMembers_0 = &utilities.DoubleArray{Encoding: map[string]int{"group": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_GroupService_ListMembers_0(ctx context.Context, marshaler runtime.Marshaler, client GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_GroupService_ListMembers_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMembersRequest
+		protoReq extPushv1.ListMembersRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -154,9 +155,9 @@ func request_GroupService_ListMembers_0(ctx context.Context, marshaler runtime.M
 	return msg, metadata, err
 }
 
-func local_request_GroupService_ListMembers_0(ctx context.Context, marshaler runtime.Marshaler, server GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_GroupService_ListMembers_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMembersRequest
+		protoReq extPushv1.ListMembersRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -180,9 +181,9 @@ func local_request_GroupService_ListMembers_0(ctx context.Context, marshaler run
 
 var filter_GroupService_ListGroups_0 = &utilities.DoubleArray{Encoding: map[string]int{"user": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_GroupService_ListGroups_0(ctx context.Context, marshaler runtime.Marshaler, client GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_GroupService_ListGroups_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListGroupsRequest
+		protoReq extPushv1.ListGroupsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -207,9 +208,9 @@ func request_GroupService_ListGroups_0(ctx context.Context, marshaler runtime.Ma
 	return msg, metadata, err
 }
 
-func local_request_GroupService_ListGroups_0(ctx context.Context, marshaler runtime.Marshaler, server GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_GroupService_ListGroups_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListGroupsRequest
+		protoReq extPushv1.ListGroupsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -231,9 +232,9 @@ func local_request_GroupService_ListGroups_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func request_GroupService_DeleteGroup_0(ctx context.Context, marshaler runtime.Marshaler, client GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_GroupService_DeleteGroup_0(ctx context.Context, marshaler runtime.Marshaler, client extPushv1.GroupServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteGroupRequest
+		protoReq extPushv1.DeleteGroupRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -252,9 +253,9 @@ func request_GroupService_DeleteGroup_0(ctx context.Context, marshaler runtime.M
 	return msg, metadata, err
 }
 
-func local_request_GroupService_DeleteGroup_0(ctx context.Context, marshaler runtime.Marshaler, server GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_GroupService_DeleteGroup_0(ctx context.Context, marshaler runtime.Marshaler, server extPushv1.GroupServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteGroupRequest
+		protoReq extPushv1.DeleteGroupRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -275,7 +276,7 @@ func local_request_GroupService_DeleteGroup_0(ctx context.Context, marshaler run
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterGroupServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterGroupServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server GroupServiceServer) error {
+func RegisterGroupServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extPushv1.GroupServiceServer) error {
 	mux.Handle(http.MethodPost, pattern_GroupService_AddMembers_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -407,15 +408,15 @@ func RegisterGroupServiceHandlerFromEndpoint(ctx context.Context, mux *runtime.S
 // RegisterGroupServiceHandler registers the http handlers for service GroupService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterGroupServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterGroupServiceHandlerClient(ctx, mux, NewGroupServiceClient(conn))
+	return RegisterGroupServiceHandlerClient(ctx, mux, extPushv1.NewGroupServiceClient(conn))
 }
 
 // RegisterGroupServiceHandlerClient registers the http handlers for service GroupService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "GroupServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "GroupServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extPushv1.GroupServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extPushv1.GroupServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "GroupServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterGroupServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client GroupServiceClient) error {
+// "extPushv1.GroupServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterGroupServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extPushv1.GroupServiceClient) error {
 	mux.Handle(http.MethodPost, pattern_GroupService_AddMembers_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
