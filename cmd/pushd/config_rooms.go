@@ -43,11 +43,11 @@ func (c config) open(ctx context.Context, log *slog.Logger, metrics prometheus.R
 
 func (c config) retention() history.Retention {
 	return history.Retention{
-		InboxCount:     c.InboxCount,
-		InboxAge:       c.InboxAge,
-		BroadcastCount: c.BroadcastCount,
-		BroadcastAge:   c.BroadcastAge,
-		Keys:           c.KeysAge,
+		InboxCount:      c.InboxCount,
+		InboxAge:        c.InboxAge,
+		BroadcastCount:  c.BroadcastCount,
+		BroadcastAge:    c.BroadcastAge,
+		IdempotencyKeys: c.KeysAge,
 	}
 }
 

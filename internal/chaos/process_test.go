@@ -122,7 +122,7 @@ func (p *process) ready(ctx context.Context) error {
 }
 
 func (p *process) push(ctx context.Context, m history.Push) (history.ID, error) {
-	req := map[string]any{"data": json.RawMessage(m.Data), "idempotency_key": m.Key}
+	req := map[string]any{"data": json.RawMessage(m.Data), "idempotency_key": m.IdempotencyKey}
 	switch m.Durability {
 	case history.Memory:
 		req["durability"] = "memory"

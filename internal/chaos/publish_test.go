@@ -32,7 +32,7 @@ func (r *run) publish(ctx context.Context, name string) {
 
 // draw returns a message: most are unicasts.
 func (r *run) draw(rng *rand.Rand, key string) history.Push {
-	p := history.Push{Key: key, Data: body(key, rng.IntN(200)), Durability: r.durabilities[rng.IntN(len(r.durabilities))]}
+	p := history.Push{IdempotencyKey: key, Data: body(key, rng.IntN(200)), Durability: r.durabilities[rng.IntN(len(r.durabilities))]}
 	switch n := rng.IntN(10); {
 	case n < 6:
 		p.Kind, p.Users = history.Unicast, []string{r.users[rng.IntN(len(r.users))]}
@@ -50,7 +50,7 @@ func (r *run) draw(rng *rand.Rand, key string) history.Push {
 // attempt pushes p, again with the same key while it does not succeed, and
 // sometimes gives up.
 func (r *run) attempt(ctx context.Context, rng *rand.Rand, p history.Push) chaos.Push {
-	out := chaos.Push{Key: p.Key, Kind: p.Kind, Users: p.Users, Outcome: chaos.Failed,
+	out := chaos.Push{Key: p.IdempotencyKey, Kind: p.Kind, Users: p.Users, Outcome: chaos.Failed,
 		Replicated: p.Durability == history.Replicated, Invoked: time.Since(r.began)}
 	for range 1 + rng.IntN(6) {
 		n := r.nodes[rng.IntN(len(r.nodes))]

@@ -91,7 +91,7 @@ func (p *postman) resync() {
 
 // address makes the frame of d and puts it out for the shards concerned.
 func (p *postman) address(d *history.Delivery) {
-	f := p.server.reactor.NewFrame(len(d.Message.Data) + len(d.Message.Collapse) + envelope)
+	f := p.server.reactor.NewFrame(len(d.Message.Data) + len(d.Message.CollapseKey) + envelope)
 	if d.Recall {
 		f.B = proto.AppendRecall(f.B, d.Message.ID, d.Message.Kind)
 	} else {
@@ -99,8 +99,8 @@ func (p *postman) address(d *history.Delivery) {
 		f.Message = true
 	}
 	item := delivery{frame: f, id: d.Message.ID, prev: d.Prev, brief: d.Message.Ephemeral, recall: d.Recall}
-	if d.Exclude != "" {
-		item.skip = p.server.connectionNamed(d.Exclude)
+	if d.ExcludeConnection != "" {
+		item.skip = p.server.connectionNamed(d.ExcludeConnection)
 	}
 	if d.Message.Kind == history.Broadcast {
 		for i := range p.server.shards {

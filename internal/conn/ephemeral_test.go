@@ -30,7 +30,7 @@ func TestEphemeral(t *testing.T) {
 	r.broadcast("5")
 	r.ephemeral(history.Broadcast, "6")
 	r.broadcast("7")
-	r.append(history.Push{Kind: history.Broadcast, Data: []byte("8"), Ephemeral: true, Exclude: a.hello.Connection})
+	r.append(history.Push{Kind: history.Broadcast, Data: []byte("8"), Ephemeral: true, ExcludeConnection: a.hello.Connection})
 	r.unicast("a", "9")
 	b.wantData("4", "5", "6", "7", "8")
 	wantNext(t, r.ctx, sub, numbers(5, 9)...)
@@ -120,7 +120,7 @@ func TestEphemeralToSlowSubscription(t *testing.T) {
 func TestCollapseKeyInFrames(t *testing.T) {
 	r := serve(t, nil)
 	c := r.connect("a")
-	p := history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("1"), Collapse: "job \"7\" ü"}
+	p := history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("1"), CollapseKey: "job \"7\" ü"}
 	r.append(p)
 	_, live, err := c.ws.Read(r.ctx)
 	if err != nil {

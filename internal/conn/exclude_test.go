@@ -14,7 +14,7 @@ func TestExcludedConnection(t *testing.T) {
 	sender, other, stranger := r.connect("a"), r.connect("a"), r.connect("b")
 	send := func(p history.Push, data string) {
 		t.Helper()
-		p.Data, p.Exclude = []byte(data), sender.hello.Connection
+		p.Data, p.ExcludeConnection = []byte(data), sender.hello.Connection
 		r.append(p)
 	}
 	send(history.Push{Kind: history.Unicast, Users: []string{"a"}}, "1")
@@ -41,7 +41,7 @@ func TestExcludedNobody(t *testing.T) {
 	c, sub := r.connect("a"), r.subscribe("a", history.Start{})
 	own := c.hello.Connection
 	for i, name := range []string{"?", own + "0", own[1:], own[:len(own)-1], "x" + own} {
-		r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: fmt.Append(nil, i), Exclude: name})
+		r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: fmt.Append(nil, i), ExcludeConnection: name})
 	}
 	c.wantData(numbers(0, 4)...)
 	wantNext(t, r.ctx, sub, numbers(0, 4)...)
@@ -77,7 +77,7 @@ func publishExcluding(r *rig, exclude string, messages int) error {
 			p.Kind, p.Users = history.Broadcast, nil
 		}
 		if i%3 == 0 {
-			p.Exclude = exclude
+			p.ExcludeConnection = exclude
 		}
 		if _, err := r.store.Append(r.ctx, p); err != nil {
 			return err

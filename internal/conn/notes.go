@@ -13,7 +13,7 @@ const noteEvery = time.Second
 
 // handed is what a subscription's owner was handed.
 type handed struct {
-	runs    []history.Span
+	runs    []history.Range
 	reached map[history.ID]int // broadcasts
 }
 
@@ -50,7 +50,7 @@ func (s *Subscription) passOn() {
 }
 
 // add adds a run, to the last one if they touch.
-func (d *handed) add(run history.Span) {
+func (d *handed) add(run history.Range) {
 	switch n := len(d.runs); {
 	case run.From == run.To:
 	case n > 0 && d.runs[n-1].To == run.From:
@@ -67,7 +67,7 @@ func (s *Subscription) delivered() history.Deliveries {
 	defer s.mu.Unlock()
 	d := history.Deliveries{Broadcasts: s.done.reached}
 	for _, run := range s.done.runs {
-		d.Inboxes = append(d.Inboxes, history.UserSpan{User: s.user, Span: run})
+		d.Inboxes = append(d.Inboxes, history.UserRange{User: s.user, Range: run})
 	}
 	s.done = handed{}
 	return d

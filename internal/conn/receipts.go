@@ -33,8 +33,8 @@ type receipts struct {
 	pending []pending // sessions that were sent something, each once
 	apart   map[reactor.Handle]*apart
 	reach   reach
-	spans   []history.UserSpan // that were taken
-	reached map[history.ID]int // broadcasts out of pages, to how many sessions that took them
+	spans   []history.UserRange // that were taken
+	reached map[history.ID]int  // broadcasts out of pages, to how many sessions that took them
 
 	// Of pending, what collect has still to look at: from, to. It looks at what
 	// was there when it began.
@@ -52,9 +52,9 @@ type pending struct {
 
 // apart is what else a pending session was sent, before it passed over something.
 type apart struct {
-	spans      []history.Span // of the inbox
-	walks      []history.Span // of the broadcast log, live
-	broadcasts []history.ID   // out of pages
+	spans      []history.Range // of the inbox
+	walks      []history.Range // of the broadcast log, live
+	broadcasts []history.ID    // out of pages
 }
 
 func (a *apart) full() bool { return len(a.spans)+len(a.walks)+len(a.broadcasts) >= maxApart }
@@ -77,7 +77,7 @@ func (s *shard) pend(ses *session) {
 func (s *shard) passInbox(ses *session, id history.ID) {
 	if ses.pending != 0 {
 		p := &s.receipts.pending[ses.pending-1]
-		s.keepSpan(ses, history.Span{From: p.inbox, To: ses.inbox})
+		s.keepSpan(ses, history.Range{From: p.inbox, To: ses.inbox})
 		p.inbox = id
 	}
 	ses.inbox = id
@@ -89,7 +89,7 @@ func (s *shard) passBroadcasts(ses *session, id history.ID) {
 		p := &s.receipts.pending[ses.pending-1]
 		if p.broadcast != ses.broadcast {
 			s.keep(ses, func(a *apart) {
-				a.walks = append(a.walks, history.Span{From: p.broadcast, To: ses.broadcast})
+				a.walks = append(a.walks, history.Range{From: p.broadcast, To: ses.broadcast})
 			})
 		}
 		p.broadcast = id
@@ -97,7 +97,7 @@ func (s *shard) passBroadcasts(ses *session, id history.ID) {
 	ses.broadcast = id
 }
 
-func (s *shard) keepSpan(ses *session, run history.Span) {
+func (s *shard) keepSpan(ses *session, run history.Range) {
 	if run.From != run.To {
 		s.keep(ses, func(a *apart) { a.spans = append(a.spans, run) })
 	}
@@ -136,7 +136,7 @@ func (s *shard) replayed(ses *session, p *history.Page) {
 	if ses.pending != 0 {
 		t.noted = s.receipts.pending[ses.pending-1].inbox
 	}
-	t.follow(p, func(run history.Span) {
+	t.follow(p, func(run history.Range) {
 		if ses.pending != 0 {
 			s.keepSpan(ses, run)
 		}
@@ -178,7 +178,7 @@ func (s *shard) tell(ses *session) {
 		s.tellApart(ses, a)
 		delete(s.receipts.apart, ses.handle)
 	}
-	s.tellSpan(ses, history.Span{From: p.inbox, To: ses.inbox})
+	s.tellSpan(ses, history.Range{From: p.inbox, To: ses.inbox})
 	s.receipts.reach.add(p.broadcast, ses.broadcast)
 	p.inbox, p.broadcast = ses.inbox, ses.broadcast
 }
@@ -200,10 +200,10 @@ func (s *shard) tellApart(ses *session, a *apart) {
 	*a = apart{}
 }
 
-func (s *shard) tellSpan(ses *session, run history.Span) {
+func (s *shard) tellSpan(ses *session, run history.Range) {
 	if r := &s.receipts; run.From != run.To {
 		run.At = time.UnixMilli(r.pending[ses.pending-1].since)
-		r.spans = append(r.spans, history.UserSpan{User: string(s.name(ses)), Span: run})
+		r.spans = append(r.spans, history.UserRange{User: string(s.name(ses)), Range: run})
 	}
 }
 

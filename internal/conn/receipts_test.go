@@ -75,7 +75,7 @@ func TestReceiptsOfPagesWithGaps(t *testing.T) {
 	r := serve(t, nil)
 	one := r.send(history.Unicast, "1", "a")
 	brief := r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("2"), TTL: time.Millisecond})
-	topic := history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("3"), Collapse: "t"}
+	topic := history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("3"), CollapseKey: "t"}
 	replaced := r.append(topic)
 	four := r.append(topic)
 	recalled := r.send(history.Unicast, "5", "a")
@@ -115,7 +115,7 @@ func TestReceiptsOfExcludedConnections(t *testing.T) {
 	r := serve(t, nil)
 	a := r.connect("a")
 	one := r.send(history.Unicast, "1", "a")
-	p := history.Push{Kind: history.Multicast, Users: []string{"a", "b"}, Data: []byte("2"), Exclude: a.hello.Connection}
+	p := history.Push{Kind: history.Multicast, Users: []string{"a", "b"}, Data: []byte("2"), ExcludeConnection: a.hello.Connection}
 	two := r.append(p)
 	three := r.send(history.Unicast, "3", "a")
 	a.wantData("1", "3")
@@ -131,7 +131,7 @@ func TestReceiptsOfBroadcasts(t *testing.T) {
 	a1, _, b := r.connect("a"), r.connect("a"), r.connect("b")
 	one := r.send(history.Broadcast, "1")
 	r.delivered(one.ID, 3)
-	two := r.append(history.Push{Kind: history.Broadcast, Data: []byte("2"), Exclude: a1.hello.Connection})
+	two := r.append(history.Push{Kind: history.Broadcast, Data: []byte("2"), ExcludeConnection: a1.hello.Connection})
 	r.delivered(two.ID, 2)
 	r.append(history.Push{Kind: history.Broadcast, Data: []byte("3"), Ephemeral: true})
 	b.wantData("1", "2", "3")
@@ -286,11 +286,11 @@ func TestReceiptsOfExcludedAmongOthers(t *testing.T) {
 		}
 	})
 	push := func(data, exclude string) history.ID {
-		return r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte(data), Exclude: exclude}).ID
+		return r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte(data), ExcludeConnection: exclude}).ID
 	}
 	one, two, three := push("1", ""), push("2", ""), push("3", a.hello.Connection)
 	b1 := r.send(history.Broadcast, `"b1"`).ID
-	b2 := r.append(history.Push{Kind: history.Broadcast, Data: []byte(`"b2"`), Exclude: a.hello.Connection}).ID
+	b2 := r.append(history.Push{Kind: history.Broadcast, Data: []byte(`"b2"`), ExcludeConnection: a.hello.Connection}).ID
 	four := push("4", "")
 	a.wantData("1", "2", `"b1"`, "4")
 	r.wantDelivered(four, "a")
@@ -360,7 +360,7 @@ func TestReceiptsOfSubscriptions(t *testing.T) {
 	r.wantDelivered(one.ID, "a")
 	r.delivered(b.ID, 1)
 	id, _ := sub.Hello()
-	two := r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("2"), Exclude: id})
+	two := r.append(history.Push{Kind: history.Unicast, Users: []string{"a"}, Data: []byte("2"), ExcludeConnection: id})
 	three := r.send(history.Unicast, "3", "a")
 	four := r.send(history.Unicast, "4", "a")
 	wantNext(t, r.ctx, sub, "3", "4")

@@ -183,7 +183,7 @@ const envelope = 192
 func pageSize(messages []history.Message) int {
 	n := 0
 	for i := range messages {
-		n += len(messages[i].Data) + len(messages[i].Collapse) + envelope
+		n += len(messages[i].Data) + len(messages[i].CollapseKey) + envelope
 	}
 	return n
 }

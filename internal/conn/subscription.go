@@ -266,7 +266,7 @@ func (s *Subscription) tell(d *history.Delivery) {
 	default:
 		s.told.upTo.Inbox = id
 	}
-	if d.Exclude != "" && d.Exclude == s.id && !d.Message.Ephemeral {
+	if d.ExcludeConnection != "" && d.ExcludeConnection == s.id && !d.Message.Ephemeral {
 		s.told.excluded = append(s.told.excluded, d.Message.ID)
 		s.told.excluded = s.told.excluded[max(0, len(s.told.excluded)-maxExcluded):]
 	}
@@ -305,7 +305,7 @@ func (s *Subscription) tellBriefLocked(d *history.Delivery) {
 		size += len(m.Data)
 	}
 	switch {
-	case d.Exclude == s.id:
+	case d.ExcludeConnection == s.id:
 	case len(s.told.brief) == maxBrief, len(s.told.brief) > 0 && size > maxBriefBytes:
 		s.server.subscribers.dropped[slow].Add(1)
 	default:

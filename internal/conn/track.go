@@ -16,15 +16,15 @@ type track struct {
 
 // pass moves past id without sending what lies there, and returns what was sent
 // before it, empty if that is nothing.
-func (t *track) pass(id history.ID) history.Span {
-	run := history.Span{From: t.noted, To: t.inbox}
+func (t *track) pass(id history.ID) history.Range {
+	run := history.Range{From: t.noted, To: t.inbox}
 	t.inbox, t.noted = id, id
 	return run
 }
 
 // follow moves over a page that is sent, and gives done what was sent before each
 // of its gaps.
-func (t *track) follow(p *history.Page, done func(history.Span)) {
+func (t *track) follow(p *history.Page, done func(history.Range)) {
 	gaps := p.Gaps
 	for i := range p.Messages {
 		m := &p.Messages[i]

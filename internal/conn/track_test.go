@@ -16,7 +16,7 @@ func TestTrackIsOfWhatWasSent(t *testing.T) {
 		var tr track
 		sent, told := map[history.ID]bool{}, map[history.ID]bool{}
 		var all []history.ID
-		tell := func(run history.Span) {
+		tell := func(run history.Range) {
 			for _, id := range all {
 				if run.From < id && id <= run.To {
 					told[id] = true

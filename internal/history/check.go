@@ -33,7 +33,7 @@ func (p Push) checkShape() error {
 		return fmt.Errorf("broadcast to %d users", n)
 	case p.TTL < 0:
 		return fmt.Errorf("push with negative ttl %v", p.TTL)
-	case p.Ephemeral && (p.TTL != 0 || p.Key != "" || p.Collapse != "" || p.UnackedAfter != 0 || p.Durability != AsConfigured):
+	case p.Ephemeral && (p.TTL != 0 || p.IdempotencyKey != "" || p.CollapseKey != "" || p.UnackedAfter != 0 || p.Durability != AsConfigured):
 		return errors.New("ephemeral push with a ttl, a key, a collapse key, an event or a durability")
 	case p.UnackedAfter != 0 && p.Kind == Broadcast:
 		return errors.New("broadcast that asks who has not acked it")
@@ -41,10 +41,10 @@ func (p Push) checkShape() error {
 		return fmt.Errorf("push that asks after %v who has not acked it", p.UnackedAfter)
 	case p.UnackedAfter != 0 && p.TTL != 0 && WholeMillis(p.UnackedAfter) >= WholeMillis(p.TTL):
 		return fmt.Errorf("push that asks after %v who has not acked it, and is gone after %v", p.UnackedAfter, p.TTL)
-	case len(p.Collapse) > MaxCollapse:
-		return fmt.Errorf("push with a collapse key of %d bytes", len(p.Collapse))
-	case len(p.Exclude) > MaxConnection:
-		return fmt.Errorf("push that excludes a connection of %d bytes", len(p.Exclude))
+	case len(p.CollapseKey) > MaxCollapseKey:
+		return fmt.Errorf("push with a collapse key of %d bytes", len(p.CollapseKey))
+	case len(p.ExcludeConnection) > MaxConnection:
+		return fmt.Errorf("push that excludes a connection of %d bytes", len(p.ExcludeConnection))
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func checkBounds(limit, maxBytes int) error {
 
 // Check returns an error if a field of r is negative.
 func (r Retention) Check() error {
-	if r.InboxCount < 0 || r.InboxAge < 0 || r.BroadcastCount < 0 || r.BroadcastAge < 0 || r.Keys < 0 {
+	if r.InboxCount < 0 || r.InboxAge < 0 || r.BroadcastCount < 0 || r.BroadcastAge < 0 || r.IdempotencyKeys < 0 {
 		return fmt.Errorf("negative retention: %+v", r)
 	}
 	return nil

@@ -50,15 +50,15 @@ type Messages interface {
 type Deliveries struct {
 	// Inboxes: of users' inboxes, spans in which a connection was sent every
 	// entry. The same user may come several times.
-	Inboxes []UserSpan
+	Inboxes []UserRange
 	// Broadcasts: to how many connections each went, beside those told before.
 	Broadcasts map[ID]int
 }
 
-// UserSpan is a Span of a user's inbox.
-type UserSpan struct {
+// UserRange is a Range of a user's inbox.
+type UserRange struct {
 	User string
-	Span
+	Range
 }
 
 // Check returns an error unless d can be noted.

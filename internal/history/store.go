@@ -63,19 +63,19 @@ type Push struct {
 	// TTL is how long the message is shown, counted from its ID.Time() in whole
 	// milliseconds, rounded up; 0 means as long as retention lets.
 	TTL time.Duration
-	// Key makes retries harmless: while it is remembered ([Retention.Keys]) an
-	// Append with the same Key stores nothing, whatever else it asks for. Empty
+	// IdempotencyKey makes retries harmless: while it is remembered ([Retention.Keys]) an
+	// Append with the same IdempotencyKey stores nothing, whatever else it asks for. Empty
 	// means none. Keys are one name space for all users and kinds; where data lie
 	// in partitions, that holds for a retry of the same push, and one key for two
 	// pushes may store both.
-	Key string
-	// Collapse names what the push is the latest word on; at most MaxCollapse
+	IdempotencyKey string
+	// CollapseKey names what the push is the latest word on; at most MaxCollapseKey
 	// bytes. In each inbox that it goes to it takes the place of the newest entry
-	// with the same Collapse, unless that lies at or before the read mark; a
+	// with the same CollapseKey, unless that lies at or before the read mark; a
 	// broadcast takes that of the newest broadcast with the same, for everybody.
 	// What it takes the place of is from then on as if its TTL had ended. Empty
 	// means none.
-	Collapse string
+	CollapseKey string
 	// UnackedAfter, if not 0, asks for an event Unacked ([Events]) for each
 	// recipient who has not acked it so long after it was stored, counted from
 	// its ID.Time() in whole milliseconds, rounded up. MinUnackedAfter to
@@ -88,10 +88,10 @@ type Push struct {
 	Ephemeral bool
 	// Durability; an engine of one machine has only one, its sync policy's.
 	Durability Durability
-	// Exclude names a connection that need not get it live, since it is where
+	// ExcludeConnection names a connection that need not get it live, since it is where
 	// the message comes from; at most MaxConnection bytes. It is nothing to the
 	// store, which hands it over with the delivery. Empty means none.
-	Exclude string
+	ExcludeConnection string
 }
 
 // AppendResult is what became of a Push.
@@ -119,8 +119,8 @@ type Message struct {
 	ID   ID
 	Kind Kind
 	Data []byte
-	// Collapse is the Push's.
-	Collapse string
+	// CollapseKey is the Push's.
+	CollapseKey string
 	// Ephemeral: it was handed over, but lies in no log. Its id is above those
 	// before it; once the store was opened again another may have it.
 	Ephemeral bool
@@ -244,8 +244,8 @@ type Delivery struct {
 	// Prev of a broadcast: the id of the broadcast before it, whether or not it
 	// is still kept; 0 if there never was one, and of an ephemeral one.
 	Prev ID
-	// Exclude is the Push's.
-	Exclude string
+	// ExcludeConnection is the Push's.
+	ExcludeConnection string
 	// Recall: the message was taken back (Messages.Recall). It has no Data, and no
 	// Prev anywhere.
 	Recall bool
@@ -342,9 +342,9 @@ type Retention struct {
 	BroadcastCount int
 	// BroadcastAge is how long a broadcast is shown. Default 30 days.
 	BroadcastAge time.Duration
-	// Keys is how long an idempotency key is remembered, from the ID.Time() of
+	// IdempotencyKeys is how long an idempotency key is remembered, from the ID.Time() of
 	// the message that it names. Default 24 hours.
-	Keys time.Duration
+	IdempotencyKeys time.Duration
 }
 
 // WithDefaults returns r with its zero fields set to the defaults.
@@ -362,7 +362,7 @@ func (r Retention) WithDefaults() Retention {
 	}
 	set(&r.InboxAge, 30*24*time.Hour)
 	set(&r.BroadcastAge, 30*24*time.Hour)
-	set(&r.Keys, 24*time.Hour)
+	set(&r.IdempotencyKeys, 24*time.Hour)
 	return r
 }
 
@@ -375,8 +375,8 @@ const (
 // MaxUser is the most bytes in a user.
 const MaxUser = 128
 
-// MaxCollapse is the most bytes in what a message is the latest word on.
-const MaxCollapse = 128
+// MaxCollapseKey is the most bytes in what a message is the latest word on.
+const MaxCollapseKey = 128
 
 // MaxConnection is the most bytes in the name of a connection.
 const MaxConnection = 128

@@ -50,24 +50,24 @@ func TestMessageLog(t *testing.T) {
 
 func TestRetentionDefaults(t *testing.T) {
 	day := 24 * time.Hour
-	want := history.Retention{InboxCount: 1000, InboxAge: 30 * day, BroadcastCount: 10_000, BroadcastAge: 30 * day, Keys: day}
+	want := history.Retention{InboxCount: 1000, InboxAge: 30 * day, BroadcastCount: 10_000, BroadcastAge: 30 * day, IdempotencyKeys: day}
 	if got := (history.Retention{}).WithDefaults(); got != want {
 		t.Errorf("defaults %+v, want %+v", got, want)
 	}
-	set := history.Retention{InboxCount: 1, InboxAge: 2, BroadcastCount: 3, BroadcastAge: 4, Keys: 5}
+	set := history.Retention{InboxCount: 1, InboxAge: 2, BroadcastCount: 3, BroadcastAge: 4, IdempotencyKeys: 5}
 	if got := set.WithDefaults(); got != set {
 		t.Errorf("%+v became %+v", set, got)
 	}
 }
 
 func TestRetentionCheck(t *testing.T) {
-	for _, r := range []history.Retention{{}, {InboxCount: 1, Keys: 1}} {
+	for _, r := range []history.Retention{{}, {InboxCount: 1, IdempotencyKeys: 1}} {
 		if err := r.Check(); err != nil {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
 	for _, r := range []history.Retention{
-		{InboxCount: -1}, {InboxAge: -1}, {BroadcastCount: -1}, {BroadcastAge: -1}, {Keys: -1},
+		{InboxCount: -1}, {InboxAge: -1}, {BroadcastCount: -1}, {BroadcastAge: -1}, {IdempotencyKeys: -1},
 	} {
 		if err := r.Check(); err == nil {
 			t.Errorf("%+v was taken", r)
@@ -80,10 +80,10 @@ func TestPushCheck(t *testing.T) {
 	for _, p := range []history.Push{
 		{Kind: history.Unicast, Users: one},
 		{Kind: history.Multicast, Users: one},
-		{Kind: history.Multicast, Users: two, TTL: time.Second, Key: "k"},
-		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 128)},
-		{Kind: history.Broadcast, Ephemeral: true, Exclude: "c"},
-		{Kind: history.Broadcast, Collapse: strings.Repeat("c", 128)},
+		{Kind: history.Multicast, Users: two, TTL: time.Second, IdempotencyKey: "k"},
+		{Kind: history.Broadcast, ExcludeConnection: strings.Repeat("c", 128)},
+		{Kind: history.Broadcast, Ephemeral: true, ExcludeConnection: "c"},
+		{Kind: history.Broadcast, CollapseKey: strings.Repeat("c", 128)},
 	} {
 		if err := p.Check(); err != nil {
 			t.Errorf("%+v: %v", p, err)
@@ -92,11 +92,11 @@ func TestPushCheck(t *testing.T) {
 	for _, p := range []history.Push{
 		{}, {Kind: 4}, {Kind: history.Unicast}, {Kind: history.Unicast, Users: two},
 		{Kind: history.Multicast}, {Kind: history.Broadcast, Users: one}, {Kind: history.Broadcast, TTL: -1},
-		{Kind: history.Broadcast, Exclude: strings.Repeat("c", 129)},
-		{Kind: history.Broadcast, Ephemeral: true, TTL: 1}, {Kind: history.Broadcast, Ephemeral: true, Key: "k"},
+		{Kind: history.Broadcast, ExcludeConnection: strings.Repeat("c", 129)},
+		{Kind: history.Broadcast, Ephemeral: true, TTL: 1}, {Kind: history.Broadcast, Ephemeral: true, IdempotencyKey: "k"},
 		{Kind: history.Broadcast, Ephemeral: true, Durability: history.Memory},
-		{Kind: history.Broadcast, Ephemeral: true, Collapse: "c"},
-		{Kind: history.Broadcast, Collapse: strings.Repeat("c", 129)},
+		{Kind: history.Broadcast, Ephemeral: true, CollapseKey: "c"},
+		{Kind: history.Broadcast, CollapseKey: strings.Repeat("c", 129)},
 	} {
 		if err := p.Check(); err == nil || errors.Is(err, history.ErrUser) {
 			t.Errorf("%+v: %v, want an error that is not ErrUser", p, err)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Span is a run of an inbox: the entries with From < id <= To.
-type Span struct {
+// Range is a run of an inbox: the entries with From < id <= To.
+type Range struct {
 	From, To ID
 	// At is when the first of them was delivered, in milliseconds' precision;
 	// zero if that is not known any more.
@@ -15,7 +15,7 @@ type Span struct {
 
 // Trail is the spans of a user's inbox that were delivered, in the order in which
 // they were noted. It understates: what it forgets was delivered all the same.
-type Trail []Span
+type Trail []Range
 
 const (
 	// TrailSpans is how many spans are kept of a user as they are.
@@ -27,7 +27,7 @@ const (
 // Add returns t with what is new in s. Beyond TrailSpans the first two neighbours
 // that touch become one, without its time; if none do, beyond TrailMost the oldest
 // is forgotten. It may change t in place.
-func (t Trail) Add(s Span) Trail {
+func (t Trail) Add(s Range) Trail {
 	for _, k := range t {
 		if k.From <= s.From && s.From < k.To {
 			s.From = k.To
@@ -43,7 +43,7 @@ func (t Trail) Add(s Span) Trail {
 	for i := range len(t) - 1 {
 		a, b := t[i], t[i+1]
 		if a.From <= b.To && b.From <= a.To {
-			t[i] = Span{From: min(a.From, b.From), To: max(a.To, b.To)}
+			t[i] = Range{From: min(a.From, b.From), To: max(a.To, b.To)}
 			return slices.Delete(t, i+1, i+2)
 		}
 	}
@@ -62,7 +62,7 @@ func (t Trail) Find(id ID) (at time.Time, ok bool) {
 
 // When returns when id, which lies in s, was delivered: as s says, but not before
 // it was stored.
-func (s Span) When(id ID) time.Time {
+func (s Range) When(id ID) time.Time {
 	if at := id.Time(); !s.At.IsZero() && at.After(s.At) {
 		return at
 	}

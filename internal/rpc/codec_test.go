@@ -186,7 +186,7 @@ func dataFields(d protoreflect.MessageDescriptor, prefix string) map[string]bool
 // TestWriterKnowsEveryField: appendHistory is by hand, so a new field in the
 // proto must be written there too.
 func TestWriterKnowsEveryField(t *testing.T) {
-	page := &pushv1.HistoryResponse{Messages: messages([]history.Message{{ID: 1 << 40, Kind: history.Unicast, Data: []byte(`""`), Collapse: "k"}, {ID: 1 << 41, Kind: history.Broadcast, Data: []byte(`""`)}}), Cursor: "c"}
+	page := &pushv1.HistoryResponse{Messages: messages([]history.Message{{ID: 1 << 40, Kind: history.Unicast, Data: []byte(`""`), CollapseKey: "k"}, {ID: 1 << 41, Kind: history.Broadcast, Data: []byte(`""`)}}), Cursor: "c"}
 	for _, m := range []proto.Message{page, page.GetMessages()[0]} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {

@@ -40,13 +40,13 @@ func TestExcludeConnection(t *testing.T) {
 	}})
 	_, err := r.push.Unicast(r.as(keyAll), &pushv1.UnicastRequest{User: "42", Data: hi, ExcludeConnection: "c1"})
 	must(t, err)
-	equal(t, "unicast", store.last().Exclude, "c1")
+	equal(t, "unicast", store.last().ExcludeConnection, "c1")
 	_, err = r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: hi, ExcludeConnection: "c2"})
 	must(t, err)
-	equal(t, "broadcast", store.last().Exclude, "c2")
+	equal(t, "broadcast", store.last().ExcludeConnection, "c2")
 	re := r.rest(keyAll, "POST", "/v1/multicast", `{"users":["42"],"data":1,"exclude_connection":"c3"}`)
 	equal(t, "status", re.status, 200)
-	equal(t, "multicast", store.last().Exclude, "c3")
+	equal(t, "multicast", store.last().ExcludeConnection, "c3")
 }
 
 // TestDurability: what the caller asks for is what the store is asked for.

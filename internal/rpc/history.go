@@ -152,8 +152,8 @@ func messages(page []history.Message) []*pushv1.Message {
 		it.message.Id = m.ID.String()
 		it.message.Log, it.message.Kind = m.Log(), m.Kind.String()
 		it.message.Time, it.message.Data = &it.time, m.Data
-		if m.Collapse != "" {
-			it.message.CollapseKey = &page[i].Collapse
+		if m.CollapseKey != "" {
+			it.message.CollapseKey = &page[i].CollapseKey
 		}
 		out[i] = &it.message
 	}

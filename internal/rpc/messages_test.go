@@ -64,7 +64,7 @@ func TestGetReceipt(t *testing.T) {
 	all, err := history.ParseID(broadcast)
 	must(t, err)
 	must(t, r.messages.NoteDelivered(t.Context(), history.Deliveries{
-		Inboxes:    []history.UserSpan{{User: "42", Span: history.Span{To: inbox, At: now.Add(time.Second)}}, {User: "c", Span: history.Span{To: inbox}}},
+		Inboxes:    []history.UserRange{{User: "42", Range: history.Range{To: inbox, At: now.Add(time.Second)}}, {User: "c", Range: history.Range{To: inbox}}},
 		Broadcasts: map[history.ID]int{all: 7},
 	}))
 	now = now.Add(7500 * time.Millisecond)

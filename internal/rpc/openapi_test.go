@@ -199,7 +199,7 @@ func newExampleRig(t *testing.T) *rig {
 	equal(t, "id of the first message", r.aUnicast(), history.ID(id).String())
 	r.must(&pushv1.AckRequest{User: ownUser, Cursor: history.Cursor{Inbox: id}.String()})
 	must(t, r.messages.NoteDelivered(t.Context(), history.Deliveries{
-		Inboxes: []history.UserSpan{{User: ownUser, Span: history.Span{To: id, At: history.ID(id).Time()}}},
+		Inboxes: []history.UserRange{{User: ownUser, Range: history.Range{To: id, At: history.ID(id).Time()}}},
 	}))
 	return r
 }

@@ -111,7 +111,7 @@ func (s *service) push(kind history.Kind, req sendRequest, unackedAfter *duratio
 	if err := checkText("exclude_connection", req.GetExcludeConnection(), history.MaxConnection); err != nil {
 		return history.Push{}, err
 	}
-	if err := checkText("collapse_key", req.GetCollapseKey(), history.MaxCollapse); err != nil {
+	if err := checkText("collapse_key", req.GetCollapseKey(), history.MaxCollapseKey); err != nil {
 		return history.Push{}, err
 	}
 	if err := checkEphemeral(req); err != nil {
@@ -126,8 +126,8 @@ func (s *service) push(kind history.Kind, req sendRequest, unackedAfter *duratio
 		return history.Push{}, err
 	}
 	p := history.Push{
-		Kind: kind, Data: req.GetData(), TTL: ttl, Key: req.GetIdempotencyKey(), Durability: durability,
-		Exclude: req.GetExcludeConnection(), Ephemeral: req.GetEphemeral(), Collapse: req.GetCollapseKey(),
+		Kind: kind, Data: req.GetData(), TTL: ttl, IdempotencyKey: req.GetIdempotencyKey(), Durability: durability,
+		ExcludeConnection: req.GetExcludeConnection(), Ephemeral: req.GetEphemeral(), CollapseKey: req.GetCollapseKey(),
 	}
 	p.UnackedAfter, err = checkUnackedAfter(unackedAfter, &p)
 	return p, err

@@ -66,9 +66,9 @@ func AppendMessage(dst []byte, m history.Message) []byte {
 	dst = append(dst, `","time":"`...)
 	dst = m.ID.Time().In(time.UTC).AppendFormat(dst, messageTime)
 	dst = append(dst, '"')
-	if m.Collapse != "" {
+	if m.CollapseKey != "" {
 		dst = append(dst, `,"collapse_key":`...)
-		dst = appendString(dst, m.Collapse)
+		dst = appendString(dst, m.CollapseKey)
 	}
 	dst = append(dst, `,"data":`...)
 	dst = append(dst, m.Data...)

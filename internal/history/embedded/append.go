@@ -103,8 +103,8 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 		return history.AppendResult{}, err
 	}
 	r := s.newRequest(opAppend)
-	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.Key, p.Exclude, p.Ephemeral
-	r.collapse, r.unackedAfter = p.Collapse, p.UnackedAfter
+	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.IdempotencyKey, p.ExcludeConnection, p.Ephemeral
+	r.collapse, r.unackedAfter = p.CollapseKey, p.UnackedAfter
 	r.targets = appendTargets(r.targets, p.Users)
 	if len(r.targets) >= prepareFrom && !r.ephemeral {
 		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {

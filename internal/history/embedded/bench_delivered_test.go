@@ -14,7 +14,7 @@ func BenchmarkNoteDelivered(b *testing.B) {
 	for _, sync := range []Sync{SyncAlways, SyncNever} {
 		b.Run(sync.String(), func(b *testing.B) {
 			s := benchStore(b, sync)
-			spans := make([]history.UserSpan, 10_000)
+			spans := make([]history.UserRange, 10_000)
 			for i := range spans {
 				spans[i].User = fmt.Sprintf("user-%d", i*7919%len(spans))
 			}

@@ -13,7 +13,7 @@ import (
 func BenchmarkOutcome(b *testing.B) {
 	s := benchStore(b, SyncNever)
 	users := make([]string, 10_000)
-	spans := make([]history.UserSpan, len(users))
+	spans := make([]history.UserRange, len(users))
 	for i := range users {
 		users[i] = fmt.Sprintf("user-%d", i)
 		spans[i].User = users[i]
@@ -33,7 +33,7 @@ func BenchmarkOutcome(b *testing.B) {
 	for n := range history.TrailSpans {
 		for i := range spans {
 			to := r.ID - history.TrailSpans + 1 + history.ID(n) // the last is the message's
-			spans[i].Span = history.Span{From: to - 1, To: to, At: time.Now()}
+			spans[i].Range = history.Range{From: to - 1, To: to, At: time.Now()}
 		}
 		if err := s.NoteDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
 			b.Fatal(err)

@@ -47,8 +47,8 @@ func crowd() []string {
 
 // push returns message n of a writer in a run; its key and body name it.
 func push(run string, writer, n int) history.Push {
-	p := history.Push{Key: fmt.Sprintf("%s/%d/%d", run, writer, n)}
-	p.Data = []byte(p.Key + strings.Repeat(".", n%300)) // inline and stored once
+	p := history.Push{IdempotencyKey: fmt.Sprintf("%s/%d/%d", run, writer, n)}
+	p.Data = []byte(p.IdempotencyKey + strings.Repeat(".", n%300)) // inline and stored once
 	switch n % 3 {
 	case 0:
 		p.Kind, p.Users = history.Unicast, []string{fmt.Sprintf("writer-%d", writer)}
@@ -80,7 +80,7 @@ func appendUntilKilled(dir string) {
 					os.Exit(1)
 				}
 				out.Lock()
-				fmt.Printf("%s %d %d\n", p.Key, n, r.ID) // one write, before the next append
+				fmt.Printf("%s %d %d\n", p.IdempotencyKey, n, r.ID) // one write, before the next append
 				out.Unlock()
 			}
 		})

@@ -215,7 +215,7 @@ func TestSameKeyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
-			if _, err := s.Append(t.Context(), history.Push{Kind: history.Broadcast, Key: "same"}); err != nil {
+			if _, err := s.Append(t.Context(), history.Push{Kind: history.Broadcast, IdempotencyKey: "same"}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -321,7 +321,7 @@ func awaitStall(t *testing.T, metrics prometheus.Gatherer) {
 func TestMaintenance(t *testing.T) {
 	clock := historytest.NewClock()
 	c := embedded.Config{Dir: t.TempDir(), Now: clock.Now, Retention: history.Retention{
-		InboxCount: 10, InboxAge: time.Hour, BroadcastCount: 10, BroadcastAge: 2 * time.Hour, Keys: time.Hour,
+		InboxCount: 10, InboxAge: time.Hour, BroadcastCount: 10, BroadcastAge: 2 * time.Hour, IdempotencyKeys: time.Hour,
 	}}
 	s := mustOpen(t, c)
 	send := func(p history.Push) {
@@ -352,7 +352,7 @@ func TestMaintenance(t *testing.T) {
 		}
 	}
 	for i := range 300 {
-		send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: strings.Repeat("k", i+1)})
+		send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: strings.Repeat("k", i+1)})
 		send(history.Push{Kind: history.Broadcast})
 		send(history.Push{Kind: history.Multicast, Users: []string{"bob", "eve"}, Data: make([]byte, 100)})
 	}
@@ -368,10 +368,10 @@ func TestMaintenance(t *testing.T) {
 	maintain()
 	want("past its age", 'm', 0, 0)
 	want("the last bucket stays until the next", 'k', 0, 300)
-	send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "next"})
+	send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "next"})
 	want("an append trims by age", 'i', 1, 1+2*(10+128))
 	clock.Advance(90 * time.Minute)
-	send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "last"})
+	send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "last"})
 	maintain()
 	want("may have come just before the last", 'k', 2, 2)
 	clock.Advance(time.Hour)

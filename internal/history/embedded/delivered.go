@@ -37,12 +37,12 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	}
 	// Copies: the caller may leave early. A user's spans stay in order.
 	spans, counts := slices.Clone(d.Inboxes), maps.Clone(d.Broadcasts)
-	slices.SortStableFunc(spans, func(a, b history.UserSpan) int { return compareUsers(a.User, b.User) })
+	slices.SortStableFunc(spans, func(a, b history.UserRange) int { return compareUsers(a.User, b.User) })
 	return s.inTurn(ctx, s.noting, func() error { return s.noteDelivered(ctx, spans, counts) })
 }
 
 // noteDelivered syncs once, when it has written all.
-func (s *Store) noteDelivered(ctx context.Context, spans []history.UserSpan, counts map[history.ID]int) error {
+func (s *Store) noteDelivered(ctx context.Context, spans []history.UserRange, counts map[history.ID]int) error {
 	err := s.change(true, func(b *pebble.Batch) error { return s.addConnections(b, counts) })
 	if err != nil {
 		return fmt.Errorf("noting who got broadcasts: %w", err)
@@ -90,7 +90,7 @@ func readConnections(r pebble.Reader, id history.ID) (int, error) {
 
 // addSpans adds spans, which come in the order of their users' keys, to the
 // trails.
-func (s *Store) addSpans(b *pebble.Batch, spans []history.UserSpan) error {
+func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagTrail}, UpperBound: []byte{tagTrail + 1}})
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (s *Store) addSpans(b *pebble.Batch, spans []history.UserSpan) error {
 			}
 		}
 		for len(spans) > 0 && spans[0].User == user {
-			trail, spans = trail.Add(spans[0].Span), spans[1:]
+			trail, spans = trail.Add(spans[0].Range), spans[1:]
 		}
 		if value = appendTrail(value, trail); known && bytes.Equal(value, it.Value()) || len(value) == 0 {
 			continue
@@ -122,7 +122,7 @@ func (s *Store) addSpans(b *pebble.Batch, spans []history.UserSpan) error {
 }
 
 func appendTrail(dst []byte, t history.Trail) []byte {
-	var last history.Span
+	var last history.Range
 	for _, k := range t {
 		dst = binary.AppendVarint(dst, int64(k.From-last.To))
 		dst = binary.AppendUvarint(dst, uint64(k.To-k.From))
@@ -137,7 +137,7 @@ func parseTrail(dst history.Trail, value []byte) (history.Trail, error) {
 	var last history.ID
 	var at millis
 	for r := (fieldReader{rest: value}); len(r.rest) > 0; {
-		k := history.Span{From: last + history.ID(r.signed())}
+		k := history.Range{From: last + history.ID(r.signed())}
 		k.To = k.From + history.ID(r.number())
 		at += millis(r.signed())
 		if r.damaged || k.From >= k.To {

@@ -14,7 +14,7 @@ import (
 )
 
 func deliveries(user string, from, to history.ID) history.Deliveries {
-	return history.Deliveries{Inboxes: []history.UserSpan{{User: user, Span: history.Span{From: from, To: to}}}}
+	return history.Deliveries{Inboxes: []history.UserRange{{User: user, Range: history.Range{From: from, To: to}}}}
 }
 
 // TestNoterMayLeave ends the context of a call that waits behind a slow disk.

@@ -39,7 +39,7 @@ func (c *committer) lookUp(key string) (history.ID, bool, error) {
 			return 0, false, fmt.Errorf("looking up an idempotency key: %w", err)
 		}
 		if ok { // older buckets can only hold it from before
-			return id, c.now.Before(id.Time().Add(c.conf.Retention.Keys)), nil
+			return id, c.now.Before(id.Time().Add(c.conf.Retention.IdempotencyKeys)), nil
 		}
 	}
 	return 0, false, nil
@@ -64,7 +64,7 @@ func (c *committer) lookUpIn(bucket history.ID, key string) (history.ID, bool, e
 // remember stores that key was given id.
 func (c *committer) remember(key string, id history.ID) {
 	n := len(c.buckets)
-	if n == 0 || !id.Time().Before(c.buckets[n-1].Time().Add(c.conf.Retention.Keys/2)) {
+	if n == 0 || !id.Time().Before(c.buckets[n-1].Time().Add(c.conf.Retention.IdempotencyKeys/2)) {
 		c.buckets = append(c.buckets, id)
 		n++
 	}
@@ -97,7 +97,7 @@ func (c *committer) loadBuckets() error {
 // when the next bucket's first is.
 func (c *committer) dropBuckets(b *pebble.Batch) error {
 	n := 0
-	for n+1 < len(c.buckets) && !c.now.Before(c.buckets[n+1].Time().Add(c.conf.Retention.Keys)) {
+	for n+1 < len(c.buckets) && !c.now.Before(c.buckets[n+1].Time().Add(c.conf.Retention.IdempotencyKeys)) {
 		n++
 	}
 	if n == 0 {

@@ -291,7 +291,7 @@ func (m *merge) load(msg *history.Message) (found bool, err error) {
 	default:
 		msg.Data, found = slices.Clone(m.inbox.body), true
 	}
-	msg.Collapse = string(m.inbox.collapse)
+	msg.CollapseKey = string(m.inbox.collapse)
 	return found, err
 }
 
@@ -305,7 +305,7 @@ func (m *merge) loadBroadcast(msg *history.Message) (found bool, err error) {
 		return found, err
 	}
 	_, n := binary.Uvarint(header)
-	msg.Collapse = string(header[max(n, 0):])
+	msg.CollapseKey = string(header[max(n, 0):])
 	return true, nil
 }
 

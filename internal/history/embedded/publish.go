@@ -46,10 +46,10 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 			continue
 		}
 		d := history.Delivery{
-			Message: history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data, Collapse: r.collapse, Ephemeral: r.ephemeral},
-			Prev:    r.prev,
-			Exclude: r.exclude,
-			Recall:  r.op == opRecall,
+			Message:           history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data, CollapseKey: r.collapse, Ephemeral: r.ephemeral},
+			Prev:              r.prev,
+			ExcludeConnection: r.exclude,
+			Recall:            r.op == opRecall,
 		}
 		if r.kind == history.Broadcast {
 			r.receipt.Online, r.receipt.OnlineUsers = c.presence.total, len(c.presence.counts)

@@ -269,7 +269,7 @@ func badPush(r *rig) {
 	f := r.follow()
 	for name, c := range cases {
 		r.Run(name, func(t *testing.T) {
-			c.push.Key, c.push.Data = "taken?", []byte("x")
+			c.push.IdempotencyKey, c.push.Data = "taken?", []byte("x")
 			receipt, err := r.store.Append(r.ctx, c.push)
 			if err == nil || receipt != (history.AppendResult{}) {
 				t.Errorf("receipt %+v, error %v", receipt, err)
@@ -283,7 +283,7 @@ func badPush(r *rig) {
 	if got := f.take(); len(got) != 0 {
 		r.Errorf("bad pushes were delivered: %+v", got)
 	}
-	if m := r.push(history.Push{Kind: history.Unicast, Users: ok, Key: "taken?"}); m.Duplicate {
+	if m := r.push(history.Push{Kind: history.Unicast, Users: ok, IdempotencyKey: "taken?"}); m.Duplicate {
 		r.Error("a bad push took its key")
 	}
 }
@@ -295,7 +295,7 @@ func endedContext(r *rig) {
 	calls := map[string]func() error{
 		"Append": func() (err error) {
 			for range 20 { // one that looks only now and then is found out
-				if _, err = r.store.Append(ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "k"}); err == nil {
+				if _, err = r.store.Append(ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "k"}); err == nil {
 					break
 				}
 			}
@@ -323,7 +323,7 @@ func endedContext(r *rig) {
 	if n := r.unread("ann"); n != 1 {
 		r.Errorf("unread %d: the ack came through", n)
 	}
-	receipt := r.push(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "k"})
+	receipt := r.push(history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "k"})
 	if receipt.Duplicate || receipt.Online != 0 {
 		r.Errorf("receipt %+v: the key is taken or the connection attached", receipt)
 	}

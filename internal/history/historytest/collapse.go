@@ -32,13 +32,13 @@ func reopenCollapsePromises() []promise {
 
 // on returns a push that is the latest word on key.
 func on(key string, kind history.Kind, users ...string) history.Push {
-	return history.Push{Kind: kind, Users: users, Collapse: key}
+	return history.Push{Kind: kind, Users: users, CollapseKey: key}
 }
 
 func newestGivesPlace(r *rig) {
 	r.attach("ann", history.Start{})
 	f := r.follow()
-	long := strings.Repeat("k", history.MaxCollapse)
+	long := strings.Repeat("k", history.MaxCollapseKey)
 	before := r.unicast("ann")
 	first := r.send(on("a", history.Unicast, "ann"))
 	other := r.send(on(long, history.Unicast, "ann"))
@@ -123,7 +123,7 @@ func logsApart(r *rig) {
 
 func duplicateReplacesNothing(r *rig) {
 	p := on("a", history.Multicast, "ann", "bob")
-	p.Key = "k"
+	p.IdempotencyKey = "k"
 	first := r.send(p)
 	second := r.send(on("a", history.Unicast, "ann"))
 	p.Data = []byte("again")

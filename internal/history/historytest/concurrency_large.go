@@ -69,7 +69,7 @@ func (r *rig) wantChains(deliveries []history.Delivery) {
 
 // largeRetry: also with several callers at once, one stores it.
 func largeRetry(r *rig) {
-	p := history.Push{Kind: history.Multicast, Users: largeCrowd(), Data: []byte("once"), Key: "k"}
+	p := history.Push{Kind: history.Multicast, Users: largeCrowd(), Data: []byte("once"), IdempotencyKey: "k"}
 	receipts := make([]history.AppendResult, 4)
 	var wg sync.WaitGroup
 	for i := range receipts {
@@ -99,7 +99,7 @@ func largeRetry(r *rig) {
 	}
 	ended, cancel := context.WithCancel(r.ctx)
 	cancel()
-	p.Key = ""
+	p.IdempotencyKey = ""
 	if _, err := r.store.Append(ended, p); err == nil {
 		r.Error("appended with an ended context")
 	}

@@ -36,12 +36,12 @@ func reopenDeliveredPromises() []promise {
 // deliver notes that user was sent what lies after one message up to another.
 func (r *rig) deliver(user string, from, to history.ID) {
 	r.Helper()
-	r.note(history.Deliveries{Inboxes: []history.UserSpan{r.span(user, from, to)}})
+	r.note(history.Deliveries{Inboxes: []history.UserRange{r.span(user, from, to)}})
 }
 
 // span is one that was delivered now.
-func (r *rig) span(user string, from, to history.ID) history.UserSpan {
-	return history.UserSpan{User: user, Span: history.Span{From: from, To: to, At: r.clock.Now().Truncate(time.Millisecond)}}
+func (r *rig) span(user string, from, to history.ID) history.UserRange {
+	return history.UserRange{User: user, Range: history.Range{From: from, To: to, At: r.clock.Now().Truncate(time.Millisecond)}}
 }
 
 func (r *rig) note(d history.Deliveries) {
@@ -81,7 +81,7 @@ func deliveredToWhom(r *rig) {
 	r.wantDelivered(one, "ann "+first)
 	r.wantDelivered(two)
 	second := clockTime(r.tick())
-	r.note(history.Deliveries{Inboxes: []history.UserSpan{r.span("cleo", 0, two.ID), r.span("ann", one.ID, two.ID), r.span("dora", 0, two.ID)}})
+	r.note(history.Deliveries{Inboxes: []history.UserRange{r.span("cleo", 0, two.ID), r.span("ann", one.ID, two.ID), r.span("dora", 0, two.ID)}})
 	r.wantDelivered(one, "ann "+first, "cleo "+second)
 	r.wantDelivered(two, "ann "+second)
 	at := r.tick()
@@ -175,7 +175,7 @@ func deliveredEarly(r *rig) {
 	r.tick()
 	two := r.unicast("ann")
 	span.To = two.ID
-	r.note(history.Deliveries{Inboxes: []history.UserSpan{span}})
+	r.note(history.Deliveries{Inboxes: []history.UserRange{span}})
 	r.wantDelivered(one, "ann "+clockTime(span.At))
 	r.wantDelivered(two, "ann "+clockTime(two.ID.Time()))
 }
@@ -271,7 +271,7 @@ func deliveredBad(r *rig) {
 	m, b := r.unicast("ann"), r.broadcast()
 	for _, user := range []string{"", strings.Repeat("u", history.MaxUser+1), "a\xc3"} {
 		d := history.Deliveries{
-			Inboxes:    []history.UserSpan{r.span("ann", 0, m.ID), r.span(user, 0, m.ID)},
+			Inboxes:    []history.UserRange{r.span("ann", 0, m.ID), r.span(user, 0, m.ID)},
 			Broadcasts: map[history.ID]int{b.ID: 1},
 		}
 		if err := r.messages().NoteDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
@@ -280,7 +280,7 @@ func deliveredBad(r *rig) {
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	cancel()
-	d := history.Deliveries{Inboxes: []history.UserSpan{r.span("ann", 0, m.ID)}}
+	d := history.Deliveries{Inboxes: []history.UserRange{r.span("ann", 0, m.ID)}}
 	if err := r.messages().NoteDelivered(ctx, d); !errors.Is(err, context.Canceled) {
 		r.Errorf("noting with a context that had ended: %v", err)
 	}

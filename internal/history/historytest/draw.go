@@ -12,11 +12,11 @@ import (
 func drawRetention(rt *rapid.T) history.Retention {
 	age := rapid.SampledFrom([]time.Duration{0, 2 * time.Second, time.Minute})
 	return history.Retention{
-		InboxCount:     rapid.IntRange(0, 5).Draw(rt, "inbox count"),
-		InboxAge:       age.Draw(rt, "inbox age"),
-		BroadcastCount: rapid.IntRange(0, 5).Draw(rt, "broadcast count"),
-		BroadcastAge:   age.Draw(rt, "broadcast age"),
-		Keys:           age.Draw(rt, "keys"),
+		InboxCount:      rapid.IntRange(0, 5).Draw(rt, "inbox count"),
+		InboxAge:        age.Draw(rt, "inbox age"),
+		BroadcastCount:  rapid.IntRange(0, 5).Draw(rt, "broadcast count"),
+		BroadcastAge:    age.Draw(rt, "broadcast age"),
+		IdempotencyKeys: age.Draw(rt, "keys"),
 	}
 }
 

@@ -41,7 +41,7 @@ func ephemeralIsHandedOver(r *rig) {
 	stored := r.unicast("ann")
 	f.take()
 	all := ephemeral(history.Broadcast)
-	all.Exclude = "c1"
+	all.ExcludeConnection = "c1"
 	r.wantOnline(r.push(ephemeral(history.Unicast, "ann")), 1, 2)
 	r.wantOnline(r.push(ephemeral(history.Multicast, "ann", "cleo", "bob", "ann")), 2, 3)
 	r.wantOnline(r.push(all), 2, 3)
@@ -51,7 +51,7 @@ func ephemeralIsHandedOver(r *rig) {
 	r.wantDeliveries(f.take(),
 		history.Delivery{Message: u, Recipients: to("ann", none)},
 		history.Delivery{Message: m, Recipients: to("ann", none, "bob", none)},
-		history.Delivery{Message: b, Exclude: "c1"},
+		history.Delivery{Message: b, ExcludeConnection: "c1"},
 		history.Delivery{Message: last, Recipients: to("ann", stored.ID)})
 }
 
@@ -116,7 +116,7 @@ func ephemeralToMany(r *rig) {
 }
 
 func ephemeralRefused(r *rig) {
-	for _, p := range []history.Push{{TTL: 1}, {Key: "k"}, {Durability: history.Memory}, {Collapse: "c"}} {
+	for _, p := range []history.Push{{TTL: 1}, {IdempotencyKey: "k"}, {Durability: history.Memory}, {CollapseKey: "c"}} {
 		p.Kind, p.Ephemeral = history.Broadcast, true
 		if _, err := r.store.Append(r.ctx, p); err == nil {
 			r.Errorf("%+v was taken", p)

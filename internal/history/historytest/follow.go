@@ -46,7 +46,7 @@ func deliveryText(d history.Delivery) string {
 	if d.Recall {
 		recall = "recall of "
 	}
-	return fmt.Sprintf("%s%s prev %d to %+v but %q", recall, list([]history.Message{d.Message}), d.Prev, to, d.Exclude)
+	return fmt.Sprintf("%s%s prev %d to %+v but %q", recall, list([]history.Message{d.Message}), d.Prev, to, d.ExcludeConnection)
 }
 
 func deliveryTexts(all []history.Delivery) []string {
@@ -165,14 +165,14 @@ func excludedIsHandedOver(r *rig) {
 	r.attach("ann", history.Start{})
 	f := r.follow()
 	long := strings.Repeat("c", history.MaxConnection)
-	u := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Exclude: "c1"})
-	m := r.send(history.Push{Kind: history.Multicast, Users: []string{"bob", "ann"}, Exclude: long})
-	b := r.send(history.Push{Kind: history.Broadcast, Exclude: "c1", TTL: time.Hour})
+	u := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, ExcludeConnection: "c1"})
+	m := r.send(history.Push{Kind: history.Multicast, Users: []string{"bob", "ann"}, ExcludeConnection: long})
+	b := r.send(history.Push{Kind: history.Broadcast, ExcludeConnection: "c1", TTL: time.Hour})
 	last := r.unicast("ann")
 	r.wantDeliveries(f.take(),
-		history.Delivery{Message: u, Recipients: to("ann", none), Exclude: "c1"},
-		history.Delivery{Message: m, Recipients: to("ann", u.ID), Exclude: long},
-		history.Delivery{Message: b, Exclude: "c1"},
+		history.Delivery{Message: u, Recipients: to("ann", none), ExcludeConnection: "c1"},
+		history.Delivery{Message: m, Recipients: to("ann", u.ID), ExcludeConnection: long},
+		history.Delivery{Message: b, ExcludeConnection: "c1"},
 		history.Delivery{Message: last, Recipients: to("ann", m.ID)})
 	r.wantHistory("ann", u, m, b, last)
 	r.wantHistory("bob", m, b)

@@ -94,7 +94,7 @@ func gapsTellWhatIsLeftOut(r *rig) {
 		return r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Second})
 	}
 	topic := func() history.Message {
-		return r.send(history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, Collapse: "t"})
+		return r.send(history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, CollapseKey: "t"})
 	}
 	expired := brief()
 	one, two := r.unicast("ann"), r.multicast("ann", "bob")

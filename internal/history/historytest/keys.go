@@ -8,7 +8,7 @@ import (
 )
 
 func keyPromises() []promise {
-	hour := history.Retention{Keys: time.Hour}
+	hour := history.Retention{IdempotencyKeys: time.Hour}
 	return []promise{
 		{name: "RetryStoresNothingAndNamesTheFirst", check: retryIsHarmless},
 		{name: "OneNameSpaceForAllUsersAndKinds", of: onePartition, check: keysAreGlobal},
@@ -23,9 +23,9 @@ func retryIsHarmless(r *rig) {
 	r.attach("ann", history.Start{})
 	f := r.follow()
 	for _, p := range []history.Push{
-		{Kind: history.Unicast, Users: []string{"ann"}, Key: "u", Data: []byte("one")},
-		{Kind: history.Multicast, Users: []string{"ann", "bob"}, Key: "m", Data: []byte("two")},
-		{Kind: history.Broadcast, Key: "b", Data: []byte("three")},
+		{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "u", Data: []byte("one")},
+		{Kind: history.Multicast, Users: []string{"ann", "bob"}, IdempotencyKey: "m", Data: []byte("two")},
+		{Kind: history.Broadcast, IdempotencyKey: "b", Data: []byte("three")},
 	} {
 		before := r.forward("ann", history.Cursor{}).Messages
 		first := r.send(p)
@@ -44,18 +44,18 @@ func retryIsHarmless(r *rig) {
 }
 
 func keysAreGlobal(r *rig) {
-	first := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "k"})
+	first := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "k"})
 	for _, p := range []history.Push{
-		{Kind: history.Unicast, Users: []string{"bob"}, Key: "k"},
-		{Kind: history.Multicast, Users: []string{"bob", "cleo"}, Key: "k"},
-		{Kind: history.Broadcast, Key: "k", TTL: time.Second},
+		{Kind: history.Unicast, Users: []string{"bob"}, IdempotencyKey: "k"},
+		{Kind: history.Multicast, Users: []string{"bob", "cleo"}, IdempotencyKey: "k"},
+		{Kind: history.Broadcast, IdempotencyKey: "k", TTL: time.Second},
 	} {
 		if got := r.push(p); !got.Duplicate || got.ID != first.ID {
 			r.Errorf("%v to %v with the key of %d: %+v", p.Kind, p.Users, first.ID, got)
 		}
 	}
 	r.wantHistory("bob")
-	if other := r.push(history.Push{Kind: history.Broadcast, Key: "k2"}); other.Duplicate {
+	if other := r.push(history.Push{Kind: history.Broadcast, IdempotencyKey: "k2"}); other.Duplicate {
 		r.Error("another key counts as the same")
 	}
 }
@@ -66,7 +66,7 @@ func noKey(r *rig) {
 }
 
 func keyIsForgotten(r *rig) {
-	p := history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "k", Data: []byte("x")}
+	p := history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "k", Data: []byte("x")}
 	first := r.send(p)
 	r.clock.Advance(time.Hour - 2*time.Millisecond) // push adds one
 	if got := r.push(p); !got.Duplicate {
@@ -80,7 +80,7 @@ func keyIsForgotten(r *rig) {
 }
 
 func keyOutlivesMessage(r *rig) {
-	p := history.Push{Kind: history.Unicast, Users: []string{"ann"}, Key: "k", TTL: time.Millisecond}
+	p := history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "k", TTL: time.Millisecond}
 	first := r.send(p)
 	r.unicast("ann")
 	last := r.unicast("ann")
@@ -94,7 +94,7 @@ func concurrentRetries(r *rig) {
 	const callers, rounds = 8, 20
 	for round := range rounds {
 		p := history.Push{
-			Kind: history.Multicast, Users: []string{"ann", "bob"}, Key: "k" + history.ID(round).String(),
+			Kind: history.Multicast, Users: []string{"ann", "bob"}, IdempotencyKey: "k" + history.ID(round).String(),
 			Data: []byte("body"),
 		}
 		receipts := make([]history.AppendResult, callers)

@@ -18,15 +18,15 @@ func (m *machine) append(rt *rapid.T, p history.Push) {
 	p.Data = m.body(drawSize(rt))
 	p.TTL = drawTTL(rt)
 	p.UnackedAfter = drawUnackedAfter(rt, p)
-	p.Exclude = rapid.SampledFrom([]string{"", "", "c1", "c2"}).Draw(rt, "exclude")
-	p.Collapse = rapid.SampledFrom([]string{"", "", "", "t1", "t2"}).Draw(rt, "collapse")
-	p.Key = rapid.SampledFrom([]string{"", "", "", "k1", "k2"}).Draw(rt, "key")
+	p.ExcludeConnection = rapid.SampledFrom([]string{"", "", "c1", "c2"}).Draw(rt, "exclude")
+	p.CollapseKey = rapid.SampledFrom([]string{"", "", "", "t1", "t2"}).Draw(rt, "collapse")
+	p.IdempotencyKey = rapid.SampledFrom([]string{"", "", "", "k1", "k2"}).Draw(rt, "key")
 	if m.engine.Partitioned {
 		// Ids are the oracle's if they all come from the clock; and a key is for
 		// one push.
 		m.clock.Advance(time.Millisecond)
-		if p.Key != "" {
-			p.Key = fmt.Sprint(p.Key, p.Kind, p.Users)
+		if p.IdempotencyKey != "" {
+			p.IdempotencyKey = fmt.Sprint(p.IdempotencyKey, p.Kind, p.Users)
 		}
 	}
 	want, err := m.oracle.Append(context.Background(), p)
@@ -34,7 +34,7 @@ func (m *machine) append(rt *rapid.T, p history.Push) {
 		rt.Fatalf("oracle: %v", err)
 	}
 	got, err := m.store.Append(context.Background(), p)
-	what := fmt.Sprintf("%v to %q with key %q", p.Kind, p.Users, p.Key)
+	what := fmt.Sprintf("%v to %q with key %q", p.Kind, p.Users, p.IdempotencyKey)
 	if err != nil || got != want {
 		rt.Fatalf("%s: receipt %+v, %v, want %+v", what, got, err, want)
 	}
@@ -49,7 +49,7 @@ func (m *machine) ephemeral(rt *rapid.T) {
 		{Kind: history.Broadcast}, {Kind: history.Unicast, Users: addressees[:1]}, {Kind: history.Multicast, Users: addressees},
 	}).Draw(rt, "push")
 	p.Data, p.Ephemeral = m.body(drawSize(rt)), true
-	p.Exclude = rapid.SampledFrom([]string{"", "c1"}).Draw(rt, "exclude")
+	p.ExcludeConnection = rapid.SampledFrom([]string{"", "c1"}).Draw(rt, "exclude")
 	m.clock.Advance(time.Millisecond)
 	want, err := m.oracle.Append(context.Background(), p)
 	if err != nil {
@@ -173,7 +173,7 @@ func (m *machine) advance(rt *rapid.T) {
 func (m *machine) advanceToEnd(rt *rapid.T) bool {
 	id := rapid.SampledFrom(append([]history.ID{0}, m.ids...)).Draw(rt, "of")
 	span := rapid.SampledFrom([]time.Duration{
-		m.keep.Keys, m.keep.InboxAge, m.keep.BroadcastAge, time.Second,
+		m.keep.IdempotencyKeys, m.keep.InboxAge, m.keep.BroadcastAge, time.Second,
 	}).Draw(rt, "span")
 	past := time.Duration(rapid.IntRange(0, 1).Draw(rt, "past")) * time.Millisecond
 	d := id.Time().Add(span + past).Sub(m.clock.Now())

@@ -40,7 +40,7 @@ func (m *machine) outcome(rt *rapid.T) {
 func (m *machine) noteDelivered(rt *rapid.T) {
 	d := history.Deliveries{Broadcasts: map[history.ID]int{}}
 	for range rapid.IntRange(0, 4).Draw(rt, "spans") {
-		u := history.UserSpan{User: drawUser(rt)}
+		u := history.UserRange{User: drawUser(rt)}
 		u.From, u.To, u.At = min(m.drawID(rt), history.MaxID), min(m.drawID(rt), history.MaxID), m.clock.Now().Truncate(time.Millisecond)
 		d.Inboxes = append(d.Inboxes, u)
 	}

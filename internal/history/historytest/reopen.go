@@ -12,7 +12,7 @@ func reopenPromises() []promise {
 	return []promise{
 		{name: "KeepsHistory", check: reopenKeepsHistory},
 		{name: "KeepsReadMarks", check: reopenKeepsMarks},
-		{name: "KeepsKeys", retention: history.Retention{Keys: time.Hour}, check: reopenKeepsKeys},
+		{name: "KeepsKeys", retention: history.Retention{IdempotencyKeys: time.Hour}, check: reopenKeepsKeys},
 		{name: "KeepsTTLs", check: reopenKeepsTTLs},
 		{name: "KeepsHeadsOfEmptiedLogs", retention: few, check: reopenKeepsHeads},
 		{name: "KeepsTruncated", retention: few, check: reopenKeepsTruncated},
@@ -50,7 +50,7 @@ func reopenKeepsMarks(r *rig) {
 }
 
 func reopenKeepsKeys(r *rig) {
-	p := history.Push{Kind: history.Broadcast, Key: "k"}
+	p := history.Push{Kind: history.Broadcast, IdempotencyKey: "k"}
 	first := r.send(p)
 	r.reopen()
 	if got := r.push(p); !got.Duplicate || got.ID != first.ID {

@@ -13,7 +13,7 @@ func retentionPromises() []promise {
 	ages := history.Retention{InboxAge: time.Hour, BroadcastAge: 2 * time.Hour}
 	huge := history.Retention{
 		InboxCount: math.MaxInt, InboxAge: math.MaxInt64,
-		BroadcastCount: math.MaxInt, BroadcastAge: math.MaxInt64, Keys: math.MaxInt64,
+		BroadcastCount: math.MaxInt, BroadcastAge: math.MaxInt64, IdempotencyKeys: math.MaxInt64,
 	}
 	return []promise{
 		{name: "TTLEndsOnItsMillisecond", check: ttlEnds},
@@ -76,13 +76,13 @@ func boundsMayBeHuge(r *rig) {
 		{Kind: history.Multicast, Users: []string{"ann", "bob"}},
 		{Kind: history.Broadcast},
 	} {
-		p.TTL, p.Key = math.MaxInt64-time.Duration(i), "k"+p.Kind.String()
+		p.TTL, p.IdempotencyKey = math.MaxInt64-time.Duration(i), "k"+p.Kind.String()
 		sent = append(sent, r.send(p))
 	}
 	r.clock.Advance(20 * 365 * 24 * time.Hour)
 	r.wantHistory("ann", sent...)
 	wantTruncated(r, history.Cursor{}, false)
-	if got := r.push(history.Push{Kind: history.Broadcast, Key: "kbroadcast"}); !got.Duplicate {
+	if got := r.push(history.Push{Kind: history.Broadcast, IdempotencyKey: "kbroadcast"}); !got.Duplicate {
 		r.Errorf("the key is forgotten: %+v", got)
 	}
 	p := r.page("ann", history.Query{Limit: math.MaxInt, MaxBytes: math.MaxInt})

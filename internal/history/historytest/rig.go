@@ -81,7 +81,7 @@ func (r *rig) send(p history.Push) history.Message {
 	if receipt.Duplicate || receipt.ID == 0 {
 		r.Fatalf("appending %v: receipt %+v, want a new id", p.Kind, receipt)
 	}
-	return history.Message{ID: receipt.ID, Kind: p.Kind, Data: bytes.Clone(p.Data), Collapse: p.Collapse, Ephemeral: p.Ephemeral}
+	return history.Message{ID: receipt.ID, Kind: p.Kind, Data: bytes.Clone(p.Data), CollapseKey: p.CollapseKey, Ephemeral: p.Ephemeral}
 }
 
 func (r *rig) unicast(user string) history.Message {
@@ -180,7 +180,7 @@ func window(messages []history.Message, from int) []history.Message {
 
 func sameMessages(a, b []history.Message) bool {
 	return slices.EqualFunc(a, b, func(a, b history.Message) bool {
-		return a.ID == b.ID && a.Kind == b.Kind && a.Log() == b.Log() && a.Collapse == b.Collapse && bytes.Equal(a.Data, b.Data)
+		return a.ID == b.ID && a.Kind == b.Kind && a.Log() == b.Log() && a.CollapseKey == b.CollapseKey && bytes.Equal(a.Data, b.Data)
 	})
 }
 
@@ -189,8 +189,8 @@ func list(messages []history.Message) string {
 	words := make([]string, len(messages))
 	for i, m := range messages {
 		words[i] = fmt.Sprintf("%d:%v in %s:%q", m.ID, m.Kind, m.Log(), brief(m.Data))
-		if m.Collapse != "" {
-			words[i] += " on " + m.Collapse
+		if m.CollapseKey != "" {
+			words[i] += " on " + m.CollapseKey
 		}
 	}
 	return "[" + strings.Join(words, " ") + "]"

@@ -120,7 +120,7 @@ func unackedGone(r *rig) {
 	one := r.ask(time.Minute, "ann", "bob")
 	two := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute})
 	r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute, TTL: 2 * time.Minute})
-	topic := history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute, Collapse: "t"}
+	topic := history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute, CollapseKey: "t"}
 	r.send(topic)
 	last := r.send(topic)
 	r.recall(one)
@@ -141,7 +141,7 @@ func unackedDropped(r *rig) {
 
 func unackedDuplicate(r *rig) {
 	w := r.watch(history.Unacked)
-	p := history.Push{Kind: history.Multicast, Users: []string{"ann"}, Key: "k", UnackedAfter: time.Minute}
+	p := history.Push{Kind: history.Multicast, Users: []string{"ann"}, IdempotencyKey: "k", UnackedAfter: time.Minute}
 	m := r.send(p)
 	if again := r.push(p); !again.Duplicate {
 		r.Errorf("again: %+v", again)

@@ -17,7 +17,7 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 		return err
 	}
 	for _, u := range d.Inboxes {
-		s.trails[u.User] = s.trails[u.User].Add(u.Span)
+		s.trails[u.User] = s.trails[u.User].Add(u.Range)
 	}
 	for id, n := range d.Broadcasts {
 		if s.broadcasts.find(id) >= 0 {

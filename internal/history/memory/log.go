@@ -15,7 +15,7 @@ type entry struct {
 }
 
 func newEntry(id history.ID, p history.Push, data []byte) entry {
-	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data, Collapse: p.Collapse, Ephemeral: p.Ephemeral}}
+	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data, CollapseKey: p.CollapseKey, Ephemeral: p.Ephemeral}}
 	if p.TTL > 0 {
 		e.expires = roundUp(id.Time().Add(p.TTL))
 	}
@@ -72,7 +72,7 @@ func (l log) replace(key string, id history.ID) {
 		return
 	}
 	for i := len(l) - 1; i >= 0; i-- {
-		if l[i].Collapse == key {
+		if l[i].CollapseKey == key {
 			l[i].replaced = l[i].ID > id
 			return
 		}

@@ -152,15 +152,15 @@ func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 		return history.AppendResult{}, nil, history.ErrClosed
 	}
 	now := s.now()
-	if id, ok := s.keys[p.Key]; ok && now.Before(id.Time().Add(s.retention.Keys)) {
+	if id, ok := s.keys[p.IdempotencyKey]; ok && now.Before(id.Time().Add(s.retention.IdempotencyKeys)) {
 		return history.AppendResult{ID: id, Duplicate: true}, nil, nil
 	}
 	s.last = s.align(p, history.NextID(s.last, now))
-	if p.Key != "" {
-		s.keys[p.Key] = s.last
+	if p.IdempotencyKey != "" {
+		s.keys[p.IdempotencyKey] = s.last
 	}
 	e := newEntry(s.last, p, bytes.Clone(p.Data))
-	d, receipt := history.Delivery{Message: e.Message, Exclude: p.Exclude}, history.AppendResult{ID: e.ID}
+	d, receipt := history.Delivery{Message: e.Message, ExcludeConnection: p.ExcludeConnection}, history.AppendResult{ID: e.ID}
 	switch {
 	case p.Ephemeral:
 		s.ephemeralLocked(p, &d, &receipt)
@@ -179,7 +179,7 @@ func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 
 func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.AppendResult) {
 	d.Prev = s.broadcasts.head()
-	s.broadcasts.replace(e.Collapse, 0)
+	s.broadcasts.replace(e.CollapseKey, 0)
 	s.broadcasts = append(s.broadcasts, e)
 	for _, n := range s.attached {
 		r.Online += n
@@ -200,7 +200,7 @@ func (s *Store) inboxLocked(e entry, users []string, d *history.Delivery, r *his
 		if len(s.inboxes[user]) == 0 {
 			r.Unknown++
 		}
-		s.inboxes[user].replace(e.Collapse, s.marks[user].Inbox)
+		s.inboxes[user].replace(e.CollapseKey, s.marks[user].Inbox)
 		s.inboxes[user] = append(s.inboxes[user], e)
 		r.Recipients++
 	}

@@ -50,8 +50,8 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 }
 
 func (s *Store) append(ctx context.Context, p *history.Push) (history.AppendResult, error) {
-	j := job{store: s, ctx: ctx, push: p, key: p.Key, remember: s.conf.Retention.Keys}
-	if p.Key == "" {
+	j := job{store: s, ctx: ctx, push: p, key: p.IdempotencyKey, remember: s.conf.Retention.IdempotencyKeys}
+	if p.IdempotencyKey == "" {
 		j.key, j.remember = "\xff"+rand.Text(), ownKeyLife
 	}
 	if p.Ephemeral {
@@ -244,7 +244,7 @@ func (j *job) command(p part, users []string, id history.ID, chunk, chunks int) 
 	return s.appendCommand(p.partition, users, appendArgs{
 		id: id, floor: j.floor, flags: flags, data: push.Data, ttl: millis(push.TTL), inline: inline,
 		names: noteOf(flags, users), chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
-		exclude: push.Exclude, collapse: push.Collapse, unacked: millis(push.UnackedAfter),
+		exclude: push.ExcludeConnection, collapse: push.CollapseKey, unacked: millis(push.UnackedAfter),
 	})
 }
 

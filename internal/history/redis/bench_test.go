@@ -186,8 +186,8 @@ func BenchmarkNoteDelivered(b *testing.B) {
 	next := func(i int64) {
 		var d history.Deliveries
 		for u := range int64(users) {
-			d.Inboxes = append(d.Inboxes, history.UserSpan{
-				User: name(u), Span: history.Span{From: history.ID(i), To: history.ID(i + 1), At: time.Now()},
+			d.Inboxes = append(d.Inboxes, history.UserRange{
+				User: name(u), Range: history.Range{From: history.ID(i), To: history.ID(i + 1), At: time.Now()},
 			})
 		}
 		if err := s[0].NoteDelivered(context.Background(), d); err != nil {
@@ -214,7 +214,7 @@ func BenchmarkOutcome(b *testing.B) {
 			}
 			id := newest.Messages[0].ID
 			for i := history.ID(0); known && i < history.TrailSpans; i++ {
-				readAll(b, s[0], users, history.Span{From: id - history.TrailSpans + i, To: id - history.TrailSpans + i + 1, At: time.Now()})
+				readAll(b, s[0], users, history.Range{From: id - history.TrailSpans + i, To: id - history.TrailSpans + i + 1, At: time.Now()})
 			}
 			fromCallers(b, server, 1, func(int64) {
 				o, err := s[0].Receipt(context.Background(), id, 1000)
@@ -227,11 +227,11 @@ func BenchmarkOutcome(b *testing.B) {
 }
 
 // readAll has a span delivered to u0 to u(users-1), and acked.
-func readAll(b *testing.B, s *redis.Store, users int, span history.Span) {
-	spans := make([]history.UserSpan, users)
+func readAll(b *testing.B, s *redis.Store, users int, span history.Range) {
+	spans := make([]history.UserRange, users)
 	var wg sync.WaitGroup
 	for i := range spans {
-		spans[i] = history.UserSpan{User: "u" + strconv.Itoa(i), Span: span}
+		spans[i] = history.UserRange{User: "u" + strconv.Itoa(i), Range: span}
 		wg.Go(func() {
 			if _, err := s.Ack(context.Background(), spans[i].User, history.Cursor{Inbox: span.To}); err != nil {
 				b.Error(err)

@@ -31,7 +31,7 @@ func (j *job) broadcast() (history.AppendResult, error) {
 	cmd := broadcastScript.call(
 		[]string{home.last, home.record(j.key), home.log, home.leases, home.counts, home.ends, home.expired, home.topics},
 		s.clock(), home.floor(), j.push.Data, millis(j.push.TTL), millis(j.remember), s.forget(j.remember),
-		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share, j.push.Exclude, j.push.Collapse)
+		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share, j.push.ExcludeConnection, j.push.CollapseKey)
 	reply, err := ints(home.writes.do(j.ctx, cmd, j.replicate))
 	if err != nil {
 		return history.AppendResult{}, err
@@ -44,7 +44,7 @@ func (j *job) broadcast() (history.AppendResult, error) {
 	if len(s.partitions) == 1 {
 		return r, nil
 	}
-	here, err := s.copyToAll(j, copied{r.ID, history.ID(reply[4]), reply[5], j.push.Data, j.push.Exclude, j.push.Collapse}, r.Duplicate)
+	here, err := s.copyToAll(j, copied{r.ID, history.ID(reply[4]), reply[5], j.push.Data, j.push.ExcludeConnection, j.push.CollapseKey}, r.Duplicate)
 	if err != nil {
 		return history.AppendResult{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
 	}
@@ -117,7 +117,7 @@ func (s *Store) fill(ctx context.Context, p *partition, replicate bool) error {
 			if err != nil {
 				return err
 			}
-			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data, d.Exclude, d.Message.Collapse}
+			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data, d.ExcludeConnection, d.Message.CollapseKey}
 			if _, _, err = s.copyOne(ctx, p, b, true, replicate); err != nil {
 				return err
 			}

@@ -31,8 +31,8 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 
 // noteInboxes sends spans to the partitions of their users, in their order, and
 // returns what to wait for.
-func (s *Store) noteInboxes(ctx context.Context, spans []history.UserSpan) (ops []*op, err error) {
-	of := make([][]history.UserSpan, len(s.partitions))
+func (s *Store) noteInboxes(ctx context.Context, spans []history.UserRange) (ops []*op, err error) {
+	of := make([][]history.UserRange, len(s.partitions))
 	for _, u := range spans {
 		i := s.partitionOf(u.User).number
 		of[i] = append(of[i], u)
@@ -49,17 +49,17 @@ func (s *Store) noteInboxes(ctx context.Context, spans []history.UserSpan) (ops 
 	return ops, nil
 }
 
-func (p *partition) trailCommand(spans []history.UserSpan) []any {
+func (p *partition) trailCommand(spans []history.UserRange) []any {
 	keys, args := make([]string, 0, len(spans)), make([]any, 0, 2+len(spans))
 	args = append(args, history.TrailSpans, history.TrailMost, p.store.forget(p.store.conf.Retention.InboxAge))
 	for _, u := range spans {
-		keys, args = append(keys, p.trail(u.User)), append(args, packSpan(u.Span))
+		keys, args = append(keys, p.trail(u.User)), append(args, packSpan(u.Range))
 	}
 	return trailScript.call(keys, args...)
 }
 
 // packSpan writes a span as trail.lua reads it.
-func packSpan(s history.Span) []byte {
+func packSpan(s history.Range) []byte {
 	var b [14 + 8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(s.From)<<8)
 	binary.BigEndian.PutUint64(b[7:], uint64(s.To)<<8)

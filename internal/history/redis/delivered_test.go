@@ -36,11 +36,11 @@ func trailsAreThoseOfThePackage(t *testing.T, entries int) {
 	for step := range 300 {
 		at = at.Add(time.Second)
 		from := random.IntN(len(sent))
-		span := history.Span{From: sent[from] - history.ID(random.IntN(2)), At: at}
+		span := history.Range{From: sent[from] - history.ID(random.IntN(2)), At: at}
 		span.To = sent[min(from+random.IntN(3), len(sent)-1)]
 		trail = trail.Add(span)
 		longest = max(longest, len(trail))
-		note(t, s, history.UserSpan{User: "ann", Span: span})
+		note(t, s, history.UserRange{User: "ann", Range: span})
 		for _, id := range []history.ID{span.To, sent[random.IntN(len(sent))]} {
 			u := outcomeOf(t, s, id).Users[0]
 			if at, ok := trail.Find(id); u.Delivered != ok || !u.DeliveredAt.Equal(at) {
@@ -68,7 +68,7 @@ func TestTrailsGo(t *testing.T) {
 	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Retention: history.Retention{InboxAge: time.Hour}}
 	s := openStore(t, c)
 	for i := range history.ID(2 * history.TrailSpans) {
-		note(t, s, history.UserSpan{User: "ann", Span: history.Span{From: i, To: i + 1}})
+		note(t, s, history.UserRange{User: "ann", Range: history.Range{From: i, To: i + 1}})
 	}
 	left := do(t, shared, "PTTL", c.Prefix+"{"+redis.Tag(s)+"}d:ann").(int64)
 	if most := time.Hour.Milliseconds(); left <= most-time.Minute.Milliseconds() || left > most {
@@ -82,7 +82,7 @@ func TestOutcomeOfOvertakenIDs(t *testing.T) {
 	s, m := overtaken(t, historytest.NewClock().Now, history.Push{})
 	for user, own := range m.own {
 		if own != m.id {
-			note(t, s, history.UserSpan{User: user, Span: history.Span{From: own - 1, To: own, At: time.Now()}})
+			note(t, s, history.UserRange{User: user, Range: history.Range{From: own - 1, To: own, At: time.Now()}})
 		}
 	}
 	o := outcomeOf(t, s, m.id)
@@ -146,7 +146,7 @@ func appended(t testing.TB, s *redis.Store, p history.Push) history.ID {
 	return r.ID
 }
 
-func note(t testing.TB, s *redis.Store, spans ...history.UserSpan) {
+func note(t testing.TB, s *redis.Store, spans ...history.UserRange) {
 	t.Helper()
 	if err := s.NoteDelivered(context.Background(), history.Deliveries{Inboxes: spans}); err != nil {
 		t.Fatal(err)

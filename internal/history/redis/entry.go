@@ -48,7 +48,7 @@ func parseRow(row string) (history.Message, error) {
 		if len(data) == 0 || len(data) <= int(data[0]) {
 			return history.Message{}, fmt.Errorf("%w: a row whose collapse key is cut off", errEntry)
 		}
-		m.Collapse, data = data[1:1+data[0]], data[1+data[0]:]
+		m.CollapseKey, data = data[1:1+data[0]], data[1+data[0]:]
 	}
 	m.Data = []byte(data)
 	return m, nil
@@ -113,8 +113,8 @@ func parseBroadcast(e streamEntry) (history.Delivery, error) {
 		return history.Delivery{}, fmt.Errorf("%w: broadcast %q", errEntry, e.id)
 	}
 	_, prev := parseHead(head)
-	m := history.Message{ID: id, Kind: history.Broadcast, Data: []byte(e.fields["d"]), Collapse: e.fields["c"]}
-	return history.Delivery{Message: m, Prev: prev, Exclude: e.fields["x"]}, nil
+	m := history.Message{ID: id, Kind: history.Broadcast, Data: []byte(e.fields["d"]), CollapseKey: e.fields["c"]}
+	return history.Delivery{Message: m, Prev: prev, ExcludeConnection: e.fields["x"]}, nil
 }
 
 // parseNode reads an entry of a node's stream.
@@ -125,8 +125,8 @@ func parseNode(e streamEntry) (history.Delivery, error) {
 	}
 	flags, id := parseHead(lines)
 	d := history.Delivery{
-		Message: history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"]), Collapse: e.fields["c"]},
-		Exclude: e.fields["x"],
+		Message:           history.Message{ID: id, Kind: history.Unicast, Data: []byte(e.fields["d"]), CollapseKey: e.fields["c"]},
+		ExcludeConnection: e.fields["x"],
 	}
 	switch {
 	case flags&flagMulticast != 0:

@@ -99,7 +99,7 @@ func (j *job) ephemeralCommand(p *partition, users []string, id history.ID) []an
 	for _, node := range nodes {
 		keys = append(keys, p.stream(node))
 	}
-	args := []any{j.store.clock(), p.floor(), uint64(id), flags, j.push.Data, j.push.Exclude,
+	args := []any{j.store.clock(), p.floor(), uint64(id), flags, j.push.Data, j.push.ExcludeConnection,
 		j.store.conf.Backlog, p.share, len(users), len(nodes)}
 	for _, name := range slices.Concat(users, nodes) {
 		args = append(args, name)
