@@ -8,8 +8,8 @@ import (
 	"pushd.example/internal/history"
 )
 
-// NoteDelivered implements history.Messages.
-func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
+// RecordDelivered implements history.Messages.
+func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}

@@ -211,33 +211,3 @@ func parseEvent(text string) history.Event {
 func (s *Store) Watched(kind history.EventKind) bool {
 	return kind != history.Unacked && (kind != history.Delivered || s.home().watched.Load())
 }
-
-// deliveredBatch is how many deliveries one script records.
-const deliveredBatch = 200
-
-// RecordDelivered implements history.Events.
-func (s *Store) RecordDelivered(ctx context.Context, events []history.Event) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.life.RUnlock()
-	if err := history.CheckDelivered(events); err != nil {
-		return err
-	}
-	of := make([][]any, len(s.partitions))
-	for _, e := range events {
-		i := s.partitionOf(e.User).number
-		of[i] = append(of[i], e.User, uint64(e.ID))
-	}
-	var ops []*op
-	for i, p := range s.partitions {
-		for batch := range slices.Chunk(of[i], 2*deliveredBatch) {
-			o := &op{ctx: ctx, cmd: deliveredScript.call([]string{p.events, p.watch}, append([]any{s.clock()}, batch...)...)}
-			if err := p.writes.put(o); err != nil {
-				return err
-			}
-			ops = append(ops, o)
-		}
-	}
-	return harmless(waitForAll(ctx, ops))
-}

@@ -36,7 +36,6 @@ var (
 	addScript       = newScript("members_add")
 	removeScript    = newScript("members_remove")
 	eventsScript    = newScript("events", "events_read")
-	deliveredScript = newScript("events", "delivered")
 	unackedScript   = newScript("events", "unacked")
 	sentScript      = newScript("sent")
 	recallScript    = newScript("recall")
@@ -49,7 +48,7 @@ var (
 
 var scripts = []script{
 	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
-	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, deliveredScript, unackedScript,
+	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, unackedScript,
 	sentScript, recallScript, backScript, trailScript, handedScript, outcomeScript, tallyScript,
 }
 
