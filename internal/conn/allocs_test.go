@@ -103,7 +103,7 @@ func deliveriesDoNotAllocate(t *testing.T, lines string, data []byte) {
 	batch := broadcast(id, data)
 	send := func() {
 		before := s.stats().Broadcast
-		s.post.deliver(batch)
+		s.fanout.Deliver(batch)
 		await(t, func() bool { return s.stats().Broadcast == before+clients })
 		batch[0].Prev = batch[0].Message.ID
 		batch[0].Message.ID++
@@ -119,7 +119,7 @@ func deliveriesDoNotAllocate(t *testing.T, lines string, data []byte) {
 	}}
 	if n := testing.AllocsPerRun(200, func() {
 		before := s.stats().Inbox
-		s.post.deliver(unicast)
+		s.fanout.Deliver(unicast)
 		await(t, func() bool { return s.stats().Inbox == before+1 })
 		unicast[0].Recipients[0].Prev = unicast[0].Message.ID
 		unicast[0].Message.ID++
@@ -134,8 +134,8 @@ func deliveriesDoNotAllocate(t *testing.T, lines string, data []byte) {
 	}
 	if n := testing.AllocsPerRun(20, func() {
 		before := s.stats().Broadcast
-		s.post.deliver(many)
-		// With nothing left in a backlog: bursts on top of one another would have
+		s.fanout.Deliver(many)
+		// The backlogs must be empty: bursts on top of one another would have
 		// clients cut off that do not get to read.
 		await(t, func() bool {
 			return s.stats().Broadcast == before+burst*clients && s.reactor.Stats().Backlogged == 0
@@ -151,7 +151,7 @@ func deliveriesDoNotAllocate(t *testing.T, lines string, data []byte) {
 	brief[0].Message.Ephemeral = true
 	if n := testing.AllocsPerRun(200, func() {
 		before := s.stats().Ephemeral
-		s.post.deliver(brief)
+		s.fanout.Deliver(brief)
 		await(t, func() bool { return s.stats().Ephemeral == before+clients })
 	}); n > 0 {
 		t.Errorf("%v allocations an ephemeral broadcast to %d clients", n, clients)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"pushd.example/internal/conn/reactor"
 	"pushd.example/internal/history"
 )
 
@@ -12,6 +13,27 @@ import (
 type question struct {
 	answer func()
 	drop   func()
+}
+
+// questions are what others want of a shard.
+type questions struct {
+	mailbox reactor.Mailbox[question]
+}
+
+func (q *questions) empty() bool { return q.mailbox.Empty() }
+
+// answer answers what was asked since the last turn.
+func (q *questions) answer() {
+	for _, one := range q.mailbox.Take(nil) {
+		one.answer()
+	}
+}
+
+// close drops what nobody will answer any more.
+func (q *questions) close() {
+	for _, one := range q.mailbox.Close() {
+		one.drop()
+	}
 }
 
 // ask runs f on the loop of sh and returns what f does. The error wraps
@@ -26,7 +48,7 @@ func ask[T any](ctx context.Context, sh *shard, f func(*shard) T) (answer T, err
 		},
 		drop: func() { close(answers) },
 	}
-	if !sh.questions.Put(1, q) {
+	if !sh.questions.mailbox.Put(1, q) {
 		q.drop()
 	}
 	sh.loop.Wake()
@@ -38,12 +60,5 @@ func ask[T any](ctx context.Context, sh *shard, f func(*shard) T) (answer T, err
 		return answer, nil
 	case <-ctx.Done():
 		return answer, ctx.Err()
-	}
-}
-
-// answer answers what was asked since the last turn.
-func (s *shard) answer() {
-	for _, q := range s.questions.Take(nil) {
-		q.answer()
 	}
 }

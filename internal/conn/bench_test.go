@@ -23,7 +23,7 @@ func BenchmarkBroadcast(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		before := s.stats().Broadcast
-		s.post.deliver(batch)
+		s.fanout.Deliver(batch)
 		await(b, func() bool { return s.stats().Broadcast == before+clients })
 		batch[0].Prev = batch[0].Message.ID
 		batch[0].Message.ID++
@@ -54,7 +54,7 @@ func BenchmarkUnicast(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		before := s.stats().Inbox
-		s.post.deliver(batch)
+		s.fanout.Deliver(batch)
 		await(b, func() bool { return s.stats().Inbox == before+burst })
 		for i := range batch {
 			batch[i].Message.ID += burst

@@ -12,11 +12,11 @@ import (
 // call is one call of the store for a session, and then its result: the two
 // travel there and back as one.
 type call struct {
-	what  what
-	shard *shard
-	h     reactor.Handle
-	user  string
-	visit *visit // of an attach
+	kind      callKind
+	shard     *shard
+	h         reactor.Handle
+	user      string
+	handshake *handshake // of an attach
 
 	cursor history.Cursor // of a page or ack
 	resync bool           // a page that a resync asked for
@@ -27,31 +27,32 @@ type call struct {
 	err        error
 }
 
-type what uint8
+// callKind says which call of the store it is.
+type callKind uint8
 
 const (
-	attach what = iota
+	attach callKind = iota
 	page
 	ack
 	detach // has no result
 )
 
 // calls makes calls of the store off the loops, with a fixed number of
-// workers. The queue is bounded, but for detaches: of those there can be no
-// more than connections.
+// workers. The queue is bounded, but for detaches: there can be no more of them
+// than connections.
 type calls struct {
 	store   history.Store
 	workers int
 	limit   int
 	timeout time.Duration
-	ctx     context.Context // ends when nobody waits for results any more
+	ctx     context.Context // ends with stop
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	some    sync.Cond  // waiting or stopped changed
 	waiting []*call
-	first   int
+	first   int // of waiting; those before are taken
 	stopped bool
 }
 
@@ -73,13 +74,16 @@ func (c *calls) start() {
 func (c *calls) submit(k *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting)-c.first >= c.limit && k.what != detach {
+	if len(c.waiting)-c.first >= c.limit && k.kind != detach {
 		return false
 	}
 	c.waiting = append(c.waiting, k)
 	c.some.Signal()
 	return true
 }
+
+// detach takes one Attach of user back.
+func (c *calls) detach(user string) { c.submit(&call{kind: detach, user: user}) }
 
 // take waits for a call; nil ends a worker.
 func (c *calls) take() *call {
@@ -124,25 +128,25 @@ func (c *calls) stop() {
 func (c *calls) work() {
 	for k := c.take(); k != nil; k = c.take() {
 		c.do(k)
-		if k.what == detach {
+		if k.kind == detach {
 			continue
 		}
-		if !k.shard.result(k) && k.what == attach && k.err == nil {
+		if !k.shard.result(k) && k.kind == attach && k.err == nil {
 			c.store.Detach(k.user)
 		}
 	}
 }
 
 func (c *calls) do(k *call) {
-	if k.what == detach {
+	if k.kind == detach {
 		c.store.Detach(k.user)
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
 	defer cancel()
-	switch k.what {
+	switch k.kind {
 	case attach:
-		k.attachment, k.err = c.store.Attach(ctx, k.user, k.visit.start)
+		k.attachment, k.err = c.store.Attach(ctx, k.user, k.handshake.start)
 	case page:
 		k.page, k.err = c.store.Page(ctx, k.user, history.Query{
 			Direction: history.Forward, After: k.cursor, Limit: pageMessages, MaxBytes: pageBytes})

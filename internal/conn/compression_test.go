@@ -31,7 +31,7 @@ func long(i int) string {
 	return fmt.Sprintf(`{"n":%d,"text":"%s"}`, i, strings.Repeat("again and ", 100))
 }
 
-// Whatever clients take, all hear the same; every message is compressed once,
+// All clients get the same, compressed or not; every message is compressed once,
 // and only what is long and live.
 func TestCompression(t *testing.T) {
 	r := serve(t, func(c *conn.Config) { c.Compression = true })
@@ -72,7 +72,7 @@ func TestCompression(t *testing.T) {
 	}
 }
 
-// Where nobody takes compressed messages, or the server is not to, nobody
+// If no client takes compressed messages, or the server must not send any, no client
 // compresses.
 func TestNoCompression(t *testing.T) {
 	for name, row := range map[string]struct {

@@ -39,8 +39,8 @@ type Config struct {
 	PlainSends bool
 	// Compression agrees to permessage-deflate with clients that offer it.
 	// Live messages of CompressionMin bytes or more (default 512) are then
-	// compressed for them, once each. What goes to one connection only, such as
-	// pages of history, is not: a crowd that reconnects would have the loops
+	// compressed for them, once each. Frames for one connection only, such as
+	// pages of history, are not: a crowd that reconnects would have the loops
 	// compress the same for everybody.
 	Compression    bool
 	CompressionMin int

@@ -37,8 +37,8 @@ const (
 func (s *Server) Connections(ctx context.Context, user string) ([]Connection, error) {
 	sh, hash := s.shardOf(user)
 	list, err := ask(ctx, sh, func(sh *shard) (list []Connection) {
-		for _, h := range sh.find(nil, user, hash) {
-			if ses := sh.lookup(h); ses != nil && ses.state != attaching {
+		for _, h := range sh.sessions.find(nil, user, hash) {
+			if ses := sh.lookup(h); ses != nil && !ses.attaching() {
 				list = append(list, sh.describe(ses))
 			}
 		}
@@ -56,11 +56,11 @@ func (s *Server) Connections(ctx context.Context, user string) ([]Connection, er
 func (s *shard) describe(ses *session) Connection {
 	return Connection{
 		ID:        s.server.connectionID(ses.handle),
-		User:      string(s.name(ses)),
+		User:      string(s.sessions.user(ses)),
 		Node:      s.server.cfg.Node,
 		Since:     time.Unix(int64(ses.since), 0).UTC(),
 		Address:   s.loop.Peer(ses.handle),
-		UserAgent: s.agents.text(ses.agent),
+		UserAgent: s.sessions.agents.text(ses.agent),
 		Transport: WebSocket,
 	}
 }
@@ -96,9 +96,9 @@ func (s *Server) Presence(ctx context.Context, users []string) ([]int, error) {
 // open counts the sessions of a user that are attached.
 func (s *shard) open(user string, hash uint32) int {
 	n := 0
-	s.found = s.find(s.found[:0], user, hash)
+	s.found = s.sessions.find(s.found[:0], user, hash)
 	for _, h := range s.found {
-		if ses := s.lookup(h); ses != nil && ses.state != attaching {
+		if ses := s.lookup(h); ses != nil && !ses.attaching() {
 			n++
 		}
 	}
@@ -126,9 +126,9 @@ func (s *Server) Online(ctx context.Context, after string, limit int) (users []s
 // online returns the first most users of the shard after the given one.
 func (s *shard) online(after string, most int) []string {
 	var users []string
-	for _, socket := range s.list {
-		ses := s.sessions.At(socket)
-		if name := s.name(ses); ses.state != attaching && string(name) > after {
+	for _, socket := range s.sessions.list {
+		ses := s.sessions.table.At(socket)
+		if name := s.sessions.user(ses); !ses.attaching() && string(name) > after {
 			users = append(users, string(name))
 		}
 		// The smallest so far, sorted out each time that twice as many came.
@@ -181,12 +181,12 @@ func (s *shard) disconnect(d Departure, hash uint32) int {
 		s.refused.add(d.User, s.loop.Now(), d.Refuse)
 	}
 	n := 0
-	for _, h := range s.find(nil, d.User, hash) {
+	for _, h := range s.sessions.find(nil, d.User, hash) {
 		ses := s.lookup(h)
 		if ses == nil || d.Connection != "" && d.Connection != s.server.connectionID(h) {
 			continue
 		}
-		if ses.state == attaching {
+		if ses.attaching() {
 			s.forget(ses)
 			s.loop.Refuse(h, proto.ErrRefused)
 		} else {

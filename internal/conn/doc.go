@@ -15,51 +15,55 @@
 // had, the client is told so with 503 before it was promised a WebSocket.
 //
 // Attach registers the connection and reads the first page in one step, and
-// the session is in its user's list before that; so everything is either in
-// the page, or delivered to a session that is there to see it. A delivery to a
-// session that is not live yet only notes that there is more to fetch. A live
-// one checks the delivery's prev, the id before it in the log, against the
-// last that it was sent: a hole sends it back to replaying. When the store says
-// that it may have left deliveries out (Delivery.Resync), all sessions go there,
-// a few at a time.
+// the session is in its user's list before that. So everything is either in the
+// page, or delivered to a session that is there to see it. Package feed decides
+// what a session gets next: a delivery, nothing, or a page first. When the store
+// says that it may have left deliveries out, every session reads a page, a few
+// at a time.
 //
 // A recall goes to every session of its recipients, whatever they were sent. A
 // page that was read before it and is sent after it is sent without the message:
-// each loop remembers what was recalled lately.
+// each shard remembers recent recalls.
+//
+// # The rooms
+//
+//	Server        takes clients in, follows the store, answers for who is connected
+//	shard         one a loop; its parts share a core:
+//	  door        lets clients in: origin, token, user, cursor
+//	  replay      sends pages: what was missed before connecting, or by a hole
+//	  deliver     gives sessions what comes live
+//	  sessions    by socket, by user, and all of them
+//	Subscription  a connection by gRPC, which lives on no loop
+//
+//	fanout        store ─▶ shards: one frame a message, one bounded queue a shard
+//	feed          what a reader gets next; pure
+//	receipts      shards ─▶ store: what the kernel has taken, once a second
+//	reactor       sockets, frames, backlogs; proto, netpoll, uring, offheap below it
 //
 // # Who owns what
 //
 // A user's connections all live on one loop, that which the user's hash
 // chooses; the handshake moves them there. The loop owns the sessions, the
 // index of users, the sockets and what waits for them: see package reactor,
-// which also closes the sockets, in one place. Other goroutines have two
-// mailboxes a shard: deliveries, filled by the store's committer through
-// Follow, which waits when one is full and so slows the publishers down; and
-// results of the store's calls, which the calls' workers make because no loop
-// ever waits for anything. What is in them names sessions by user or by
-// handle, so it meets nobody if the connection is gone.
-//
-// While somebody watches what is delivered, a shard notes it and has it recorded
-// by a call of its own (delivered.go), one at a time.
-//
-// For receipts nothing is written down for a delivery: once a second each shard
-// tells from where to where its sessions were sent their inboxes, and to how many
-// each broadcast went (receipts.go, reach.go), as far as the kernel has taken
-// everything. One call of the store notes that for all shards and subscriptions
-// (notes.go).
+// which also closes the sockets, in one place. Other goroutines have three
+// mailboxes a shard: deliveries, which the store's committer fills through
+// Follow and package fanout; results of the store's calls, which the workers in
+// calls make because no loop ever waits for anything; and questions, which
+// backends ask. All of them name sessions by user or by handle, which finds none
+// if the connection is gone.
 //
 // # Goroutines
 //
 //	accept, Loop.run   reactor's: one, and one a core   Serve … Shutdown
 //	calls.work         Config.StoreWorkers              Serve … Shutdown, after the loops
-//	noteDeliveries     one                              Serve … Shutdown, after the loops
+//	reporter.Run       one                              Serve … Shutdown, after the loops
 //
-// deliver runs on a goroutine of the store.
+// The store calls Fanout.Deliver on a goroutine of its own.
 //
 // # What an idle connection costs
 //
 //	56 B  reactor's slot, outside the heap
-//	64 B  session, outside the heap
+//	80 B  session, outside the heap
 //	 8 B  places in the reactor's list and the shard's
 //	16 B  the user's name, in steps of 8 bytes
 //	10 B to 20 B  an entry of the users' index

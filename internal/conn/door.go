@@ -13,8 +13,14 @@ import (
 	"pushd.example/internal/history"
 )
 
-// visit is a client between its request and its attachment.
-type visit struct {
+// door lets a shard's clients in. It belongs to the loop.
+type door struct {
+	*core
+	refused refused
+}
+
+// handshake is a client between its request and its attachment.
+type handshake struct {
 	user        string
 	hash        uint32
 	start       history.Start
@@ -28,20 +34,20 @@ type visit struct {
 // Request implements [reactor.Handler]: it lets the client in or not, and
 // sends it to the shard where its user's other connections are, so that one
 // delivery wakes one loop.
-func (s *shard) Request(h reactor.Handle, r *proto.Request) {
-	v, err := s.admit(r)
+func (d *door) Request(h reactor.Handle, r *proto.Request) {
+	v, err := d.admit(r)
 	if err != nil {
-		s.loop.Refuse(h, err)
+		d.loop.Refuse(h, err)
 		return
 	}
-	to, hash := s.server.shardOf(v.user)
+	to, hash := d.server.shardOf(v.user)
 	v.hash = hash
-	s.loop.Move(h, to.loop, v)
+	d.loop.Move(h, to.loop, v)
 }
 
 // admit checks who asks, and for what.
-func (s *shard) admit(r *proto.Request) (*visit, *proto.HTTPError) {
-	cfg := &s.server.cfg
+func (d *door) admit(r *proto.Request) (*handshake, *proto.HTTPError) {
+	cfg := &d.server.cfg
 	if len(r.Origin) > 0 && !cfg.Origins.Allowed(string(r.Origin), string(r.Host)) {
 		return nil, proto.ErrOrigin
 	}
@@ -52,7 +58,7 @@ func (s *shard) admit(r *proto.Request) (*visit, *proto.HTTPError) {
 	if err := history.CheckUser(caller.User); err != nil {
 		return nil, proto.ErrBadUser
 	}
-	v := &visit{user: caller.User, expires: caller.Expires, subprotocol: r.Subprotocol, agent: agentOf(r.UserAgent), deflate: r.Deflate}
+	v := &handshake{user: caller.User, expires: caller.Expires, subprotocol: r.Subprotocol, agent: agentOf(r.UserAgent), deflate: r.Deflate}
 	copy(v.key[:], r.Key)
 	v.start = history.Start{Limit: pageMessages, MaxBytes: pageBytes}
 	switch string(r.Cursor) {
@@ -85,29 +91,17 @@ func unauthenticated(err error) *proto.HTTPError {
 // the store is asked to attach it: what is appended from then on finds it, and
 // makes it look for what the answer does not have.
 func (s *shard) Adopt(h reactor.Handle, x any) {
-	v := x.(*visit)
+	v := x.(*handshake)
 	if err := s.refused.check(v.user, s.loop.Now()); err != nil {
 		s.loop.Refuse(h, err)
 		return
 	}
-	ses := s.sessions.At(h.Socket())
-	*ses = session{handle: h, hash: v.hash, state: attaching, expires: unixSeconds(v.expires)}
-	ses.agent = s.agents.join(v.agent)
-	s.users.add(h.Socket(), v.user)
-	s.enlist(h.Socket())
-	if !s.server.calls.submit(&call{what: attach, shard: s, h: h, user: v.user, visit: v}) {
+	ses := s.sessions.add(h, v.user, v.hash, v.agent)
+	ses.expires = unixSeconds(v.expires)
+	if !s.server.calls.submit(&call{kind: attach, shard: s, h: h, user: v.user, handshake: v}) {
 		s.forget(ses)
 		s.loop.Refuse(h, proto.ErrBusy)
 	}
-}
-
-// forget ends a session.
-func (s *shard) forget(ses *session) {
-	socket := ses.handle.Socket()
-	s.delist(ses)
-	s.users.remove(socket)
-	s.agents.leave(ses.agent)
-	*ses = session{}
 }
 
 // unixSeconds returns when t is, rounded up to seconds, or 0 if that is never.

@@ -70,7 +70,8 @@ func TestEphemeralToSlowClient(t *testing.T) {
 	slow.wantData("5")
 }
 
-// Who is not live yet gets none: it would come before what was sent earlier.
+// A session that is not live yet gets no ephemeral message: it would come before
+// messages that were sent earlier.
 func TestEphemeralToWhoCatchesUp(t *testing.T) {
 	r, f := serveFaulty(t, nil)
 	c := r.connect("a")
@@ -106,11 +107,11 @@ func TestEphemeralToSlowSubscription(t *testing.T) {
 	if n := r.dropped("slow"); n != 5 {
 		t.Errorf("%v dropped, want 5", n)
 	}
-	for i := range 4 { // one more than a page
+	for i := range 300 { // more than are held
 		r.unicast("a", fmt.Sprint(i))
 	}
-	r.ephemeral(history.Unicast, "e", "a")
-	wantNext(t, r.ctx, sub, numbers(0, 3)...)
+	r.ephemeral(history.Unicast, `"late"`, "a")
+	wantNext(t, r.ctx, sub, numbers(0, 299)...)
 	if n := r.dropped("catching_up"); n != 1 {
 		t.Errorf("%v dropped while it caught up, want 1", n)
 	}

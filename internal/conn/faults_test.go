@@ -140,7 +140,7 @@ func serveFaulty(t *testing.T, change func(*conn.Config)) (*rig, *faulty) {
 	return r, f
 }
 
-// What live delivery loses is fetched from history as soon as the next message
+// A message that live delivery loses is fetched from history as soon as the next message
 // shows the hole; what comes twice is sent once.
 func TestHolesAreMended(t *testing.T) {
 	r, f := serveFaulty(t, nil)

@@ -19,7 +19,7 @@ type collector struct {
 	deliveries, dropped, replayed, holes, acks       *prometheus.Desc
 	frames, bytes, deferred, received, panics        *prometheus.Desc
 	backlogged, backlogBytes, inputBytes, waiting    *prometheus.Desc
-	turns, flusher, unnoted                          *prometheus.Desc
+	turns, flusher, unrecorded                       *prometheus.Desc
 	deflations, deflated, deflateBytes, inflated     *prometheus.Desc
 }
 
@@ -39,7 +39,7 @@ func newCollector(s *Server) *collector {
 		replayed:     d("replayed_total", "Messages sent out of history, one for each connection."),
 		holes:        d("holes_total", "Live messages that found one missing before them, and were fetched with it."),
 		acks:         d("acks_total", "Read marks moved by clients."),
-		unnoted:      d("deliveries_unnoted_total", "Spans of inboxes, and broadcasts, that were delivered and the store could not note: receipts do not know of them."),
+		unrecorded:   d("deliveries_unrecorded_total", "Ranges of inboxes, and broadcasts, that were delivered and could not be recorded: receipts and events do not know of them."),
 		frames:       d("frames_sent_total", "Frames handed to the kernel."),
 		bytes:        d("bytes_sent_total", "Bytes handed to the kernel."),
 		deferred:     d("frames_deferred_total", "Frames that had to wait in a backlog."),
@@ -113,7 +113,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.replayed, s.Replayed)
 	counter(c.holes, s.Holes)
 	counter(c.acks, s.Acks)
-	counter(c.unnoted, s.Unnoted)
+	counter(c.unrecorded, s.Unrecorded)
 }
 
 func turns(d *prometheus.Desc, h *reactor.Histogram) prometheus.Metric {
@@ -128,7 +128,7 @@ func turns(d *prometheus.Desc, h *reactor.Histogram) prometheus.Metric {
 
 // stats returns the sum over all shards.
 func (s *Server) stats() (sum stats) {
-	sum.Unnoted = s.refused.Load()
+	sum.Unrecorded = s.reporter.Dropped()
 	for i := range sum.Dropped {
 		sum.Dropped[i] = s.subscribers.dropped[i].Load()
 	}
@@ -142,7 +142,7 @@ func (s *Server) stats() (sum stats) {
 		sum.Holes += n.Holes
 		sum.Acks += n.Acks
 		sum.Ephemeral += n.Ephemeral
-		sum.Unnoted += n.Unnoted
+		sum.Unrecorded += n.Unrecorded
 		for i, dropped := range n.Dropped {
 			sum.Dropped[i] += dropped
 		}

@@ -11,10 +11,9 @@ import (
 
 	"pushd.example/internal/conn/offheap"
 	"pushd.example/internal/conn/reactor"
-	"pushd.example/internal/history"
 )
 
-func newSessions(t interface{ Fatal(...any) }, n int) *offheap.Table[session] {
+func tableOf(t interface{ Fatal(...any) }, n int) *offheap.Table[session] {
 	table, err := offheap.NewTable[session](n)
 	if err != nil {
 		t.Fatal(err)
@@ -22,20 +21,20 @@ func newSessions(t interface{ Fatal(...any) }, n int) *offheap.Table[session] {
 	return table
 }
 
-// A walk visits everybody who was there when it began and still is, once, and
-// nobody else, whoever comes and goes in between.
-func TestWalkWithComingsAndGoings(t *testing.T) {
+// A round goes through all sessions that were there when it began and still are,
+// once, and no others, whichever come and go in between.
+func TestRoundWithComingsAndGoings(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const sockets = 40
-		s := &shard{users: users{sessions: newSessions(t, sockets)}}
-		defer s.sessions.Close()
+		s := newSessions(tableOf(t, sockets))
+		defer s.table.Close()
 		there := map[uint32]bool{}
 		toggle := func() (socket uint32) {
 			socket = rapid.Uint32Range(0, sockets-1).Draw(t, "socket")
 			if there[socket] {
-				s.delist(s.sessions.At(socket))
+				s.remove(s.table.At(socket))
 			} else {
-				s.enlist(socket)
+				s.add(reactor.Handle(1<<32|uint64(socket)), "user", 7, "")
 			}
 			there[socket] = !there[socket]
 			return socket
@@ -47,21 +46,23 @@ func TestWalkWithComingsAndGoings(t *testing.T) {
 		for _, socket := range s.list {
 			due[socket] = true
 		}
-		s.walk = walk{frame: &reactor.Frame{}}
-		for s.walk.pos < len(s.list) {
+		for s.beginRound(); s.round; {
 			if rapid.Bool().Draw(t, "visit") {
-				socket := s.list[s.walk.pos]
-				s.walk.pos++
-				if !due[socket] {
-					t.Fatalf("socket %d was visited, but not due", socket)
+				ses := s.nextInRound()
+				if ses == nil {
+					continue
 				}
-				delete(due, socket)
+				if socket := ses.handle.Socket(); !due[socket] {
+					t.Fatalf("socket %d was visited, but not due", socket)
+				} else {
+					delete(due, socket)
+				}
 			} else {
 				delete(due, toggle())
 			}
 			for i, socket := range s.list {
-				if int(s.sessions.At(socket).place) != i {
-					t.Fatalf("socket %d is at %d, but thinks that it is at %d", socket, i, s.sessions.At(socket).place)
+				if int(s.table.At(socket).place) != i {
+					t.Fatalf("socket %d is at %d, but thinks that it is at %d", socket, i, s.table.At(socket).place)
 				}
 			}
 		}
@@ -80,26 +81,24 @@ func TestWalkWithComingsAndGoings(t *testing.T) {
 func TestUsersWithOneHash(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const sockets = 20
-		u := users{sessions: newSessions(t, sockets), first: map[uint32]uint32{}}
-		defer u.sessions.Close()
+		u := newSessions(tableOf(t, sockets))
+		defer u.table.Close()
 		model := map[uint32]string{}
 		for range rapid.IntRange(1, 100).Draw(t, "operations") {
 			socket := rapid.Uint32Range(0, sockets-1).Draw(t, "socket")
 			if _, ok := model[socket]; ok {
-				u.remove(socket)
-				*u.sessions.At(socket) = session{}
+				u.remove(u.table.At(socket))
 				delete(model, socket)
 			} else {
 				name := strings.Repeat(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name"), rapid.SampledFrom([]int{1, 20, 128}).Draw(t, "length"))
-				u.sessions.At(socket).hash = rapid.Uint32Range(0, 1).Draw(t, "hash")
-				u.add(socket, name)
+				u.add(reactor.Handle(1<<32|uint64(socket)), name, rapid.Uint32Range(0, 1).Draw(t, "hash"), "")
 				model[socket] = name
 			}
 			got := map[uint32]string{}
 			for hash, first := range u.first {
-				for at := first; at != 0; at = u.sessions.At(at - 1).next {
-					if ses := u.sessions.At(at - 1); ses.hash == hash {
-						got[at-1] = string(u.name(ses))
+				for at := first; at != 0; at = u.table.At(at - 1).next {
+					if ses := u.table.At(at - 1); ses.hash == hash {
+						got[at-1] = string(u.user(ses))
 					}
 				}
 			}
@@ -168,21 +167,5 @@ func TestRefusedIsBounded(t *testing.T) {
 	}
 	if r.check("9999", now) == nil || r.check("9999", now.Add(10*time.Second)) != nil {
 		t.Error("a refusal is not in force when it should be")
-	}
-}
-
-// Recalls that are old are forgotten.
-func TestRecallsAreBounded(t *testing.T) {
-	var r recalls
-	now := time.Now()
-	for i := range history.ID(10_000) {
-		now = now.Add(time.Second)
-		r.add(i, now, 10*time.Second)
-		if len(r.ids) > 11 || len(r.ages) != len(r.ids) {
-			t.Fatalf("%d recalls are remembered, %d ages", len(r.ids), len(r.ages))
-		}
-	}
-	if r.has(1) || !r.has(9_995) {
-		t.Error("it remembers the wrong ones")
 	}
 }

@@ -89,7 +89,7 @@ func TestRecallsAmongBroadcasts(t *testing.T) {
 	}
 }
 
-// What was read before a recall does not come after it.
+// A message that was read before its recall does not come after it.
 func TestRecallOvertakesAPage(t *testing.T) {
 	r, f := serveFaulty(t, nil)
 	witness := r.connect("a") // what it has seen, its loop has
@@ -201,7 +201,7 @@ func TestSubscriptionIsToldOfRecalls(t *testing.T) {
 	wantNext(t, r.ctx, other, "5")
 }
 
-// Who reads no recalls is not waited for.
+// A subscription that reads no recalls ends, and nobody waits for it.
 func TestRecallsOfASubscriptionAreBounded(t *testing.T) {
 	r := serve(t, nil)
 	sub := r.subscribe("a", history.Start{At: history.StartNow})

@@ -70,7 +70,7 @@ func TestReceiptsOfInboxes(t *testing.T) {
 	r.wantDelivered(before.ID, "c")
 }
 
-// What a page leaves out was not delivered with it.
+// Messages that a page leaves out were not delivered with it.
 func TestReceiptsOfPagesWithGaps(t *testing.T) {
 	r := serve(t, nil)
 	one := r.send(history.Unicast, "1", "a")
@@ -91,7 +91,7 @@ func TestReceiptsOfPagesWithGaps(t *testing.T) {
 	}
 }
 
-// What was recalled while its page was on its way was not delivered.
+// A message that was recalled while its page was on its way was not delivered.
 func TestReceiptsOfRecalledMeanwhile(t *testing.T) {
 	r, f := serveFaulty(t, nil)
 	one, two, three := r.send(history.Unicast, "1", "a"), r.send(history.Unicast, "2", "a"), r.send(history.Unicast, "3", "a")
@@ -176,7 +176,7 @@ func (r *rig) told(other *client) {
 	r.wantDelivered(m.ID, "other")
 }
 
-// What waits for a client that does not read is not delivered, until it reads.
+// Messages that wait for a client are not delivered until it reads them.
 func TestReceiptsOfSlowClients(t *testing.T) {
 	r := serve(t, nil)
 	slow, other := r.connect("slow"), r.connect("other")
@@ -195,7 +195,7 @@ func TestReceiptsOfSlowClients(t *testing.T) {
 	r.delivered(b.ID, 2)
 }
 
-// Who goes away before that was not delivered what waited.
+// If the client goes away before that, they were not delivered.
 func TestReceiptsOfWhoWentAway(t *testing.T) {
 	r := serve(t, nil)
 	a, other := r.connect("a"), r.connect("other")
@@ -395,7 +395,7 @@ func TestReceiptsOfAStoreThatTakesNone(t *testing.T) {
 	a := r.connect("a")
 	m := r.send(history.Unicast, "1", "a")
 	a.wantData("1")
-	waitFor(t, "the failure to be counted", func() bool { return metric(t, r.metrics, "pushd_conn_deliveries_unnoted_total") == 1 })
+	waitFor(t, "the failure to be counted", func() bool { return metric(t, r.metrics, "pushd_conn_deliveries_unrecorded_total") == 1 })
 	r.wantDelivered(m.ID)
 }
 
@@ -417,7 +417,7 @@ func TestReceiptsOfACrowd(t *testing.T) {
 	b := r.send(history.Broadcast, `"b"`)
 	r.delivered(b.ID, clients)
 	waitFor(t, "all deliveries to be noted", func() bool { return r.outcome(m.ID).Delivered == clients })
-	if n := metric(t, r.metrics, "pushd_conn_deliveries_unnoted_total"); n != 0 {
+	if n := metric(t, r.metrics, "pushd_conn_deliveries_unrecorded_total"); n != 0 {
 		t.Errorf("%v were not noted", n)
 	}
 }

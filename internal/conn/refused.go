@@ -7,11 +7,11 @@ import (
 	"pushd.example/internal/conn/proto"
 )
 
-// refused is which users a backend does not let in, and until when. One
-// shard's.
+// refused has the users whom a backend does not let in, and until when. It
+// belongs to a shard's loop.
 type refused struct {
 	until map[string]time.Time
-	tidy  int // at so many, those whose time is over are thrown out
+	tidy  int // at so many entries, those whose time is over are deleted
 }
 
 func (r *refused) add(user string, now time.Time, d time.Duration) {
@@ -31,10 +31,10 @@ func (r *refused) add(user string, now time.Time, d time.Duration) {
 	r.tidy = 2*len(r.until) + few
 }
 
-// left returns for how long user is refused; not more than 0: not at all.
+// left returns for how long user is still refused; 0 or less: not at all.
 func (r *refused) left(user string, now time.Time) time.Duration { return r.until[user].Sub(now) }
 
-// check returns the answer to a user who may not come in, or nil.
+// check returns the answer to a user who is refused, or nil.
 func (r *refused) check(user string, now time.Time) *proto.HTTPError {
 	left := r.left(user, now)
 	if left <= 0 {

@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pushd.example/internal/conn/fanout"
 	"pushd.example/internal/conn/offheap"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/conn/receipts"
 	"pushd.example/internal/history"
 )
 
@@ -27,34 +29,38 @@ type Server struct {
 	seed     maphash.Seed
 	idPrefix string // of connection ids: this process and no other of the node
 
-	post        postman // the store's follower
+	fanout      *fanout.Fanout // the store's follower
 	subscribers subscribers
 	subscribed  atomic.Uint64 // subscriptions that there ever were, for their ids
-	unnoted     unnoted
-	refused     atomic.Uint64  // spans and broadcasts that the store did not take
-	noting      sync.WaitGroup // noteDeliveries
 
-	mu         sync.Mutex    // guards the life of the server
-	stopFollow func()        // set while following
-	stopNoting chan struct{} // closed to end noteDeliveries
-	noteCtx    context.Context
-	cutNotes   context.CancelFunc // ends noteCtx
+	reporter  receipts.Reporter
+	reporting sync.WaitGroup // reporter.Run
+
+	mu         sync.Mutex         // guards the life of the server
+	stopFollow func()             // set while following
+	stopReport chan struct{}      // closed to end reporter.Run
+	reportCtx  context.Context    // of the reporter's calls of the store
+	cutReport  context.CancelFunc // ends reportCtx
 	stopped    bool
 }
 
-// New checks cfg and binds the address. Nobody is served before Serve.
+// New checks cfg and binds the address. Clients are served from Serve on.
 func New(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("configuring conn: %w", err)
 	}
-	s := &Server{cfg: cfg, seed: maphash.MakeSeed(), stopNoting: make(chan struct{})}
-	s.noteCtx, s.cutNotes = context.WithCancel(context.Background())
+	s := &Server{cfg: cfg, seed: maphash.MakeSeed(), stopReport: make(chan struct{})}
+	s.reportCtx, s.cutReport = context.WithCancel(context.Background())
 	s.idPrefix = strconv.FormatInt(time.Now().UnixMilli(), 36) + "-"
 	if s.sessions, err = offheap.NewTable[session](reactor.Sockets()); err != nil {
 		return nil, err
 	}
 	s.calls = newCalls(cfg)
+	s.reporter.Timeout, s.reporter.Log = cfg.StoreTimeout, cfg.Log
+	if cfg.Messages != nil {
+		s.reporter.Store = cfg.Messages
+	}
 	s.reactor, err = reactor.New(reactor.Config{
 		Listen:     cfg.Listen,
 		Path:       cfg.Path,
@@ -71,7 +77,7 @@ func New(cfg Config) (*Server, error) {
 		s.sessions.Close()
 		return nil, err
 	}
-	s.post.init(s)
+	s.fanout = s.newFanout()
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(newCollector(s)); err != nil {
 			s.Shutdown(context.Background())
@@ -79,6 +85,23 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+func (s *Server) newFanout() *fanout.Fanout {
+	cfg := fanout.Config{
+		Connection:  s.connectionNamed,
+		NewFrame:    s.reactor.NewFrame,
+		Others:      s.subscribers.offer,
+		KeepRecalls: 2 * s.cfg.StoreTimeout,
+	}
+	cfg.ShardOf = func(user string) (int, uint32) {
+		sh, hash := s.shardOf(user)
+		return sh.loop.ID(), hash
+	}
+	for _, sh := range s.shards {
+		cfg.Queues = append(cfg.Queues, sh.queue)
+	}
+	return fanout.New(cfg)
 }
 
 // Addr returns the address that is bound.
@@ -93,10 +116,10 @@ func (s *Server) Serve() error {
 		return nil
 	}
 	// Before the first Attach, so that nothing can come between.
-	s.stopFollow = s.cfg.Store.Follow(s.post.deliver)
+	s.stopFollow = s.cfg.Store.Follow(s.fanout.Deliver)
 	s.calls.start()
 	if s.cfg.Messages != nil {
-		s.noting.Go(func() { s.noteDeliveries(s.noteCtx, s.stopNoting) })
+		s.reporting.Go(func() { s.reporter.Run(s.reportCtx, s.stopReport, s.collect) })
 	}
 	s.mu.Unlock()
 	s.reactor.Run()
@@ -105,7 +128,7 @@ func (s *Server) Serve() error {
 
 // Shutdown takes no more clients, sends those that are there away with the
 // code for "reconnect now", and waits until they are gone. When ctx ends
-// first they are cut off, and its error is returned; everything is let go of
+// first they are cut off, and its error is returned. Everything is released
 // in either case. The store may be closed after it. Only the first call does
 // anything.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -115,23 +138,52 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	s.stopped = true
-	defer s.cutNotes()
-	defer context.AfterFunc(ctx, s.cutNotes)()
+	defer s.cutReport()
+	defer context.AfterFunc(ctx, s.cutReport)()
 	s.subscribers.close(fmt.Errorf("subscribing: %w", history.ErrClosed))
 	err := s.reactor.Shutdown(ctx)
 	if s.stopFollow != nil {
 		s.stopFollow()
 	}
 	s.calls.stop()
-	close(s.stopNoting)
-	s.noting.Wait()
-	if s.subscribers.collect(&s.unnoted); s.cfg.Messages != nil {
-		s.tellDelivered(s.noteCtx)
-	}
-	// Nobody is left who could wake a loop or look at a session.
+	close(s.stopReport)
+	s.reporting.Wait()
+	s.subscribers.collect(&s.reporter)
+	s.reporter.Report(s.reportCtx)
+	// No goroutine is left that could wake a loop or look at a session.
 	s.reactor.Close()
 	s.sessions.Close()
 	return err
+}
+
+// collect gathers what was delivered from the shards and the subscriptions.
+func (s *Server) collect() {
+	for _, sh := range s.shards {
+		for more := sh.unreported.Load(); more; {
+			// A loop answers the question or drops it, and what was collected
+			// is not lost.
+			c, err := ask(context.Background(), sh, (*shard).collect)
+			if err != nil {
+				return
+			}
+			s.reporter.Add(c.Deliveries)
+			more = c.more
+		}
+	}
+	s.subscribers.collect(&s.reporter)
+}
+
+// collected is some of what a shard has delivered.
+type collected struct {
+	history.Deliveries
+	more bool // collect again at once
+}
+
+func (s *shard) collect() (c collected) {
+	s.loop.Flush() // what is in a batch is not taken yet
+	c.Deliveries, c.more = s.ledger.Collect(s.loop.Now(), s.deliver.oldest())
+	s.unreported.Store(s.ledger.Unreported())
+	return c
 }
 
 // shardOf returns the shard of all of a user's connections, and the hash that

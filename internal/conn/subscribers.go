@@ -5,12 +5,13 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"pushd.example/internal/conn/receipts"
 	"pushd.example/internal/history"
 )
 
-// subscribers finds subscriptions by user. It is shared: backends' calls put
-// and take, the postman looks. While nobody subscribes it costs the postman one
-// load.
+// subscribers finds subscriptions by user. It is shared: backends' calls add and
+// remove, the store's follower offers deliveries. While there are none that
+// costs the follower one load.
 type subscribers struct {
 	some    atomic.Int64 // how many there are
 	dropped [drops]atomic.Uint64
@@ -53,36 +54,30 @@ func (l *subscribers) remove(sub *Subscription) bool {
 	return true
 }
 
-// tell tells those whom deliveries concern of them.
-func (l *subscribers) tell(batch []history.Delivery) {
+// offer offers a delivery to those whom it concerns.
+func (l *subscribers) offer(d *history.Delivery) {
 	if l.some.Load() == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range batch {
-		d := &batch[i]
-		if d.Resync || d.Message.Kind == history.Broadcast {
-			l.tellAllLocked(d)
-		}
-		for _, r := range d.Recipients {
-			for _, sub := range l.byUser[r.User] {
-				sub.tell(d)
+	if d.Resync || d.Message.Kind == history.Broadcast {
+		for _, list := range l.byUser {
+			for _, sub := range list {
+				sub.offer(d, d.Prev)
 			}
 		}
+		return
 	}
-}
-
-func (l *subscribers) tellAllLocked(d *history.Delivery) {
-	for _, list := range l.byUser {
-		for _, sub := range list {
-			sub.tell(d)
+	for _, r := range d.Recipients {
+		for _, sub := range l.byUser[r.User] {
+			sub.offer(d, r.Prev)
 		}
 	}
 }
 
 // collect gathers what was delivered.
-func (l *subscribers) collect(u *unnoted) {
+func (l *subscribers) collect(reporter *receipts.Reporter) {
 	if l.some.Load() == 0 {
 		return
 	}
@@ -90,7 +85,7 @@ func (l *subscribers) collect(u *unnoted) {
 	defer l.mu.Unlock()
 	for _, list := range l.byUser {
 		for _, sub := range list {
-			u.add(sub.delivered())
+			reporter.Add(sub.delivered())
 		}
 	}
 }

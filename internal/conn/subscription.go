@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,16 +10,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pushd.example/internal/conn/fanout"
+	"pushd.example/internal/conn/feed"
+	"pushd.example/internal/conn/receipts"
 	"pushd.example/internal/history"
 )
 
 // ErrTruncated: retention dropped messages that a subscription had not read
-// yet, or more recalls wait for it than are kept. Its client begins again with
-// the cursor that it has, and learns of a gap in history; of recalls it learns
-// by reading history anew.
+// yet, or more recalls wait for it than are kept. Its client subscribes again
+// with the cursor that it has, and is told of the gap. To learn of the recalls it
+// reads history anew.
 var ErrTruncated = errors.New("more was dropped or recalled than was read in time; subscribe again with the cursor")
 
-// DisconnectedError is how a subscription ends that a backend disconnected.
+// DisconnectedError ends a subscription that a backend disconnected.
 type DisconnectedError struct{ Reason string }
 
 func (e *DisconnectedError) Error() string {
@@ -30,7 +32,7 @@ func (e *DisconnectedError) Error() string {
 	return "disconnected by the backend: " + e.Reason
 }
 
-// RefusedError is what a user gets whom a backend does not let in for now.
+// RefusedError is the answer to a user whom a backend does not let in for now.
 type RefusedError struct{ For time.Duration }
 
 func (e *RefusedError) Error() string { return "the backend does not let this user connect for now" }
@@ -41,7 +43,7 @@ var ErrCrowd = errors.New("this user has as many connections as one may have")
 // Subscriber says who subscribes, and from where on.
 type Subscriber struct {
 	User      string
-	Start     history.Start // its Limit and MaxBytes bound every batch
+	Start     history.Start // its Limit and MaxBytes bound every page
 	Address   string        // the peer's
 	UserAgent string
 }
@@ -56,11 +58,9 @@ type Batch struct {
 }
 
 // Subscription is a connection that does not live on a loop: its owner calls
-// Next for messages, one goroutine at a time. It holds no messages: deliveries
-// only say how far there is something to read, and Next reads the history after
-// the cursor. So its order is the history's, nothing is lost or sent twice, and
-// a slow reader costs no memory.
-// Only of ephemeral messages and of recalls it holds a few.
+// Next for messages, one goroutine at a time. Live messages wait in a short
+// queue; if the owner does not keep up, the subscription replays from history,
+// so a slow reader costs no memory and loses nothing.
 type Subscription struct {
 	// Set once.
 	server  *Server
@@ -75,23 +75,32 @@ type Subscription struct {
 	start    history.Attachment
 	attached atomic.Bool
 
-	// Next's own.
-	cursor history.Cursor
-	first  *history.Page // came with Attach, not handed out yet
-	more   bool          // the last page was not the last
-	live   bool          // it has caught up
-	track  track
-	handed handed // what Next returned last
+	mu      sync.Mutex // guards what follows
+	reader  feed.Reader
+	queue   []history.Message // the reader was moved past them
+	recalls []history.Message
+	// excluded are messages that pages would bring although this connection
+	// was excluded from them; the last few.
+	excluded []history.ID
+	sent     receipts.Sent
+	handed   history.Cursor // where the reader was when Next returned
 
-	mu   sync.Mutex // guards what follows
-	told told
-	done handed // what the owner has dealt with
-
-	something chan struct{} // has a token when there may be something to read
+	something chan struct{} // has a token when there may be something to do
 	ended     chan struct{} // closed by end
 	once      sync.Once
 	why       error // why it ended; read after ended is closed
 }
+
+// Bounds of what waits for the owner of a subscription.
+const (
+	maxQueued      = 256       // messages
+	maxQueuedBytes = 256 << 10 // of their data
+	// Ephemeral messages among them; those beyond are dropped.
+	maxEphemeral      = 16
+	maxEphemeralBytes = 64 << 10
+	maxRecalls        = 1024
+	maxExcluded       = 256
+)
 
 // Subscribe attaches a subscription, until Close. Errors: those of
 // Store.Attach, RefusedError, ErrCrowd, history.ErrClosed.
@@ -124,92 +133,125 @@ func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, er
 		return nil, ErrCrowd
 	}
 	sub.attached.Store(true)
-	p := &sub.start.Page
-	sub.cursor, sub.first, sub.more, sub.live = p.Cursor, p, p.HasMore, !p.HasMore
-	sub.track = track{sub.start.From.Inbox, sub.start.From.Inbox}
+	sub.begin()
 	return sub, nil
+}
+
+// begin takes what came with Attach.
+func (s *Subscription) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reader.Begin(s.start.From)
+	s.handed = s.start.From
+	s.takePageLocked(&s.start.Page)
 }
 
 // Hello returns the connection's id and where the subscription begins; the
 // messages of its page come by Next.
 func (s *Subscription) Hello() (id string, begin history.Attachment) { return s.id, s.start }
 
-// Next waits for something to come. Who calls it again has sent what it returned
-// before. Errors: ctx's; ErrTruncated; DisconnectedError; history.ErrClosed; those
-// of Store.Page.
+// Next waits for something to come. By calling it again the owner says that it
+// has sent what Next returned before. Errors: ctx's; ErrTruncated;
+// DisconnectedError; history.ErrClosed; those of Store.Page.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
-	s.passOn()
-	return s.next(ctx)
-}
-
-func (s *Subscription) next(ctx context.Context) (Batch, error) {
-	if first := s.first; first != nil {
-		s.first = nil
-		if s.handOut(first); len(first.Messages) > 0 {
-			return Batch{Messages: first.Messages}, nil
-		}
-	}
+	s.taken()
 	for {
-		if !s.more {
-			select {
-			case <-s.something:
-			case <-s.ended:
-				return Batch{}, s.why
-			case <-ctx.Done():
-				return Batch{}, ctx.Err()
-			}
+		if batch := s.next(); len(batch.Recalls) > 0 || len(batch.Messages) > 0 {
+			return batch, nil
 		}
-		// Before a page is read, which is then without them.
-		if recalls := s.takeRecalls(); len(recalls) > 0 {
-			s.look() // there may be messages too
-			return Batch{Recalls: recalls}, nil
+		select {
+		case <-s.ended:
+			return Batch{}, s.why
+		default:
 		}
-		messages, err := s.read(ctx)
-		if err != nil || len(messages) > 0 {
-			return Batch{Messages: messages}, err
+		read, err := s.read(ctx)
+		if err != nil {
+			return Batch{}, err
+		}
+		if read {
+			continue
+		}
+		select {
+		case <-s.something:
+		case <-s.ended:
+			return Batch{}, s.why
+		case <-ctx.Done():
+			return Batch{}, ctx.Err()
 		}
 	}
 }
 
-func (s *Subscription) read(ctx context.Context) ([]history.Message, error) {
-	select {
-	case <-s.ended:
-		return nil, s.why
-	default:
+// taken makes what Next returned last ready to report.
+func (s *Subscription) taken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent.Taken(s.user, &s.reader, s.handed, time.Now())
+}
+
+// next takes what waits, but for messages that were recalled meanwhile.
+func (s *Subscription) next() Batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := Batch{Recalls: s.recalls, Messages: s.queue}
+	s.recalls, s.queue, s.handed = nil, nil, s.reader.At()
+	if len(batch.Recalls) > 0 {
+		batch.Messages = s.leaveOutLocked(batch.Messages, batch.Recalls)
 	}
-	told := s.toldSoFar()
+	s.sent.HandOut(batch.Messages)
+	return batch
+}
+
+// leaveOutLocked takes recalled messages out of some that are handed over.
+func (s *Subscription) leaveOutLocked(messages, recalled []history.Message) []history.Message {
+	gone := make(map[history.ID]bool, len(recalled))
+	for i := range recalled {
+		gone[recalled[i].ID] = true
+	}
+	kept := messages[:0]
+	for _, m := range messages {
+		switch {
+		case !gone[m.ID]:
+			kept = append(kept, m)
+		case m.Kind != history.Broadcast:
+			s.sent.Hold(s.reader.Unsent(feed.Inbox, m.ID))
+		}
+	}
+	clear(messages[len(kept):])
+	return kept
+}
+
+// read reads a page, if the reader wants one, into the queue, which is empty.
+func (s *Subscription) read(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	if s.reader.State() == feed.Live {
+		s.mu.Unlock()
+		return false, nil
+	}
+	after := s.reader.Fetch()
+	s.mu.Unlock()
 	p, err := s.server.cfg.Store.Page(ctx, s.user, history.Query{
-		Direction: history.Forward, After: s.cursor, Limit: s.bounds.Limit, MaxBytes: s.bounds.MaxBytes})
+		Direction: history.Forward, After: after, Limit: s.bounds.Limit, MaxBytes: s.bounds.MaxBytes})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if p.Truncated {
-		return nil, ErrTruncated
+		return false, ErrTruncated
 	}
-	s.take(&p, told)
-	s.handOut(&p)
-	return s.withBrief(p.Messages, told.brief), nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takePageLocked(&p)
+	return true, nil
 }
 
-// take moves the cursor past what of a page the subscription may have, and takes
-// the rest out. A live one leaves what it has not been told of: what it is told of
-// also says who is not to get it.
-func (s *Subscription) take(p *history.Page, told told) {
-	end := p.Cursor
-	if told.missed { // until it has caught up again, whatever number of pages that takes
-		s.live = false
+// takePageLocked puts a page into the queue. The reader is live when there is
+// nothing more to read.
+func (s *Subscription) takePageLocked(p *history.Page) {
+	feed.LeaveOut(p, func(id history.ID) bool { return slices.Contains(s.excluded, id) })
+	s.reader.Page(p, s.sent.Hold)
+	s.queue = p.Messages
+	if !s.reader.Next() {
+		s.excluded = nil
 	}
-	if s.live {
-		end = end.Min(told.upTo.Max(s.cursor))
-	}
-	moved := s.cursor.Max(end) != s.cursor
-	s.cursor = s.cursor.Max(end)
-	s.more = p.HasMore && moved
-	s.live = s.live || !p.HasMore
-	p.Cursor = s.cursor
-	leaveOut(p, func(m *history.Message) bool {
-		return m.ID > s.cursor.In(m.Kind) || slices.Contains(told.excluded, m.ID)
-	})
 }
 
 // Close ends the subscription and detaches it. Only the first call does
@@ -217,107 +259,97 @@ func (s *Subscription) take(p *history.Page, told told) {
 func (s *Subscription) Close() {
 	s.end(context.Canceled)
 	if s.server.subscribers.remove(s) {
-		s.server.unnoted.add(s.delivered())
+		s.server.reporter.Add(s.delivered())
 		s.server.cfg.Store.Detach(s.user)
 	}
 }
 
-// told is what a subscription knows of deliveries.
-type told struct {
-	brief    []history.Message // ephemeral ones, which are in no history
-	upTo     history.Cursor    // the last in each log
-	missed   bool              // some may have been left out
-	excluded []history.ID      // it is not to get these, the last few
-	recalls  []history.Message
-}
-
-// maxExcluded bounds told.excluded: a subscription that is so far behind gets
-// what it need not.
-const maxExcluded = 256
-
-// maxBrief bounds told.brief, in messages and in bytes.
-const (
-	maxBrief      = 16
-	maxBriefBytes = 64 << 10
-)
-
-// maxRecalls is how many recalls wait for a subscription at most.
-const maxRecalls = 1024
-
-// tell notes a delivery, and makes Next read.
-func (s *Subscription) tell(d *history.Delivery) {
+// delivered takes what there is to report.
+func (s *Subscription) delivered() history.Deliveries {
 	s.mu.Lock()
-	switch id := d.Message.ID; {
-	case d.Message.Ephemeral:
-		s.tellBriefLocked(d)
-	case d.Recall && len(s.told.recalls) == maxRecalls:
-		s.end(ErrTruncated)
-	case d.Recall:
-		s.told.recalls = append(s.told.recalls, d.Message)
-	case d.Resync:
-		s.told.missed = true
-	case d.Message.Kind == history.Broadcast:
-		s.told.upTo.Broadcast = id
-	default:
-		s.told.upTo.Inbox = id
-	}
-	if d.ExcludeConnection != "" && d.ExcludeConnection == s.id && !d.Message.Ephemeral {
-		s.told.excluded = append(s.told.excluded, d.Message.ID)
-		s.told.excluded = s.told.excluded[max(0, len(s.told.excluded)-maxExcluded):]
-	}
-	s.mu.Unlock()
-	s.look()
+	defer s.mu.Unlock()
+	return s.sent.Collect()
 }
 
-// look makes Next read.
-func (s *Subscription) look() {
+// offer does with a delivery what the reader says. prev is that of the
+// recipient.
+func (s *Subscription) offer(d *history.Delivery, prev history.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.wake()
+	if d.Resync {
+		s.reader.FallBehind()
+		return
+	}
+	o := fanout.Offer(d)
+	o.Prev = prev
+	excluded := d.ExcludeConnection == s.id
+	if o.Kind == feed.Message && s.fullLocked(d) {
+		s.reader.FallBehind()
+	}
+	live := s.reader.State() >= feed.Live
+	action, ended := s.reader.Offer(o, excluded)
+	s.sent.Hold(ended)
+	switch {
+	case o.Kind == feed.Recall: // also while attaching: its page may have been read before
+		s.recallLocked(d.Message)
+	case action == feed.Send:
+		s.queue = append(s.queue, d.Message)
+	case action == feed.SendIfIdle:
+		s.ephemeralLocked(d.Message)
+	case action == feed.Miss:
+		s.server.subscribers.dropped[catchingUp].Add(1)
+	case action == feed.Read:
+		s.reader.FallBehind()
+	case excluded && !live && o.Kind == feed.Message:
+		s.excluded = append(s.excluded, d.Message.ID)
+		s.excluded = s.excluded[max(0, len(s.excluded)-maxExcluded):]
+	}
+}
+
+// fullLocked reports whether the queue has no room for a message.
+func (s *Subscription) fullLocked(d *history.Delivery) bool {
+	return len(s.queue) >= maxQueued || len(s.queue) > 0 && dataBytes(s.queue)+len(d.Message.Data) > maxQueuedBytes
+}
+
+func dataBytes(messages []history.Message) (n int) {
+	for i := range messages {
+		n += len(messages[i].Data)
+	}
+	return n
+}
+
+// recallLocked keeps a recall. If too many wait the subscription ends, since no
+// page would tell of them.
+func (s *Subscription) recallLocked(m history.Message) {
+	if len(s.recalls) == maxRecalls {
+		s.end(ErrTruncated)
+		return
+	}
+	s.recalls = append(s.recalls, m)
+}
+
+// ephemeralLocked queues an ephemeral message, if only few wait.
+func (s *Subscription) ephemeralLocked(m history.Message) {
+	n, bytes := 0, len(m.Data)
+	for i := range s.queue {
+		if s.queue[i].Ephemeral {
+			n, bytes = n+1, bytes+len(s.queue[i].Data)
+		}
+	}
+	if n == maxEphemeral || n > 0 && bytes > maxEphemeralBytes {
+		s.server.subscribers.dropped[slow].Add(1)
+		return
+	}
+	s.queue = append(s.queue, m)
+}
+
+// wake makes Next look.
+func (s *Subscription) wake() {
 	select {
 	case s.something <- struct{}{}:
 	default: // it will look anyway
 	}
-}
-
-func (s *Subscription) takeRecalls() []history.Message {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	recalls := s.told.recalls
-	s.told.recalls = nil
-	return recalls
-}
-
-// toldSoFar returns what was told, for one page.
-func (s *Subscription) toldSoFar() told {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.told
-	s.told.missed, s.told.brief = false, nil
-	return t
-}
-
-func (s *Subscription) tellBriefLocked(d *history.Delivery) {
-	size := len(d.Message.Data)
-	for _, m := range s.told.brief {
-		size += len(m.Data)
-	}
-	switch {
-	case d.ExcludeConnection == s.id:
-	case len(s.told.brief) == maxBrief, len(s.told.brief) > 0 && size > maxBriefBytes:
-		s.server.subscribers.dropped[slow].Add(1)
-	default:
-		s.told.brief = append(s.told.brief, d.Message)
-	}
-}
-
-// withBrief puts ephemeral messages to where they came among others. Who has
-// more to catch up with gets none.
-func (s *Subscription) withBrief(batch, brief []history.Message) []history.Message {
-	if s.more {
-		s.server.subscribers.dropped[catchingUp].Add(uint64(len(brief)))
-		return batch
-	}
-	batch = append(batch, brief...)
-	slices.SortStableFunc(batch, func(a, b history.Message) int { return cmp.Compare(a.ID, b.ID) })
-	return batch
 }
 
 // end makes Next return why.
