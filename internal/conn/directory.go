@@ -107,43 +107,65 @@ func (s *shard) open(user string, hash uint32) int {
 
 // Online returns the first limit users after the given one that have an open
 // connection, in the order of their bytes, and whether there are more. The
-// empty user lies before all. Each call looks at every connection once.
+// empty user lies before all. Each call looks at every connection once, a stretch
+// at a time: users who come or go meanwhile may be in it or not.
 func (s *Server) Online(ctx context.Context, after string, limit int) (users []string, more bool, err error) {
+	scan := onlineScan{after: after, most: limit + 1}
 	for _, sh := range s.shards {
-		part, err := ask(ctx, sh, func(sh *shard) []string { return sh.online(after, limit+1) })
-		if err != nil {
-			return nil, false, err
+		scan.at = 0
+		for done := false; !done; {
+			if done, err = ask(ctx, sh, scan.stretch); err != nil {
+				return nil, false, err
+			}
 		}
-		users = append(users, part...)
 	}
-	users = smallest(append(users, s.subscribers.users(after)...), limit+1)
+	scan.add(s.subscribers.users(after)...)
+	users = scan.first()
 	if len(users) > limit {
 		return users[:limit], true, nil
 	}
 	return users, false, nil
 }
 
-// online returns the first most users of the shard after the given one.
-func (s *shard) online(after string, most int) []string {
-	var users []string
-	for _, socket := range s.sessions.list {
-		ses := s.sessions.table.At(socket)
-		if name := s.sessions.user(ses); !ses.attaching() && string(name) > after {
-			users = append(users, string(name))
-		}
-		// The smallest so far, sorted out each time that twice as many came.
-		if len(users) >= 2*most+1024 {
-			users = smallest(users, most)
-		}
-	}
-	return smallest(users, most)
+// onlineScan looks for the first users, in the order of their bytes.
+type onlineScan struct {
+	after string
+	most  int
+	users []string
+	upTo  string // once most are found: no user after this is among the first
+	at    uint32 // sockets below were looked at
 }
 
-// smallest returns the first most of users, sorted, each once.
-func smallest(users []string, most int) []string {
-	slices.Sort(users)
-	users = slices.Compact(users)
-	return users[:min(len(users), most)]
+// stretch looks at some of a shard's sessions. It runs on the shard's loop.
+func (o *onlineScan) stretch(s *shard) (done bool) {
+	next, more := s.sessions.scan(o.at, func(ses *session) bool {
+		user := s.sessions.user(ses)
+		if !ses.attaching() && string(user) > o.after && (o.upTo == "" || string(user) < o.upTo) {
+			o.add(string(user))
+		}
+		return true
+	})
+	o.at = next
+	return !more
+}
+
+// add adds users, and keeps the first ones now and then.
+func (o *onlineScan) add(users ...string) {
+	o.users = append(o.users, users...)
+	if len(o.users) < 2*o.most+1024 {
+		return
+	}
+	if o.first(); len(o.users) == o.most {
+		o.upTo = o.users[o.most-1]
+	}
+}
+
+// first returns the first users that were found, sorted, each once.
+func (o *onlineScan) first() []string {
+	slices.Sort(o.users)
+	o.users = slices.Compact(o.users)
+	o.users = o.users[:min(len(o.users), o.most)]
+	return o.users
 }
 
 // Departure says whom to send away.

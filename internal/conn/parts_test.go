@@ -77,6 +77,59 @@ func TestRoundWithComingsAndGoings(t *testing.T) {
 	})
 }
 
+// A scan looks at every session that is there from its beginning to its end, once
+// and in short stretches, whichever come and go in between.
+func TestScanWithComingsAndGoings(t *testing.T) {
+	const sockets = 3 * scanVisits
+	table := tableOf(t, sockets)
+	defer table.Close()
+	rapid.Check(t, func(t *rapid.T) {
+		s := newSessions(table)
+		add := func(socket uint32) { s.add(reactor.Handle(1<<32|uint64(socket)), "user", 7, "") }
+		stay := map[uint32]int{}
+		for socket := range uint32(sockets) {
+			if socket%3 != 0 {
+				add(socket)
+				stay[socket] = 0
+			}
+		}
+		defer func() {
+			for len(s.list) > 0 {
+				s.remove(s.table.At(s.list[0]))
+			}
+		}()
+		at, visits := uint32(0), 0
+		stop := rapid.IntRange(64, scanVisits+1).Draw(t, "stop after")
+		for more := true; more; {
+			stretch := 0
+			at, more = s.scan(at, func(ses *session) bool {
+				if stretch == stop {
+					return false
+				}
+				stretch++
+				if n, ok := stay[ses.handle.Socket()]; ok {
+					stay[ses.handle.Socket()] = n + 1
+				}
+				return true
+			})
+			if visits += stretch; stretch > scanVisits {
+				t.Fatalf("a stretch of %d", stretch)
+			}
+			socket := rapid.Uint32Range(0, sockets/3-1).Draw(t, "socket") * 3
+			if s.table.At(socket).handle == 0 {
+				add(socket)
+			} else {
+				s.remove(s.table.At(socket))
+			}
+		}
+		for socket, n := range stay {
+			if n != 1 {
+				t.Fatalf("the session on socket %d was looked at %d times", socket, n)
+			}
+		}
+	})
+}
+
 // Users are told apart by name even if their hashes are the same.
 func TestUsersWithOneHash(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -15,18 +15,18 @@ import (
 // It belongs to the loop.
 //
 // A resync makes every session read the page after its cursor, after the store
-// said that deliveries may have been missed. It goes through the sessions from
-// the end of their list, a stretch in each turn, with few pages under way at a
-// time: a store that has just come back need not serve all at once. Meanwhile
-// live deliveries go on; a hole that one of them shows is mended at once.
+// said that deliveries may have been missed. It goes through the sessions by
+// socket, a stretch in each turn, with few pages under way at a time: a store that
+// has just come back need not serve all at once. Meanwhile live deliveries go on;
+// a hole that one of them shows is mended at once.
 type replay struct {
 	*core
 	shard   *shard  // gets the results
 	waiting []again // pages that could not be asked for
 
-	stale  int // sessions that the resync has still to ask for
-	at     int // in the list of sessions: those from here on were looked at
-	asking int // pages of the resync under way
+	resyncing bool
+	at        uint32 // sockets below were looked at
+	asking    int    // pages of the resync under way
 }
 
 // again is a session whose page has to be asked for again, not before a time.
@@ -43,8 +43,6 @@ const (
 	retryAfter = time.Second
 	// maxAsking is how many pages a resync has under way.
 	maxAsking = 16
-	// resyncVisits is how many sessions one turn of a resync looks at.
-	resyncVisits = 4096
 )
 
 // begin opens a session's connection with all that is known by now in one send:
@@ -102,7 +100,6 @@ func (r *replay) Drained(h reactor.Handle) { r.next(h, false) }
 // ask asks the store for what lies after a session's cursor, at once or, if too
 // many calls wait, later; then it returns nil.
 func (r *replay) ask(ses *session) *call {
-	r.fresh(ses)
 	k := &call{
 		kind: page, shard: r.shard, h: ses.handle, user: string(r.sessions.user(ses)),
 		cursor: ses.reader.Fetch(),
@@ -152,48 +149,28 @@ func (r *replay) retry() {
 	}
 }
 
-// beginResync begins a resync.
-func (r *replay) beginResync() {
-	for _, socket := range r.sessions.list {
-		if r.sessions.table.At(socket).reader.Resync() {
-			r.stale++
-		}
-	}
-	r.at = len(r.sessions.list)
-}
-
-// fresh takes a session off those that a resync has still to ask for, because it
-// reads its page now or is gone.
-func (r *replay) fresh(ses *session) {
-	if ses.reader.State() == feed.Stale {
-		r.stale--
-	}
-}
-
-// forget ends a session.
-func (r *replay) forget(ses *session) {
-	r.fresh(ses)
-	r.sessions.remove(ses)
-}
+// beginResync begins a resync, also if one is under way: sessions that it has
+// looked at may have missed something since.
+func (r *replay) beginResync() { r.resyncing, r.at = true, 0 }
 
 // resync asks for pages as long as there is room, and reports whether it has
 // to be called again in any case.
 func (r *replay) resync() (more bool) {
-	for visits := 0; r.stale > 0 && r.asking < maxAsking; visits++ {
-		if visits == resyncVisits {
-			return true
+	if !r.resyncing {
+		return false
+	}
+	next, left := r.sessions.scan(r.at, func(ses *session) bool {
+		if r.asking >= maxAsking {
+			return false
 		}
-		// Sessions that come or go move others, so that one round may miss some.
-		if r.at = min(r.at, len(r.sessions.list)); r.at == 0 {
-			r.at = len(r.sessions.list)
-		}
-		r.at--
-		if ses := r.sessions.table.At(r.sessions.list[r.at]); ses.reader.State() == feed.Stale {
+		if ses.reader.Resync() {
 			if k := r.ask(ses); k != nil {
 				k.resync = true
 				r.asking++
 			}
 		}
-	}
-	return false
+		return true
+	})
+	r.at, r.resyncing = next, left
+	return left && r.asking < maxAsking
 }

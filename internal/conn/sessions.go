@@ -1,6 +1,8 @@
 package conn
 
 import (
+	mathbits "math/bits"
+
 	"pushd.example/internal/conn/feed"
 	"pushd.example/internal/conn/offheap"
 	"pushd.example/internal/conn/reactor"
@@ -51,6 +53,11 @@ type sessions struct {
 	list    []uint32
 	visited int
 	round   bool
+
+	// present has a bit for each socket that has a session here. Scans that take
+	// many turns go by socket, since a session keeps its own while places in list
+	// change.
+	present []uint64
 }
 
 func newSessions(table *offheap.Table[session]) sessions {
@@ -65,6 +72,11 @@ func (s *sessions) add(h reactor.Handle, user string, hash uint32, agent string)
 	ses.next = s.first[hash]
 	s.first[hash] = h.Socket() + 1
 	s.enlist(h.Socket())
+	word, bit := h.Socket()/64, h.Socket()%64
+	for uint32(len(s.present)) <= word {
+		s.present = append(s.present, 0)
+	}
+	s.present[word] |= 1 << bit
 	return ses
 }
 
@@ -74,7 +86,33 @@ func (s *sessions) remove(ses *session) {
 	s.unlink(ses)
 	s.names.Free(ses.name, int(ses.nameLen))
 	s.agents.leave(ses.agent)
+	s.present[ses.handle.Socket()/64] &^= 1 << (ses.handle.Socket() % 64)
 	*ses = session{}
+}
+
+// scanVisits is how many sessions one turn of a scan looks at: less than half a
+// millisecond's worth.
+const scanVisits = 2048
+
+// scan calls visit for the sessions on sockets from one on, in order, until it
+// has looked at scanVisits of them or visit returns false. It returns where to go
+// on, and whether there is something left.
+func (s *sessions) scan(from uint32, visit func(*session) bool) (next uint32, more bool) {
+	visits := 0
+	for word := int(from / 64); word < len(s.present); word++ {
+		bits := s.present[word]
+		if word == int(from/64) {
+			bits &= ^uint64(0) << (from % 64)
+		}
+		for ; bits != 0; bits &= bits - 1 {
+			socket := uint32(word*64 + mathbits.TrailingZeros64(bits))
+			if visits == scanVisits || !visit(s.table.At(socket)) {
+				return socket, true
+			}
+			visits++
+		}
+	}
+	return uint32(len(s.present) * 64), false
 }
 
 // unlink takes a session out of those with its hash.

@@ -100,6 +100,9 @@ func (c *core) lookup(h reactor.Handle) *session {
 	return nil
 }
 
+// forget ends a session.
+func (c *core) forget(ses *session) { c.sessions.remove(ses) }
+
 // Reader implements [receipts.Readers].
 func (c *core) Reader(key receipts.Key) (r *feed.Reader, taken bool) {
 	h := reactor.Handle(key)

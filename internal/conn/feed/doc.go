@@ -5,13 +5,13 @@
 // appended, and answers whether that is to be sent, was sent already, or shows
 // that something is missing, which is then read as pages:
 //
-//	                Page, with more to come
-//	                      ┌──────┐
-//	                      ▼      │      Next, nothing left
-//	attaching ──Begin──▶ replaying ───────────────────────▶ live
-//	                      ▲      ▲                            │
-//	                      │      └──Fetch (a hole), FallBehind┤
-//	                      └──────────Fetch──────── stale ◀────┘ Resync
+//	                 Page, with more to come
+//	                         ┌──────┐
+//	                         ▼      │   Next, nothing left
+//	attaching ──Begin──▶ replaying ─────────────────▶ live
+//	                         ▲                          │
+//	                         └── Fetch (a hole, or      ┘
+//	                             a resync), FallBehind
 //
 // Beside that a reader remembers what it was sent and nobody has reported yet,
 // for receipts: everything between one position and another, a [Run]. A run ends when

@@ -15,9 +15,11 @@ type Reader struct {
 	behind     bool // something was appended that the page asked for last may lack
 	more       bool // the last page was not the last
 
-	// Listed is for the owner, who keeps a list of the readers that have
-	// something to report: this one's place in it, from 1. 0: it is not in it.
-	Listed uint32
+	// Listed and Since are for the owner, who keeps a list of the readers that
+	// have something to report: this one is in it, and since when, on a clock of
+	// the owner's.
+	Listed bool
+	Since  uint32
 }
 
 // State says what a reader does with what is appended.
@@ -31,9 +33,6 @@ const (
 	Replaying
 	// Live: what is appended is sent as it comes.
 	Live
-	// Stale: live, but something may have been missed; the page that would have
-	// it is still to be asked for.
-	Stale
 )
 
 // Log is one of the two logs of a history.
@@ -207,21 +206,17 @@ func (r *Reader) Fetch() history.Cursor {
 // FallBehind makes a live reader replay: it has no room for what comes.
 func (r *Reader) FallBehind() {
 	r.behind = true
-	if r.state >= Live {
+	if r.state == Live {
 		r.state = Replaying
 	}
 }
 
 // Resync is called when deliveries may have been missed. It reports whether the
-// reader was live and is stale now: its owner calls Fetch when the store has
-// time for it. Others read a page anyway, and are made to read another.
-func (r *Reader) Resync() (stale bool) {
-	if r.state == Live {
-		r.state = Stale
-		return true
-	}
-	r.behind = r.behind || r.state < Live
-	return false
+// reader is live: then its owner calls Fetch and reads the page. Others read a
+// page anyway, and are made to read another.
+func (r *Reader) Resync() (read bool) {
+	r.behind = r.state != Live
+	return r.state == Live
 }
 
 // Unsent is called for a message that the reader was moved past and that was

@@ -218,7 +218,7 @@ func (n *naive) step() {
 		}
 	case 8:
 		n.lost = false
-		if n.r.Resync(); n.r.State() == Stale && rapid.Bool().Draw(n.t, "fetch") {
+		if n.r.Resync() {
 			n.fetch()
 		}
 	}
@@ -289,7 +289,6 @@ func TestOffersOutsideTheLogs(t *testing.T) {
 		Attaching: {Miss, Skip, Skip},
 		Replaying: {Miss, Skip, Send},
 		Live:      {SendIfIdle, Skip, Send},
-		Stale:     {SendIfIdle, Skip, Send},
 	} {
 		r := Reader{state: state, at: history.Cursor{Inbox: 5}}
 		before := r

@@ -40,28 +40,35 @@ type Readers interface {
 type Ledger struct {
 	readers Readers
 	off     bool
+	began   time.Time // Reader.Since counts from here, in ms
 	dropped uint64
 	missed  uint64 // of dropped, how many Collect has told of
 
-	listed     []listing
 	held       map[Key][]feed.Run // runs that ended before the kernel had taken them
 	ready      []history.UserRange
 	broadcasts broadcasts
 
-	// The present collection looks at listed[at:until].
-	at, until int
-	quiet     int // collections in a row that had few readers
+	listed list
+	// visiting is what listed was when the present collection began, and at is
+	// how far that is. What is not taken yet goes into listed again.
+	visiting list
+	at       int
+	quiet    int // collections in a row that had few readers
 }
 
-// listing is a reader that was sent something. The reader knows its place.
-type listing struct {
-	key   Key   // 0: the reader has ended
-	since int64 // when the first of it was sent, in ms since 1970
+// list has readers that were sent something, each once; readers that have ended
+// too.
+type list struct {
+	keys []Key
+	// oldest is a broadcast that lies before all that the readers may still take.
+	oldest history.ID
 }
 
 // NewLedger returns a ledger of readers. off: nobody wants to know, and nothing
 // is gathered.
-func NewLedger(readers Readers, off bool) Ledger { return Ledger{readers: readers, off: off} }
+func NewLedger(readers Readers, off bool) Ledger {
+	return Ledger{readers: readers, off: off, began: time.Now(), listed: list{oldest: history.MaxID}}
+}
 
 // Dropped returns how many runs were sent and will not be reported.
 func (l *Ledger) Dropped() uint64 { return l.dropped }
@@ -76,17 +83,30 @@ func (l *Ledger) Broadcast(id history.ID) {
 // Sent is called when a reader is sent something. It reports whether that made
 // it listed.
 func (l *Ledger) Sent(key Key, r *feed.Reader, now time.Time) (listed bool) {
-	if r.Listed != 0 || l.off {
+	if r.Listed || l.off {
 		return false
 	}
-	l.listed = append(l.listed, listing{key, now.UnixMilli()})
-	r.Listed = uint32(len(l.listed))
+	r.Listed, r.Since = true, l.clock(now)
+	l.list(key, r)
 	return true
+}
+
+func (l *Ledger) clock(now time.Time) uint32 { return uint32(now.Sub(l.began).Milliseconds()) }
+
+// list puts a reader into the list.
+func (l *Ledger) list(key Key, r *feed.Reader) {
+	l.listed.keys = append(l.listed.keys, key)
+	l.listed.oldest = min(l.listed.oldest, r.Unreported().Broadcast)
+	for _, run := range l.held[key] {
+		if run.Log == feed.Broadcasts {
+			l.listed.oldest = min(l.listed.oldest, run.From)
+		}
+	}
 }
 
 // Hold keeps a run of a reader that has ended until the kernel has taken it.
 func (l *Ledger) Hold(key Key, r *feed.Reader, run feed.Run) {
-	if run.Empty() || r.Listed == 0 {
+	if run.Empty() || !r.Listed {
 		return
 	}
 	if len(l.held[key]) == maxHeld {
@@ -106,7 +126,7 @@ func (l *Ledger) Hold(key Key, r *feed.Reader, run feed.Run) {
 // all of it. It is called before a page is sent, since the kernel may take long
 // for that.
 func (l *Ledger) Taken(key Key, r *feed.Reader) {
-	if r.Listed == 0 || len(l.ready) >= maxReady {
+	if !r.Listed || len(l.ready) >= maxReady {
 		return
 	}
 	if _, taken := l.readers.Reader(key); taken {
@@ -118,7 +138,7 @@ func (l *Ledger) Taken(key Key, r *feed.Reader) {
 // it was sent; else nothing of what is unreported counts.
 func (l *Ledger) End(key Key, r *feed.Reader, taken bool) {
 	switch {
-	case r.Listed == 0:
+	case !r.Listed:
 		return
 	case !taken:
 	case len(l.ready) >= maxReady:
@@ -127,7 +147,7 @@ func (l *Ledger) End(key Key, r *feed.Reader, taken bool) {
 		l.settle(key, r)
 	}
 	delete(l.held, key)
-	l.listed[r.Listed-1].key, r.Listed = 0, 0
+	r.Listed = false
 }
 
 // settle makes everything that a reader was sent ready to report.
@@ -152,77 +172,61 @@ func (l *Ledger) report(key Key, r *feed.Reader, run feed.Run) {
 	case run.Log == feed.Broadcasts:
 		l.broadcasts.add(run)
 	default:
-		l.ready = append(l.ready, userRange(l.readers.User(key), run, l.listed[r.Listed-1].since))
+		l.ready = append(l.ready, userRange(l.readers.User(key), run, l.began.Add(time.Duration(r.Since)*time.Millisecond)))
 	}
 }
 
 // userRange returns a run of a user's inbox as the store takes it.
-func userRange(user string, run feed.Run, since int64) history.UserRange {
-	return history.UserRange{User: user, Range: history.Range{From: run.From, To: run.To, At: time.UnixMilli(since)}}
+func userRange(user string, run feed.Run, since time.Time) history.UserRange {
+	return history.UserRange{User: user, Range: history.Range{From: run.From, To: run.To, At: since}}
 }
 
-// Unreported reports whether a reader is listed.
-func (l *Ledger) Unreported() bool { return len(l.listed) > 0 || len(l.ready) > 0 }
+// Unreported reports whether there is something that Collect may give, now or
+// when clients have taken it.
+func (l *Ledger) Unreported() bool { return len(l.listed.keys) > 0 || len(l.ready) > 0 }
 
 // Collect takes some of what is ready to report; more: call it again at once for
 // the rest. Deliveries that clients have yet to take stay. No reader will be sent
-// broadcasts below oldest any more, but those that it was sent already.
+// broadcasts up to oldest any more, but those that it was sent already.
 func (l *Ledger) Collect(now time.Time, oldest history.ID) (d history.Deliveries, more bool) {
 	if l.at == 0 {
-		l.until = len(l.listed)
+		l.listed, l.visiting = list{l.visiting.keys[:0], history.MaxID}, l.listed
 	}
-	for end := min(l.at+collectVisits, l.until); l.at < end; l.at++ {
-		key := l.listed[l.at].key
-		if key == 0 {
-			continue
-		}
-		if r, taken := l.readers.Reader(key); taken {
-			l.settle(key, r)
-			r.Listed, l.listed[l.at].key = 0, 0
-		}
+	end := min(l.at+collectVisits, len(l.visiting.keys))
+	for _, key := range l.visiting.keys[l.at:end] {
+		l.visit(key, now)
 	}
+	l.at = end
 	d.Inboxes, l.ready = l.ready, nil
 	d.Missed, l.missed = l.dropped > l.missed, l.dropped
-	if l.at < l.until {
+	if l.at < len(l.visiting.keys) {
 		return d, true
 	}
-	d.Broadcasts = l.broadcasts.take(l.keep(now, oldest))
+	d.Broadcasts = l.broadcasts.take(min(oldest, l.listed.oldest))
 	l.at = 0
+	l.shrink()
 	return d, false
 }
 
-// keep keeps the readers that have yet to take something, and returns the
-// smaller of oldest and the first broadcast that one of them may still take.
-func (l *Ledger) keep(now time.Time, oldest history.ID) history.ID {
-	n := 0
-	for i, entry := range l.listed {
-		if entry.key == 0 {
-			continue
-		}
-		r, _ := l.readers.Reader(entry.key)
-		if i < l.until {
-			entry.since = now.UnixMilli() // the kernel takes it later than that
-		}
-		oldest = min(oldest, r.Unreported().Broadcast)
-		for _, run := range l.held[entry.key] {
-			if run.Log == feed.Broadcasts {
-				oldest = min(oldest, run.From)
-			}
-		}
-		l.listed[n] = entry
-		n++
-		r.Listed = uint32(n)
+// visit reports what a reader was sent, if the kernel has taken all of it.
+func (l *Ledger) visit(key Key, now time.Time) {
+	r, taken := l.readers.Reader(key)
+	switch {
+	case r == nil || !r.Listed: // it has ended
+	case taken:
+		l.settle(key, r)
+		r.Listed = false
+	default:
+		r.Since = l.clock(now) // the kernel takes it later than that
+		l.list(key, r)
 	}
-	l.listed = l.listed[:n]
-	l.shrink()
-	return oldest
 }
 
 // shrink gives memory back that was for a crowd.
 func (l *Ledger) shrink() {
-	if max(l.until, len(l.listed)) >= cap(l.listed)/4 {
+	if max(len(l.visiting.keys), len(l.listed.keys)) >= cap(l.listed.keys)/4 {
 		l.quiet = 0
 	} else if l.quiet++; l.quiet == quietCollects {
-		l.listed, l.quiet = slices.Clone(l.listed), 0
+		l.listed.keys, l.visiting.keys, l.quiet = slices.Clone(l.listed.keys), nil, 0
 	}
 }

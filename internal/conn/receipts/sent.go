@@ -62,7 +62,7 @@ func (s *Sent) report(user string, run feed.Run, now time.Time) {
 	case n > 0 && ranges[n-1].To == run.From:
 		ranges[n-1].To = run.To
 	default:
-		s.done.Inboxes = append(ranges, userRange(user, run, now.UnixMilli()))
+		s.done.Inboxes = append(ranges, userRange(user, run, now))
 	}
 }
 
