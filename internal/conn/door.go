@@ -36,7 +36,7 @@ func (s *shard) Request(h reactor.Handle, r *proto.Request) {
 	}
 	to, hash := s.server.shardOf(v.user)
 	v.hash = hash
-	s.loop.Move(h, to.loop, v)
+	s.loop.Admit(h, to.loop, v)
 }
 
 // admit checks who asks, and for what.

@@ -106,7 +106,7 @@ func (k *host) Request(h reactor.Handle, r *proto.Request) {
 		if to != k {
 			delete(k.users, h) // this handle ends here, without Closed
 		}
-		k.loop.Move(h, to.loop, a)
+		k.loop.Admit(h, to.loop, a)
 	}
 }
 

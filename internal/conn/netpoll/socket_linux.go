@@ -4,6 +4,7 @@ package netpoll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -89,10 +90,17 @@ func (*Net) Close(socket int) error { return unix.Close(socket) }
 func (*Net) Shutdown() {}
 
 // Listener accepts connections.
+//
+// The listening socket lies in an epoll of its own, which hangs under Go's
+// poller as a [Poller] does, and is armed for one event only when nobody has
+// come. While connections come faster than Accept is called, none of them
+// wakes up a thread: under Go's poller itself, each would.
 type Listener struct {
-	addr net.Addr
-	file *os.File // the listening socket; unlike net.Listener's, its raw form can wait
-	raw  syscall.RawConn
+	addr   net.Addr
+	socket *os.File // listening
+	epoll  *os.File
+	listen syscall.RawConn // of socket
+	wait   syscall.RawConn // of epoll
 
 	closed atomic.Bool
 
@@ -115,22 +123,77 @@ func (*Net) Listen(address string, o Options) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close() // the file below is a descriptor of its own
-	file, err := l.(*net.TCPListener).File()
-	if err != nil {
-		return nil, err
+	defer l.Close() // what follows has a descriptor of its own
+	ln := &Listener{addr: l.Addr(), spare: -1}
+	if err := ln.open(l.(*net.TCPListener)); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("preparing to listen: %w", err)
 	}
-	raw, err := file.SyscallConn()
+	return ln, nil
+}
+
+func (l *Listener) open(from *net.TCPListener) error {
+	raw, err := from.SyscallConn()
 	if err != nil {
-		file.Close()
-		return nil, err
+		return err
 	}
-	spare, err := openSpare()
+	fd := -1
+	var dup error
+	if err := raw.Control(func(s uintptr) { fd, dup = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return err
+	}
+	if dup != nil {
+		return dup
+	}
+	// A file made of a blocking descriptor does not go under Go's poller.
+	if err := unix.SetNonblock(fd, false); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	l.socket = os.NewFile(uintptr(fd), "listener")
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return err
+	}
+	if l.listen, err = l.socket.SyscallConn(); err != nil {
+		return err
+	}
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("opening a spare descriptor: %w", err)
+		return err
 	}
-	return &Listener{addr: l.Addr(), file: file, raw: raw, spare: spare}, nil
+	if err := unix.SetNonblock(ep, true); err != nil {
+		unix.Close(ep)
+		return err
+	}
+	l.epoll = os.NewFile(uintptr(ep), "epoll")
+	if l.wait, err = l.epoll.SyscallConn(); err != nil {
+		return err
+	}
+	if err := l.arm(unix.EPOLL_CTL_ADD); err != nil {
+		return err
+	}
+	l.spare, err = openSpare()
+	return err
+}
+
+// arm asks for one event when a connection is there to be accepted.
+func (l *Listener) arm(op int) error {
+	return l.use(func(fd int) error {
+		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+		var err error
+		if e := l.wait.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), op, fd, &ev) }); e != nil {
+			return net.ErrClosed
+		}
+		return err
+	})
+}
+
+// use calls f with the listening socket, which is not closed meanwhile.
+func (l *Listener) use(f func(fd int) error) (err error) {
+	if l.listen.Control(func(fd uintptr) { err = f(int(fd)) }) != nil {
+		return net.ErrClosed
+	}
+	return err
 }
 
 func openSpare() (int, error) {
@@ -169,32 +232,53 @@ func (o Options) set(fd int) error {
 func (l *Listener) Addr() net.Addr { return l.addr }
 
 // Accept implements the contract.
-func (l *Listener) Accept(into []Accepted) (n int, err error) {
-	e := l.raw.Read(func(fd uintptr) bool {
+func (l *Listener) Accept(into []Accepted) (int, error) {
+	for {
+		n, err := l.acceptNow(into)
+		if err != unix.EAGAIN {
+			return n, err
+		}
+		if err := l.arm(unix.EPOLL_CTL_MOD); err != nil {
+			return 0, l.reason(err)
+		}
+		var event [1]unix.EpollEvent
+		err = l.wait.Read(func(ep uintptr) bool {
+			n, e := unix.EpollWait(int(ep), event[:], 0)
+			return n > 0 || e != nil && e != unix.EINTR
+		})
+		if err != nil {
+			return 0, l.reason(err)
+		}
+	}
+}
+
+// reason returns what ended a wait; of what os returns after Close, nothing
+// can be compared with.
+func (l *Listener) reason(err error) error {
+	if l.closed.Load() {
+		return net.ErrClosed
+	}
+	return err
+}
+
+// acceptNow is Accept without waiting; it returns EAGAIN if nobody has come.
+func (l *Listener) acceptNow(into []Accepted) (n int, err error) {
+	err = l.use(func(fd int) error {
 		for n < len(into) {
-			a, errno := accept(int(fd))
+			a, errno := accept(fd)
 			switch errno {
 			case 0:
 				into[n] = a
 				n++
-			case unix.EAGAIN:
-				return n > 0
 			case unix.EINTR, unix.ECONNABORTED:
 			default:
-				// What was taken goes first; the trouble will still be there.
-				if n == 0 {
-					err = errno
-				}
-				return true
+				return errno
 			}
 		}
-		return true
+		return nil
 	})
-	if e != nil {
-		if l.closed.Load() { // what os returns for it cannot be compared with
-			e = net.ErrClosed
-		}
-		return 0, e
+	if n > 0 {
+		err = nil // what was taken goes first; the trouble will still be there
 	}
 	return n, err
 }
@@ -226,11 +310,12 @@ func (l *Listener) Refuse(response []byte) bool {
 	defer l.mu.Unlock()
 	l.closeSpareLocked()
 	refused := false
-	err := l.raw.Control(func(fd uintptr) {
-		a, e := accept(int(fd))
+	err := l.use(func(fd int) error {
+		a, e := accept(fd)
 		if refused = e == 0; refused {
 			Answer(&Net{}, a.Socket, response)
 		}
+		return nil
 	})
 	if err != nil {
 		return false // closed
@@ -244,7 +329,12 @@ func (l *Listener) Refuse(response []byte) bool {
 // Close implements the contract.
 func (l *Listener) Close() error {
 	l.closed.Store(true)
-	err := l.file.Close() // first: from here on Refuse opens no spare
+	var err error
+	for _, f := range []*os.File{l.socket, l.epoll} { // first: from here on Refuse opens no spare
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closeSpareLocked()

@@ -77,6 +77,8 @@ func (l *Loop) settled(h Handle, s *slot) {
 	case s.state == open && s.has(notify):
 		s.flags &^= notify
 		l.tellDrained(h)
+	case s.has(silent):
+		l.drop(h, s, Lost) // not counted: the request was answered
 	case s.state == closing && s.has(deaf) && !s.has(ended):
 		s.flags |= ended
 		if err := l.net.CloseWrite(int(h.Socket())); err != nil {
@@ -148,21 +150,21 @@ func (l *Loop) drainAll() {
 // finished reports whether the loop's work is done.
 func (l *Loop) finished() bool {
 	return l.force.Load() || l.draining.Load() && l.drainSeen &&
-		len(l.conns) == 0 && len(l.newcomers) == 0 && l.greeted == len(l.arrivals) && l.sockets.Empty()
+		len(l.conns) == 0 && len(l.waiting) == 0 && l.taken == len(l.arrivals) && l.sockets.Empty()
 }
 
 // discard ends a connection that nobody takes in any more.
 func (l *Loop) discard(a *arrival) {
 	h, s := l.enlist(a.socket, closing)
-	if !a.moved {
-		s.fresh(a.ip, l.clock)
+	if !a.admitted {
+		s.fresh(a.address, l.clock)
 	}
 	l.drop(h, s, Drained)
 }
 
 // end lets go of everything.
 func (l *Loop) end() {
-	for _, a := range slices.Concat(l.newcomers, l.arrivals[l.greeted:], l.sockets.Close()) {
+	for _, a := range slices.Concat(l.waiting, l.arrivals[l.taken:], l.sockets.Close()) {
 		l.discard(&a)
 	}
 	for len(l.conns) > 0 {

@@ -50,12 +50,20 @@ type Limits struct {
 	// Default 0: no bound. Not for use behind a proxy, whose address all
 	// clients share.
 	MaxPerIP int
-	// UpgradeRate bounds the connections accepted a second; more are answered
-	// 503 and told to come back at this rate, one after the other, within half
-	// a minute. Default 1,000 for each CPU; negative means no bound.
+	// UpgradeRate bounds the handshakes a second. Only a complete request
+	// that the handler lets in counts (see Loop.Admit), so that half a request
+	// or a refused one takes nothing from others. Those that come faster wait
+	// for their turn; when UpgradeQueue of them wait, more are answered 503 and
+	// told to come back at this rate, one after the other, within half a
+	// minute. Default 1,000 for each CPU; negative means no bound.
 	UpgradeRate float64
-	// UpgradeBurst is how many may come at once. Default: UpgradeRate.
-	UpgradeBurst int
+	// UpgradeQueue is how many handshakes may wait for their turn. Default:
+	// as many as come in a second.
+	UpgradeQueue int
+	// UpgradeRatePerIP bounds the handshakes a second from one address, which
+	// may use a second's worth of it at once; more are answered 503. Default 0:
+	// no bound. Not for use behind a proxy, whose address all clients share.
+	UpgradeRatePerIP float64
 
 	// HandshakeTimeout bounds the time from accept to the complete request.
 	// Default 10 s.
@@ -135,7 +143,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.Loops, runtime.GOMAXPROCS(0))
 	or(&c.MaxConnections, defaultConnections())
 	or(&c.UpgradeRate, float64(ratePerCPU*runtime.GOMAXPROCS(0)))
-	or(&c.UpgradeBurst, int(max(0, c.UpgradeRate))+1)
+	or(&c.UpgradeQueue, int(max(0, c.UpgradeRate))+1)
 	or(&c.HandshakeTimeout, 10*time.Second)
 	or(&c.MaxHeads, 1024)
 	or(&c.CloseTimeout, 2*time.Second)

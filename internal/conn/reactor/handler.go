@@ -11,11 +11,11 @@ import (
 // in one is recovered, counted, and costs the connection that it was about.
 type Handler interface {
 	// Request gets a request that is all that RFC 6455 wants of it. The
-	// handler answers, at once or later, with Open, Refuse or Move. r is the
+	// handler answers, at once or later, with Open, Refuse or Admit. r is the
 	// loop's again after that, and when Request returns.
 	Request(h Handle, r *proto.Request)
 
-	// Adopt gets a connection that Move brought from another loop, still to be
+	// Adopt gets a connection that Admit let in, perhaps on another loop, still to be
 	// answered.
 	Adopt(h Handle, v any)
 
@@ -30,7 +30,7 @@ type Handler interface {
 	// Sweep is called for each open connection eight times in a PingInterval.
 	Sweep(h Handle, now time.Time)
 
-	// Closed ends what Request or Adopt began, unless Refuse or Move did: the
+	// Closed ends what Request or Adopt began, unless Refuse or Admit did: the
 	// connection is closing or gone. There is exactly one such end. taken: the
 	// kernel has taken all that was sent.
 	Closed(h Handle, taken bool)

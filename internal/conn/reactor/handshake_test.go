@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
 )
 
@@ -161,34 +162,60 @@ func TestPerIP(t *testing.T) {
 }
 
 func TestUpgradeRate(t *testing.T) {
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 2, UpgradeRate: 0.001, UpgradeBurst: 2}})
-	dialRaw(t, r).upgrade() // one on each loop
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, UpgradeRate: 0.001, UpgradeQueue: 1}})
 	dialRaw(t, r).upgrade()
+	waits := dialRaw(t, r)
+	waits.write(request)
+	waitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == 1 })
 	wantRefused(t, dialRaw(t, r))
 	if n := r.Refused()[reactor.OverRate]; n != 1 {
 		t.Errorf("%d refusals were counted, want 1", n)
 	}
 }
 
-// An address that may have no more does not use up what comes in at once.
-func TestPerIPBeforeRate(t *testing.T) {
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 2, MaxPerIP: 1, UpgradeRate: 0.001, UpgradeBurst: 2}})
-	dialRaw(t, r).upgrade()
-	for range 5 {
-		wantRefused(t, dialRaw(t, r))
+// What is no complete request, or is refused, or comes from an address that may
+// have no more, takes no turn from others.
+func TestOnlyAdmittedRequestsCount(t *testing.T) {
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, MaxPerIP: 4, UpgradeRate: 0.001, UpgradeQueue: 1}})
+	for range 20 {
+		half := dialFrom(t, r, "127.0.0.2")
+		half.write("GET / HTTP/1.1\r\n")
+		half.Close()
+		wrong := dialFrom(t, r, "127.0.0.3")
+		wrong.write(strings.Replace(request, "GET /", "GET /x", 1))
+		wrong.want(http.StatusNotFound)
+		wrong.Close()
+		dialFrom(t, r, "127.0.0.4").Close()
 	}
+	waitFor(t, "them to be gone", func() bool {
+		s := r.Stats()
+		return s.Connecting+s.Closing == 0
+	})
+	dialRaw(t, r).upgrade()
+	if n := r.Refused(); n != ([len(n)]uint64{}) {
+		t.Errorf("refused: %v, want none", n)
+	}
+}
+
+// Requests that are refused for the rate of their address come back later, and
+// take no turn from others.
+func TestUpgradeRatePerIP(t *testing.T) {
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, UpgradeRate: 1000, UpgradeRatePerIP: 0.001}})
 	dialFrom(t, r, "127.0.0.2").upgrade()
-	wantRefused(t, dialFrom(t, r, "127.0.0.3")) // and is not counted
-	wantRefused(t, dialFrom(t, r, "127.0.0.3"))
-	if n := r.Refused(); n[reactor.OverPerIP] != 5 || n[reactor.OverRate] != 2 {
-		t.Errorf("refused: %d by address, %d by rate; want 5 and 2", n[reactor.OverPerIP], n[reactor.OverRate])
+	dialFrom(t, r, "127.0.0.2").upgrade()
+	for range 5 {
+		wantRefused(t, dialFrom(t, r, "127.0.0.2"))
+	}
+	dialFrom(t, r, "127.0.0.3").upgrade()
+	if n := r.Refused(); n[reactor.OverRatePerIP] != 5 || n[reactor.OverRate] != 0 {
+		t.Errorf("refused: %d for the address, %d for the rate of all; want 5 and 0", n[reactor.OverRatePerIP], n[reactor.OverRate])
 	}
 }
 
 // A crowd that comes at once, and again when it is told to, gets in.
 func TestConnectStorm(t *testing.T) {
 	const crowd, perSecond = 400, 100 // so that a busy machine still makes a crowd of them
-	r := serve(t, reactor.Config{Limits: reactor.Limits{UpgradeRate: perSecond, UpgradeBurst: 50}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{UpgradeRate: perSecond, UpgradeQueue: 50}})
 	var mu sync.Mutex // guards what follows
 	in, tries, longest := 0, 0, 0
 	var coming sync.WaitGroup
@@ -231,38 +258,40 @@ func TestConnectStorm(t *testing.T) {
 	}
 }
 
-// Those who may come in at once still begin one after the other, and in order:
-// a crowd takes no more of anybody's time than its rate.
-func TestNewcomersArePaced(t *testing.T) {
+// Requests that came at once begin one after the other, and in order: a crowd
+// takes no more of anybody's time than the rate allows.
+func TestAdmittedRequestsArePaced(t *testing.T) {
 	const crowd = 30
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, UpgradeRate: 100, UpgradeBurst: crowd}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 100, UpgradeQueue: crowd}})
 	began := time.Now()
 	var in []*raw
 	for range crowd {
 		c := dialRaw(t, r)
-		c.write(request)
+		c.write(request + text("early"))
 		in = append(in, c)
 	}
 	for i, c := range in {
 		c.want(http.StatusSwitchingProtocols)
-		// As many as are due, and what may begin in one turn.
+		// As many as are due, and those of one slack.
 		if least := time.Duration(i-1) * 10 * time.Millisecond; time.Since(began) < least-5*time.Millisecond {
 			t.Fatalf("number %d is in after %v", i, time.Since(began))
 		}
+		c.wantText("early")
 		c.write(text("in"))
 		c.wantText("in")
 	}
 }
 
-// Who waits to begin is sent away with all others.
-func TestShutdownAmongNewcomers(t *testing.T) {
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, UpgradeRate: 0.1, UpgradeBurst: 5}})
+// Connections that wait for their turn are closed with all others.
+func TestShutdownAmongWaiting(t *testing.T) {
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 0.1, UpgradeQueue: 5}})
 	dialRaw(t, r).upgrade()
 	var waiting []*raw
-	for range 4 {
+	for i := range 4 {
 		c := dialRaw(t, r)
 		c.write(request)
 		waiting = append(waiting, c)
+		waitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == i+1 })
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -270,7 +299,8 @@ func TestShutdownAmongNewcomers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range waiting {
-		c.wantGone()
+		c.want(http.StatusSwitchingProtocols)
+		c.wantClose(int(proto.CloseGoingAway))
 	}
 }
 

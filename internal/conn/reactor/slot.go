@@ -37,7 +37,7 @@ const (
 	free state = iota
 	// head: the request's head is not complete.
 	head
-	// pending: the handler has the request and will say Open, Refuse or Move.
+	// pending: the handler has the request and will say Open, Refuse or Admit.
 	// Nothing is read.
 	pending
 	// open: a WebSocket.
@@ -59,6 +59,7 @@ const (
 	notify                       // the handler wants to know when all is sent
 	deaf                         // closing: input is thrown away, the end is sent after the backlog
 	ended                        // closing: the end of the stream was sent
+	silent                       // closing: nothing more is read; the socket is closed when all is sent
 )
 
 // taken reports whether the kernel has all that was sent.
@@ -73,7 +74,7 @@ type slot struct {
 	flags      flags
 	window     uint8 // in which the client takes compressed messages, as a power of two; 0: none are sent or taken
 	frames     proto.State
-	ip         uint32 // where the acceptor counts its address; 0 is nowhere
+	address    uint32 // the key of the client's address
 	place      uint32 // in the loop's list
 	queue      uint32 // in the loop's backlog; 0 is none
 	input      uint32 // in the loop's inputs; 0 is none
@@ -84,8 +85,8 @@ type slot struct {
 }
 
 // fresh makes the slot a new connection's.
-func (s *slot) fresh(ip, now uint32) {
-	s.flags, s.window, s.frames, s.ip = 0, 0, proto.State{}, ip
+func (s *slot) fresh(address, now uint32) {
+	s.flags, s.window, s.frames, s.address = 0, 0, proto.State{}, address
 	s.queue, s.input = 0, 0
 	s.seen, s.spent = now, 0
 }
