@@ -121,7 +121,8 @@ type (
 	listener interface {
 		Addr() net.Addr
 		// Accept waits for connections and fills into with as many as have
-		// come. Out of descriptors it returns EMFILE or ENFILE, and Refuse
+		// come; those that come right after others may have to wait for a few
+		// milliseconds, so that several are taken together. Out of descriptors it returns EMFILE or ENFILE, and Refuse
 		// may be tried; after Close, net.ErrClosed; other errors pass.
 		Accept(into []Accepted) (n int, err error)
 		// Refuse takes one waiting connection with a descriptor kept for

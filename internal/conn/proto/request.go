@@ -60,14 +60,14 @@ func (r *Request) Parse(head []byte, path string) *HTTPError {
 	head = bytes.TrimPrefix(head, []byte("\r\n"))
 	line, rest, ok := cutLine(head)
 	if !ok {
-		return errRequestLine
+		return errLineEnd
 	}
 	if err := r.requestLine(line, path); err != nil {
 		return err
 	}
 	for {
 		if line, rest, ok = cutLine(rest); !ok {
-			return errFieldLine
+			return errLineEnd
 		}
 		if len(line) == 0 {
 			return r.complete()

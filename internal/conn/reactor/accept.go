@@ -46,10 +46,6 @@ func (r *Reactor) Refused() (n [refusals]uint64) {
 
 const (
 	acceptBatch = 64
-	// acceptEvery is how often connections are accepted while they come: waking
-	// up for each alone took three times as much CPU as for several together.
-	// A connection that comes after a pause is accepted at once.
-	acceptEvery = 5 * time.Millisecond
 	// acceptPause is how long the acceptor waits after trouble that waiting
 	// may end.
 	acceptPause = 20 * time.Millisecond
@@ -63,9 +59,6 @@ func (r *Reactor) accept() {
 		n, err := r.listener.Accept(batch)
 		if n > 0 {
 			r.takeIn(batch[:n])
-		}
-		if n < acceptBatch && err == nil {
-			time.Sleep(acceptEvery)
 		}
 		switch {
 		case err == nil:

@@ -65,8 +65,9 @@ type Limits struct {
 	// no bound. Not for use behind a proxy, whose address all clients share.
 	UpgradeRatePerIP float64
 
-	// HandshakeTimeout bounds the time from accept to the complete request.
-	// Default 10 s.
+	// HandshakeTimeout bounds the time from accept to the complete request. A
+	// client that sends nothing is accepted only after Socket.DeferAccept, and
+	// has that much more time. Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxHeads bounds the requests that are kept while incomplete, 8 KiB each
 	// at most. When there are more, the oldest is answered 503. Default 1,024.
@@ -103,7 +104,8 @@ type Limits struct {
 	// are closed. Default 256 MiB.
 	MaxBacklogBytes int
 
-	// Socket are the options of the sockets. Default: see [DefaultSocket].
+	// Socket are the options of the sockets. Default: see [DefaultSocket], less
+	// its DeferAccept where that is longer than HandshakeTimeout.
 	Socket *netpoll.Options
 }
 
@@ -124,7 +126,7 @@ func DefaultSocket() *netpoll.Options {
 		NotSentLowat: 16 << 10,
 		KeepAlive:    time.Minute,
 		UserTimeout:  time.Minute,
-		DeferAccept:  5 * time.Second,
+		DeferAccept:  time.Second,
 	}
 }
 
@@ -159,6 +161,9 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.MaxBacklogBytes, 256<<20)
 	if c.Socket == nil {
 		c.Socket = DefaultSocket()
+		if c.Socket.DeferAccept > c.HandshakeTimeout {
+			c.Socket.DeferAccept = 0
+		}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -33,6 +33,7 @@ func TestRefusals(t *testing.T) {
 		{"another path", strings.Replace(request, "GET /", "GET /x", 1), 404},
 		{"HTTP/1.0", strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1), 505},
 		{"not HTTP", "hello\r\n\r\n", 400},
+		{"lines that end in LF", strings.ReplaceAll(request, "\r\n", "\n"), 400},
 		{"TLS", "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400},
 		{"a field over the limit", strings.Replace(request, "Host", "X: "+strings.Repeat("x", 8<<10)+"\r\nHost", 1), 431},
 		{"no end", "GET / HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 2000), 431},
@@ -53,7 +54,7 @@ func TestRefusals(t *testing.T) {
 		for i, k := range r.Stats().Handshakes {
 			n[reactor.Outcome(i).Status()] = k
 		}
-		return n[101] == 1 && n[426] == 3 && n[405] == 1 && n[400] == 4 && n[431] == 2
+		return n[101] == 1 && n[426] == 3 && n[405] == 1 && n[400] == 5 && n[431] == 2
 	})
 }
 
@@ -95,6 +96,18 @@ func TestSlowHandshake(t *testing.T) {
 	}
 	silent := dialRaw(t, r)
 	silent.want(http.StatusRequestTimeout)
+}
+
+// A client that sends nothing is answered within twice the timeout, though the
+// kernel may keep it from being accepted for a while.
+func TestSilentHandshake(t *testing.T) {
+	const timeout = 1500 * time.Millisecond
+	r := serve(t, reactor.Config{Limits: reactor.Limits{HandshakeTimeout: timeout}})
+	began := time.Now()
+	dialRaw(t, r).want(http.StatusRequestTimeout)
+	if took := time.Since(began); took < timeout || took > 2*timeout+timeout/2 {
+		t.Errorf("answered after %v with a timeout of %v", took, timeout)
+	}
 }
 
 func TestTooManyHeads(t *testing.T) {
