@@ -177,9 +177,9 @@ func event(e *unix.EpollEvent) Event {
 	return Event{Tag: uint64(uint32(e.Pad))<<32 | uint64(uint32(e.Fd)), Ready: r}
 }
 
-// Wake implements the contract. Nobody reads the eventfd: registered
-// edge-triggered, each write is an edge of its own, and its counter lasts for
-// 2^64 of them.
+// Wake implements the contract. The eventfd is never read: it is registered
+// edge-triggered, so each write is an edge of its own, and its counter lasts
+// for 2^64 of them.
 func (p *Poller) Wake() {
 	one := uint64(1)
 	unix.RawSyscall(unix.SYS_WRITE, uintptr(p.event), uintptr(unsafe.Pointer(&one)), 8)

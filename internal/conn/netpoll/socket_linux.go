@@ -264,8 +264,8 @@ func (l *Listener) Accept(into []Accepted) (int, error) {
 	}
 }
 
-// reason returns what ended a wait; of what os returns after Close, nothing
-// can be compared with.
+// reason returns why a wait ended: after Close, os returns an error that cannot
+// be compared with.
 func (l *Listener) reason(err error) error {
 	if l.closed.Load() {
 		return net.ErrClosed
@@ -290,7 +290,7 @@ func (l *Listener) acceptNow(into []Accepted) (n int, err error) {
 		return nil
 	})
 	if n > 0 {
-		err = nil // what was taken goes first; the trouble will still be there
+		err = nil // the next call meets it again
 	}
 	return n, err
 }

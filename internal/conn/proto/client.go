@@ -10,7 +10,7 @@ import (
 // ClientType is the type of a client's message.
 type ClientType uint8
 
-// What clients send.
+// The types of messages that clients send.
 const (
 	// ClientAck moves the user's read mark to Cursor.
 	ClientAck ClientType = iota + 1
@@ -34,7 +34,7 @@ type ClientError struct {
 // Error returns the message.
 func (e *ClientError) Error() string { return e.Message }
 
-// What clients do wrong in their messages.
+// Errors in clients' messages.
 var (
 	errBadJSON     = &ClientError{CodeBadJSON, "a message is one JSON object"}
 	errUnknownType = &ClientError{CodeUnknownType, `"type" must be "ack" or "ping"`}

@@ -19,7 +19,7 @@ var CloseErrorMetrics = [...]string{"unmasked", "rsv", "opcode", "control", "con
 // Error returns the reason.
 func (e *CloseError) Error() string { return e.Reason }
 
-// What clients do wrong in their frames.
+// Errors in clients' frames.
 var (
 	errUnmasked     = &CloseError{CloseProtocol, "frames from a client must be masked", "unmasked"}
 	errRSV          = &CloseError{CloseProtocol, "reserved bits are set that no extension gives a meaning to", "rsv"}

@@ -26,7 +26,7 @@ func TestExtensions(t *testing.T) {
 		{"foo\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=11", named("11")},
 		{"permessage-deflate\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=11", plain},
 
-		// What cannot be agreed to is passed over for the next offer.
+		// An offer that cannot be agreed to is passed over for the next one.
 		{"permessage-deflate; server_max_window_bits=7, permessage-deflate; server_max_window_bits=12", named("12")},
 		{"permessage-deflate; server_max_window_bits, permessage-deflate", plain},
 		{"permessage-deflate; client_max_window_bits=16", ""},

@@ -6,7 +6,7 @@ import (
 )
 
 // HTTPError is why a request did not become a WebSocket. The values below are
-// shared: who wants another message copies one.
+// shared: a caller that wants another message copies one.
 type HTTPError struct {
 	Status int
 	// Code is one word for programs, Message a sentence for people.

@@ -14,8 +14,8 @@ const Subprotocol = "pushd.v1.json"
 const tokenProtocol = "pushd.token."
 
 // Request is what a handshake request asks for. It is reused: what Parse sets
-// are views into the head and into the Request, good until the next Parse.
-// What the request does not have, or has empty, is nil.
+// are views into the head and into the Request, good until the next Parse. A
+// field that the request does not have, or has empty, is nil.
 type Request struct {
 	Host   []byte
 	Origin []byte

@@ -52,7 +52,7 @@ const (
 )
 
 // accept is the acceptor's goroutine, from Run to the beginning of Shutdown.
-// It never stops accepting: whom there is no room for is told so.
+// It never stops accepting: a client for whom there is no room is told so.
 func (r *Reactor) accept() {
 	batch := make([]netpoll.Accepted, acceptBatch)
 	for {

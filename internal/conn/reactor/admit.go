@@ -7,10 +7,10 @@ import (
 	"pushd.example/internal/conn/proto"
 )
 
-// Admit lets a request in that the handler wants to serve: when its turn has
+// Admit lets a request in that the handler wants to serve. When its turn has
 // come (see Limits.UpgradeRate), the handler of the loop to gets it with v, by
-// Adopt. To this loop the handle means nothing from now on; to may be l. If
-// too many come, Admit refuses the request with 503 and the time to come back.
+// Adopt; to may be l. If too many come, Admit refuses the request with 503 and
+// the time to come back. The handle is invalid on this loop from now on.
 func (l *Loop) Admit(h Handle, to *Loop, v any) {
 	s := l.lookup(h)
 	if s == nil || s.state != pending {
@@ -74,7 +74,7 @@ func (l *Loop) takeArrivals() (more bool) {
 // adoptWaiting begins with admitted connections whose turn has come, and
 // reports whether there are more of them. Clients that were put off come back
 // in the same moment, since Retry-After counts seconds; their turns lie apart,
-// so that they take no more of anybody's time than the rate allows.
+// so that they take no more CPU at once than the rate allows.
 func (l *Loop) adoptWaiting() (more bool) {
 	n := 0
 	for n < len(l.waiting) && n < arrivalsPerTurn && l.untilTurn(n) == 0 {
@@ -87,7 +87,7 @@ func (l *Loop) adoptWaiting() (more bool) {
 	return len(l.waiting) > 0 && l.untilTurn(0) == 0
 }
 
-// untilTurn returns how long the i-th of those that wait has to.
+// untilTurn returns the time until the turn of the i-th of l.waiting.
 func (l *Loop) untilTurn(i int) time.Duration {
 	if l.draining.Load() {
 		return 0

@@ -22,7 +22,7 @@ type clients struct {
 // key returns the key of a client's address. Every limit that is for one
 // address uses it. It is never 0.
 //
-// Of an IPv6 address only the network counts, since everybody who has one
+// Only the network of an IPv6 address counts, since everybody who has one
 // address there has 2^64.
 func (c *clients) key(a netpoll.Accepted) uint32 {
 	const v4 = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff"

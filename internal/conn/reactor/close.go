@@ -7,15 +7,16 @@ import (
 )
 
 // Close ends an open connection: a Close frame with code and text follows what
-// waits in its backlog, then the client has Config.CloseTimeout to answer. Of
-// a client closed for being Slow the backlog is dropped.
+// waits in its backlog, then the client has Config.CloseTimeout to answer. The
+// backlog of a client that is closed for being Slow is dropped.
 func (l *Loop) Close(h Handle, why Reason, code uint16, text string) {
 	if s := l.lookup(h); s != nil && s.state == open {
 		l.begin(h, s, why, code, text)
 	}
 }
 
-// begin begins the closing handshake, or ends at once what is not open.
+// begin begins the closing handshake; a connection that is not open ends at
+// once.
 func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 	if s.state != open {
 		l.drop(h, s, why)
@@ -48,8 +49,8 @@ func (l *Loop) tellClosed(h Handle, taken bool) {
 	l.handler.Closed(h, taken)
 }
 
-// closed handles a client's Close frame: either it answers ours and all is
-// said, or we answer it with its own code.
+// closed handles a client's Close frame: either it answers ours, or we answer it
+// with its own code.
 func (l *Loop) closed(h Handle, s *slot, ev proto.Event) {
 	if s.state == open {
 		l.begin(h, s, ByClient, ev.Code, "")
@@ -59,8 +60,7 @@ func (l *Loop) closed(h Handle, s *slot, ev proto.Event) {
 	}
 }
 
-// deafen stops listening: what still comes is thrown away, and the end of our
-// stream follows the backlog. Closing at once instead could reset the
+// deafen discards further input; the end of our stream follows the backlog. Closing at once instead could reset the
 // connection before the client has read our Close frame.
 func (l *Loop) deafen(h Handle, s *slot) {
 	s.flags |= deaf
@@ -103,8 +103,8 @@ func (l *Loop) NotifyDrained(h Handle) {
 	}
 }
 
-// drop lets go of a connection without a word to the client. Its socket is
-// closed at the turn's end.
+// drop ends a connection and tells the client nothing. Its socket is closed at
+// the turn's end.
 func (l *Loop) drop(h Handle, s *slot, why Reason) {
 	was, taken := s.state, s.taken()
 	if s.queue != 0 {
@@ -153,7 +153,7 @@ func (l *Loop) finished() bool {
 		len(l.conns) == 0 && len(l.waiting) == 0 && l.taken == len(l.arrivals) && l.sockets.Empty()
 }
 
-// discard ends a connection that nobody takes in any more.
+// discard ends a connection that arrived too late for the loop.
 func (l *Loop) discard(a *arrival) {
 	h, s := l.enlist(a.socket, closing)
 	if !a.admitted {
@@ -162,7 +162,7 @@ func (l *Loop) discard(a *arrival) {
 	l.drop(h, s, Drained)
 }
 
-// end lets go of everything.
+// end closes all connections and stops the handler.
 func (l *Loop) end() {
 	for _, a := range slices.Concat(l.waiting, l.arrivals[l.taken:], l.sockets.Close()) {
 		l.discard(&a)

@@ -88,7 +88,7 @@ type Limits struct {
 	// MessageBurst is how many may come at once. Default: 2 × MessageRate.
 	MessageBurst int
 	// MaxInputBytes bounds what is kept of incomplete messages, all clients
-	// together. When there is more, those who began first are closed. Default
+	// together. Past it the clients with the oldest ones are closed. Default
 	// 64 MiB.
 	MaxInputBytes int
 	// MessageTimeout bounds the time from the first byte of a message to its
@@ -130,9 +130,9 @@ func DefaultSocket() *netpoll.Options {
 	}
 }
 
-// ratePerCPU is the default of Limits.UpgradeRate for one CPU: at some 40 µs a
-// connection, from accept to the first page, a twenty-fifth of its time, which
-// those who are connected do not feel.
+// ratePerCPU is the default of Limits.UpgradeRate for one CPU: at about 50 µs a
+// connection, from accept to the first page, that is a twentieth of its time,
+// which connected clients do not notice.
 const ratePerCPU = 1000
 
 // maxHead is the most bytes in a request's head.

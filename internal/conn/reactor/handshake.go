@@ -18,8 +18,8 @@ func (l *Loop) greet(socket, address uint32) {
 	l.watch(h, s)
 }
 
-// readHead takes in bytes of a request's head. What is kept of it lies in
-// l.halfHeads; of a connection in any other state in l.inputs.
+// readHead reads bytes of a request's head. An incomplete head is kept in
+// l.halfHeads; input of a connection in any other state is kept in l.inputs.
 func (l *Loop) readHead(h Handle, s *slot, p []byte) {
 	searched := 0
 	if s.input != 0 {
@@ -83,7 +83,7 @@ func (l *Loop) hand(h Handle, s *slot, p []byte, end int) {
 	}
 }
 
-// ask has the handler answer a request, or refuses what is none.
+// ask gives a valid request to the handler, and refuses any other.
 func (l *Loop) ask(h Handle, s *slot, head []byte) {
 	if err := l.request.Parse(head, l.cfg.Path); err != nil {
 		l.Refuse(h, err)

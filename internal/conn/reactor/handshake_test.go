@@ -186,8 +186,8 @@ func TestUpgradeRate(t *testing.T) {
 	}
 }
 
-// What is no complete request, or is refused, or comes from an address that may
-// have no more, takes no turn from others.
+// Half a request, a request that is refused and a connection that sends nothing
+// take no turn from others.
 func TestOnlyAdmittedRequestsCount(t *testing.T) {
 	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, MaxPerIP: 4, UpgradeRate: 0.001, UpgradeQueue: 1}})
 	for range 20 {

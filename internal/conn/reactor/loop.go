@@ -18,8 +18,8 @@ const (
 	// readBudget is how many full buffers one connection is read in a turn.
 	readBudget = 2
 	batchSize  = 512
-	// arrivalsPerTurn bounds how long those who come keep those who are there
-	// waiting, to a millisecond or so.
+	// arrivalsPerTurn bounds how long new connections delay the others: to
+	// about a millisecond.
 	arrivalsPerTurn = 64
 	maxTick         = 100 * time.Millisecond
 )
@@ -36,7 +36,7 @@ type Loop struct {
 	net     *netpoll.Net
 	poller  *netpoll.Poller
 	flusher netpoll.Flusher
-	slots   *offheap.Table[slot] // shared; a slot is of the loop that owns the socket
+	slots   *offheap.Table[slot] // shared; a slot belongs to the loop that owns the socket
 	handler Handler
 	log     *slog.Logger
 	tick    time.Duration
@@ -150,7 +150,7 @@ func (l *Loop) patience(more bool) time.Duration {
 	if len(l.waiting) > 0 {
 		wait = min(wait, max(turnSlack, l.untilTurn(0)))
 	}
-	// Who gave us something before it could see that we sleep did not wake us.
+	// A goroutine that gave us something just before we set asleep did not wake us.
 	if !l.sockets.Empty() || !l.handler.Idle() || l.draining.Load() && !l.drainSeen || l.force.Load() {
 		l.asleep.Store(false)
 		return 0
@@ -190,7 +190,7 @@ func (l *Loop) work() (more bool) {
 	return l.handler.Work()
 }
 
-// event handles what the poller says of one socket. The handle may be stale.
+// event handles what the poller reports about one socket. The handle may be stale.
 func (l *Loop) event(h Handle, r netpoll.Ready) {
 	s := l.lookup(h)
 	if s == nil {
@@ -217,7 +217,7 @@ func (l *Loop) lookup(h Handle) *slot {
 	return s
 }
 
-// Peer returns the address of h's other end, "" if it is not to be had.
+// Peer returns the address of h's other end, "" if it is unknown.
 func (l *Loop) Peer(h Handle) string {
 	if l.lookup(h) == nil {
 		return ""
@@ -229,8 +229,8 @@ func (l *Loop) Peer(h Handle) string {
 }
 
 // Owns reports whether h is a connection of this loop, even if it is closing
-// or was dropped in this turn. What tables have under its socket is the
-// loop's while it is, and somebody else's afterwards.
+// or was dropped in this turn. Rows of tables that are indexed by the socket
+// belong to the loop only while it owns the socket.
 func (l *Loop) Owns(h Handle) bool {
 	return h != 0 && int(h.Socket()) < l.slots.Len() && l.slots.At(h.Socket()).generation.Load() == h.generation()
 }
@@ -239,8 +239,8 @@ func (l *Loop) handle(socket uint32) Handle {
 	return handleOf(socket, l.slots.At(socket).generation.Load())
 }
 
-// Recovered, deferred, stops a panic and ends the connection that it is about,
-// if any.
+// Recovered is to be deferred: it stops a panic and ends the connection h, if
+// any.
 func (l *Loop) Recovered(h Handle) {
 	v := recover()
 	if v == nil {
@@ -261,7 +261,7 @@ func (l *Loop) publish() {
 	l.stats.set(&l.count)
 }
 
-// enlist makes socket one of the loop's connections.
+// enlist adds socket to the loop's connections.
 func (l *Loop) enlist(socket uint32, st state) (Handle, *slot) {
 	s := l.slots.At(socket)
 	generation := s.generation.Add(1) // first: it makes the last owner's writes ours

@@ -72,7 +72,7 @@ func New(cfg Config) (*Reactor, error) {
 	return r, nil
 }
 
-// Sockets returns how long a table must be that is indexed by socket.
+// Sockets returns the length of a table that is indexed by socket.
 func Sockets() int { return min(openFiles(), maxConnections+1<<16) }
 
 func (r *Reactor) newLoop(id int) (*Loop, error) {
@@ -83,7 +83,7 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 	c := &r.cfg
 	flusher, err := r.net.NewFlusher(c.PlainSends)
 	if err != nil && id == 0 {
-		// Often no more than a container runtime's rules; metrics say it too.
+		// Often only because the container runtime forbids it; a metric says so too.
 		c.Log.Info("sending to one socket a system call", "because", err)
 	}
 	l := &Loop{
@@ -188,8 +188,8 @@ func (r *Reactor) await(ctx context.Context) error {
 	return fmt.Errorf("closing connections: %w", ctx.Err())
 }
 
-// Close gives back what Shutdown leaves because other goroutines may still
-// call Post and Wake. Nobody may after it.
+// Close releases what Shutdown keeps because other goroutines may still call
+// Wake. They must not call it after Close.
 func (r *Reactor) Close() error {
 	for _, l := range r.loops {
 		l.flusher.Close()
@@ -207,7 +207,7 @@ func (r *Reactor) Stats() Stats {
 	return s
 }
 
-// gone takes a connection off the books.
+// gone uncounts a connection.
 func (r *Reactor) gone(address uint32) {
 	r.connections.Add(-1)
 	r.clients.leave(address)

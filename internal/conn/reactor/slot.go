@@ -8,8 +8,8 @@ import (
 
 // Handle names one connection: its socket, and the generation of the slot that
 // the socket's number indexes. When the connection ends, or moves to another
-// loop, the generation changes, and what still carries the old handle (an
-// event, a result of the store) meets nobody. The zero Handle names none.
+// loop, the generation changes, so that an event or a result of the store with
+// the old handle is ignored. The zero Handle names none.
 type Handle uint64
 
 func handleOf(socket, generation uint32) Handle {
@@ -32,8 +32,8 @@ func (h Handle) generation() uint32 { return uint32(h >> 32) }
 type state uint8
 
 const (
-	// free: no connection. The slot belongs to whoever is given the socket's
-	// number by the system next.
+	// free: no connection. The slot belongs to the next owner of the socket's
+	// number.
 	free state = iota
 	// head: the request's head is not complete.
 	head
@@ -45,7 +45,7 @@ const (
 	// closing: a Close frame or a refusal has been sent, or waits in the
 	// backlog. The handler has been told.
 	closing
-	// dead: all let go of but the socket, which is closed at the turn's end.
+	// dead: nothing is left but the socket, which is closed at the turn's end.
 	dead
 )
 
@@ -54,7 +54,7 @@ type flags uint8
 const (
 	registered flags = 1 << iota // with the poller
 	inBatch                      // has an entry in the batch
-	unread                       // there may be input that nobody has looked at
+	unread                       // there may be input that was not read
 	pinged                       // a ping went out since the last input
 	notify                       // the handler wants to know when all is sent
 	deaf                         // closing: input is thrown away, the end is sent after the backlog

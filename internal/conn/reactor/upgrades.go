@@ -101,8 +101,8 @@ func (u *upgrades) admit(now time.Time, address uint32) verdict {
 	return verdict{turn: u.all.take(now, u.total)}
 }
 
-// forget deletes the buckets of addresses that are as good as unused, once the
-// map has doubled since the last time.
+// forget deletes unused buckets of addresses once the map has doubled since the
+// last time.
 func (u *upgrades) forget(now time.Time) {
 	if len(u.addresses) < u.prune {
 		return
