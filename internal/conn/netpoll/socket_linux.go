@@ -97,10 +97,9 @@ func (*Net) Shutdown() {}
 // wakes up a thread: under Go's poller itself, each would.
 type Listener struct {
 	addr   net.Addr
-	socket *os.File // listening
-	epoll  *os.File
+	socket *os.File        // listening
 	listen syscall.RawConn // of socket
-	wait   syscall.RawConn // of epoll
+	epoll  nested
 
 	closed atomic.Bool
 
@@ -160,16 +159,7 @@ func (l *Listener) open(from *net.TCPListener) error {
 	if l.listen, err = l.socket.SyscallConn(); err != nil {
 		return err
 	}
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	if err := unix.SetNonblock(ep, true); err != nil {
-		unix.Close(ep)
-		return err
-	}
-	l.epoll = os.NewFile(uintptr(ep), "epoll")
-	if l.wait, err = l.epoll.SyscallConn(); err != nil {
+	if l.epoll, err = newNested(); err != nil {
 		return err
 	}
 	if err := l.arm(unix.EPOLL_CTL_ADD); err != nil {
@@ -184,7 +174,7 @@ func (l *Listener) arm(op int) error {
 	return l.use(func(fd int) error {
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
 		var err error
-		if e := l.wait.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), op, fd, &ev) }); e != nil {
+		if e := l.epoll.raw.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), op, fd, &ev) }); e != nil {
 			return net.ErrClosed
 		}
 		return err
@@ -254,7 +244,7 @@ func (l *Listener) Accept(into []Accepted) (int, error) {
 			return 0, l.reason(err)
 		}
 		var event [1]unix.EpollEvent
-		err = l.wait.Read(func(ep uintptr) bool {
+		err = l.epoll.raw.Read(func(ep uintptr) bool {
 			n, e := unix.EpollWait(int(ep), event[:], 0)
 			return n > 0 || e != nil && e != unix.EINTR
 		})
@@ -342,7 +332,7 @@ func (l *Listener) Refuse(response []byte) bool {
 func (l *Listener) Close() error {
 	l.closed.Store(true)
 	var err error
-	for _, f := range []*os.File{l.socket, l.epoll} { // first: from here on Refuse opens no spare
+	for _, f := range []*os.File{l.socket, l.epoll.file} { // first: from here on Refuse opens no spare
 		if f != nil {
 			err = errors.Join(err, f.Close())
 		}

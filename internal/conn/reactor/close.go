@@ -107,11 +107,7 @@ func (l *Loop) NotifyDrained(h Handle) {
 // the turn's end.
 func (l *Loop) drop(h Handle, s *slot, why Reason) {
 	was, taken := s.state, s.taken()
-	if s.queue != 0 {
-		l.backlog.close(s.queue)
-		l.count.Backlogged--
-		s.queue = 0
-	}
+	l.closeQueue(s)
 	l.dropInput(s)
 	l.delist(s, dead)
 	l.dead = append(l.dead, h.Socket())

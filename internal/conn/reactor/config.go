@@ -104,12 +104,12 @@ type Limits struct {
 	// are closed. Default 256 MiB.
 	MaxBacklogBytes int
 
-	// Socket are the options of the sockets. Default: see [DefaultSocket], less
+	// Socket are the options of the sockets. Default: see defaultSocket, less
 	// its DeferAccept where that is longer than HandshakeTimeout.
 	Socket *netpoll.Options
 }
 
-// DefaultSocket keeps little in the kernel for a client that does not read: 70
+// defaultSocket keeps little in the kernel for a client that does not read: 70
 // to 85 KiB instead of 4 MB. A dead peer is found by the kernel within a minute.
 //
 // It is NotSentLowat that bounds this; the send buffer bounds what is under way
@@ -119,7 +119,7 @@ type Limits struct {
 // of 2 to 4 ms; in segments of an Ethernet there was no difference. Receiving 64
 // KiB takes 85 µs with a receive buffer of 16 KiB, and 35 to 80 with 32.
 // (BenchmarkSendBuffer and BenchmarkReceiveBuffer of netpoll.)
-func DefaultSocket() *netpoll.Options {
+func defaultSocket() *netpoll.Options {
 	return &netpoll.Options{
 		SendBuffer:   64 << 10,
 		RecvBuffer:   16 << 10,
@@ -160,7 +160,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.ClientBacklogFrames, 256)
 	or(&c.MaxBacklogBytes, 256<<20)
 	if c.Socket == nil {
-		c.Socket = DefaultSocket()
+		c.Socket = defaultSocket()
 		if c.Socket.DeferAccept > c.HandshakeTimeout {
 			c.Socket.DeferAccept = 0
 		}

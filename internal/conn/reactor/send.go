@@ -119,10 +119,7 @@ func (l *Loop) settle(e *netpoll.Send, f *Frame) {
 // postpone puts what is left of f before everything else that waits.
 func (l *Loop) postpone(h Handle, s *slot, f *Frame, sent int) {
 	l.count.Deferred++
-	if s.queue == 0 {
-		s.queue = l.backlog.open(h.Socket(), l.clock)
-		l.count.Backlogged++
-	}
+	l.openQueue(h, s)
 	l.backlog.pushFront(s.queue, f, sent)
 	l.shed()
 }
@@ -147,13 +144,27 @@ func (l *Loop) enqueue(h Handle, s *slot, f *Frame) {
 			return
 		}
 	}
+	l.openQueue(h, s)
+	l.count.Deferred++
+	l.backlog.push(s.queue, f)
+	l.shed()
+}
+
+// openQueue gives a connection a queue in the backlog unless it has one.
+func (l *Loop) openQueue(h Handle, s *slot) {
 	if s.queue == 0 {
 		s.queue = l.backlog.open(h.Socket(), l.clock)
 		l.count.Backlogged++
 	}
-	l.count.Deferred++
-	l.backlog.push(s.queue, f)
-	l.shed()
+}
+
+// closeQueue drops the connection's queue, if any.
+func (l *Loop) closeQueue(s *slot) {
+	if s.queue != 0 {
+		l.backlog.close(s.queue)
+		l.count.Backlogged--
+		s.queue = 0
+	}
 }
 
 // full reports whether a connection's backlog has no room for f.
@@ -201,9 +212,7 @@ func (l *Loop) drain(h Handle, s *slot) {
 		l.count.Bytes += uint64(n)
 		l.count.Frames += uint64(l.backlog.advance(s.queue, n, l.clock))
 		if l.backlog.queues[s.queue].head == 0 {
-			l.backlog.close(s.queue)
-			l.count.Backlogged--
-			s.queue = 0
+			l.closeQueue(s)
 			l.settled(h, s)
 			return
 		}
