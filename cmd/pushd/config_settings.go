@@ -63,7 +63,7 @@ func settings(c *config) []setting {
 		{limits, "max-connections", "0", "", "clients connected at once; 0 is as many as the limit of open files allows", number(&c.MaxConnections, 0, 4<<20)},
 		{limits, "max-connections-per-ip", "0", "", "clients connected at once from one address; 0 is no limit, the only choice behind a proxy", number(&c.MaxConnectionsPerIP, 0, 4<<20)},
 		{limits, "max-connections-per-user", "0", "", "connections of one user at once, on all nodes together; 0 is no limit", number(&c.MaxConnectionsPerUser, 0, 1_000_000)},
-		{limits, "upgrade-rate", "0", "", "clients let in a second: complete requests with a valid token; others wait up to a second, beyond that they are told when to come back; 0 is 1000 for each core", number(&c.UpgradeRate, 0, 1_000_000)},
+		{limits, "upgrade-rate", "0", "", "clients let in a second: complete requests with a valid token; others wait for their turn, up to 2 s, and beyond that are told when to come back; 0 is 1000 for each core", number(&c.UpgradeRate, 0, 1_000_000)},
 		{limits, "upgrade-rate-per-ip", "0", "", "clients let in a second from one address, a second's worth of them at once; 0 is no limit, the only choice behind a proxy", number(&c.UpgradeRatePerIP, 0, 1_000_000)},
 		{limits, "max-backlog", "64KiB", "", "what may wait for one slow client before it is cut off; it catches up from history", size(&c.MaxBacklog, 1<<10, 64<<20)},
 		{limits, "compression", "on", "", "send messages compressed to clients that offer permessage-deflate, and take theirs: on or off", word(&c.Compression, "on", "off")},

@@ -57,8 +57,9 @@ type Limits struct {
 	// told to come back at this rate, one after the other, within half a
 	// minute. Default 1,000 for each CPU; negative means no bound.
 	UpgradeRate float64
-	// UpgradeQueue is how many handshakes may wait for their turn. Default:
-	// as many as come in a second.
+	// UpgradeQueue is how many handshakes may wait for their turn; those of an
+	// address that takes more than a quarter of the rate have half of it.
+	// Default: as many as come in two seconds.
 	UpgradeQueue int
 	// UpgradeRatePerIP bounds the handshakes a second from one address, which
 	// may use a second's worth of it at once; more are answered 503. Default 0:
@@ -145,7 +146,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.Loops, runtime.GOMAXPROCS(0))
 	or(&c.MaxConnections, defaultConnections())
 	or(&c.UpgradeRate, float64(ratePerCPU*runtime.GOMAXPROCS(0)))
-	or(&c.UpgradeQueue, int(max(0, c.UpgradeRate))+1)
+	or(&c.UpgradeQueue, int(max(0, 2*c.UpgradeRate))+1)
 	or(&c.HandshakeTimeout, 10*time.Second)
 	or(&c.MaxHeads, 1024)
 	or(&c.CloseTimeout, 2*time.Second)

@@ -31,6 +31,8 @@ func TestRefusals(t *testing.T) {
 		{"no host", without("Host: x"), 400},
 		{"POST", strings.Replace(request, "GET", "POST", 1), 405},
 		{"another path", strings.Replace(request, "GET /", "GET /x", 1), 404},
+		// The response must not be lost in a reset for input that was not read.
+		{"much behind a refused request", strings.Replace(request, "GET /", "GET /x", 1) + strings.Repeat("x", 200<<10), 404},
 		{"HTTP/1.0", strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1), 505},
 		{"not HTTP", "hello\r\n\r\n", 400},
 		{"lines that end in LF", strings.ReplaceAll(request, "\r\n", "\n"), 400},
@@ -175,7 +177,7 @@ func TestPerIP(t *testing.T) {
 }
 
 func TestUpgradeRate(t *testing.T) {
-	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, UpgradeRate: 0.001, UpgradeQueue: 1}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, UpgradeRate: 0.001, UpgradeQueue: 2}})
 	dialRaw(t, r).upgrade()
 	waits := dialRaw(t, r)
 	waits.write(request)
@@ -228,7 +230,7 @@ func TestUpgradeRatePerIP(t *testing.T) {
 // A crowd that comes at once, and again when it is told to, gets in.
 func TestConnectStorm(t *testing.T) {
 	const crowd, perSecond = 400, 100 // so that a busy machine still makes a crowd of them
-	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{UpgradeRate: perSecond, UpgradeQueue: 50}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{UpgradeRate: perSecond, UpgradeQueue: 100}})
 	var mu sync.Mutex // guards what follows
 	in, tries, longest := 0, 0, 0
 	var coming sync.WaitGroup
@@ -275,7 +277,7 @@ func TestConnectStorm(t *testing.T) {
 // takes no more of anybody's time than the rate allows.
 func TestAdmittedRequestsArePaced(t *testing.T) {
 	const crowd = 30
-	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 100, UpgradeQueue: crowd}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 100, UpgradeQueue: 2 * crowd}})
 	began := time.Now()
 	var in []*raw
 	for range crowd {
@@ -297,7 +299,7 @@ func TestAdmittedRequestsArePaced(t *testing.T) {
 
 // Connections that wait for their turn are closed with all others.
 func TestShutdownAmongWaiting(t *testing.T) {
-	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 0.1, UpgradeQueue: 5}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 0.1, UpgradeQueue: 10}})
 	dialRaw(t, r).upgrade()
 	var waiting []*raw
 	for i := range 4 {

@@ -10,16 +10,24 @@ import (
 // that the handler wants to serve takes from it, so that clients that send
 // half a request, or are refused, take nothing from others.
 //
-// It holds a bucket for all clients and, if addresses have a rate, one for
-// each address. A nil upgrades lets everybody in at once.
+// It holds a bucket for all clients and two for each address: one for the rate
+// that addresses may have, and one that measures the address's share of the
+// rate of all. An address that takes more than a quarter has only the first half
+// of the queue, so that it cannot keep others out; since half of the queue gives
+// turns as fast as all of it, a proxy loses nothing. A nil upgrades lets
+// everybody in at once.
 type upgrades struct {
-	total, address pace // address.each is 0 if addresses have no rate
+	// Set once; each is 0 where there is no rate.
+	total, address, share pace
 
 	mu        sync.Mutex // guards what follows
 	all       bucket
-	addresses map[uint32]bucket // by the key of a client's address
-	prune     int               // the number of addresses at which unused ones are deleted
+	addresses map[uint32]usage // by the key of a client's address
+	prune     int              // the number of addresses at which unused ones are deleted
 }
+
+// usage is what an address has used.
+type usage struct{ rate, share bucket }
 
 // pace is a rate, and how much of it may be used in advance.
 type pace struct {
@@ -50,13 +58,13 @@ func newUpgrades(l *Limits) *upgrades {
 	if l.UpgradeRate <= 0 && l.UpgradeRatePerIP <= 0 {
 		return nil
 	}
-	u := &upgrades{prune: minPrune}
+	u := &upgrades{addresses: map[uint32]usage{}, prune: minPrune}
 	if l.UpgradeRate > 0 {
 		u.total.each = time.Duration(float64(time.Second) / l.UpgradeRate)
 		u.total.ahead = time.Duration(l.UpgradeQueue) * u.total.each
+		u.share = pace{each: 4 * u.total.each, ahead: time.Second}
 	}
 	if l.UpgradeRatePerIP > 0 {
-		u.addresses = map[uint32]bucket{}
 		u.address.each = time.Duration(float64(time.Second) / l.UpgradeRatePerIP)
 		u.address.ahead = max(time.Second, u.address.each)
 	}
@@ -77,28 +85,37 @@ func (u *upgrades) admit(now time.Time, address uint32) verdict {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	use := u.addresses[address]
+	v := u.judge(now, &use)
+	u.addresses[address] = use
+	u.forget(now)
+	return v
+}
+
+// judge is admit for an address that has used use.
+func (u *upgrades) judge(now time.Time, use *usage) verdict {
 	// The address first: one that is over its own rate takes no turn from others.
-	if u.address.each > 0 {
-		b := u.addresses[address]
-		if b.full(now, u.address) {
-			wait := b.putOff(now, u.address)
-			u.addresses[address] = b
-			return verdict{retryAfter: wait, why: OverRatePerIP}
+	if u.address.each > 0 && use.rate.full(now, u.address) {
+		return verdict{retryAfter: use.rate.putOff(now, u.address), why: OverRatePerIP}
+	}
+	var turn time.Time
+	if u.total.each > 0 {
+		queue, greedy := u.total, use.share.full(now, u.share)
+		if greedy {
+			queue.ahead /= 2
 		}
-	}
-	if u.total.each > 0 && u.all.full(now, u.total) {
-		return verdict{retryAfter: u.all.putOff(now, u.total), why: OverRate}
+		if u.all.full(now, queue) {
+			return verdict{retryAfter: u.all.putOff(now, u.total), why: OverRate}
+		}
+		if !greedy {
+			use.share.take(now, u.share)
+		}
+		turn = u.all.take(now, u.total)
 	}
 	if u.address.each > 0 {
-		b := u.addresses[address]
-		b.take(now, u.address)
-		u.addresses[address] = b
-		u.forget(now)
+		use.rate.take(now, u.address)
 	}
-	if u.total.each == 0 {
-		return verdict{}
-	}
-	return verdict{turn: u.all.take(now, u.total)}
+	return verdict{turn: turn}
 }
 
 // forget deletes unused buckets of addresses once the map has doubled since the
@@ -107,13 +124,16 @@ func (u *upgrades) forget(now time.Time) {
 	if len(u.addresses) < u.prune {
 		return
 	}
-	for address, b := range u.addresses {
-		if b.next.Before(now) && b.back.Before(now) {
+	for address, use := range u.addresses {
+		if use.rate.unused(now) && use.share.unused(now) {
 			delete(u.addresses, address)
 		}
 	}
 	u.prune = max(minPrune, 2*len(u.addresses))
 }
+
+// unused reports whether the bucket may be deleted.
+func (b *bucket) unused(now time.Time) bool { return b.next.Before(now) && b.back.Before(now) }
 
 // full reports whether the next turn lies too far ahead.
 func (b *bucket) full(now time.Time, p pace) bool { return b.next.Sub(now) > p.ahead }

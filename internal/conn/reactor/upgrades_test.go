@@ -52,7 +52,7 @@ func TestUpgradesQueue(t *testing.T) {
 		perSecond := rapid.IntRange(20, 2000).Draw(t, "rate")
 		clients := rapid.IntRange(1, 20*perSecond).Draw(t, "clients")
 		within := time.Duration(rapid.IntRange(0, 3000).Draw(t, "within")) * time.Millisecond
-		u := newUpgrades(&Limits{UpgradeRate: float64(perSecond), UpgradeQueue: perSecond})
+		u := newUpgrades(&Limits{UpgradeRate: float64(perSecond), UpgradeQueue: 2 * perSecond})
 		in, tries := crowd(t, u, clients, within)
 
 		last := slices.MaxFunc(in, func(a, b entry) int { return int(a.at - b.at) }).at
@@ -136,6 +136,28 @@ func TestUpgradesByAddress(t *testing.T) {
 	}
 	if n := refused[OverRatePerIP]; n < 9_750 || n > 9_800 || refused[OverRate] != 0 {
 		t.Errorf("of 10,000 requests of one address, at 20 a second, %v were refused", refused)
+	}
+}
+
+// An address that comes faster than the rate of all keeps nobody out, without a
+// rate of its own, and loses nothing of what others leave.
+func TestUpgradesAreShared(t *testing.T) {
+	u := newUpgrades(&Limits{UpgradeRate: 100, UpgradeQueue: 200})
+	now := time.Unix(1e9, 0)
+	in := 0
+	for i := range 10_000 { // 10 s
+		now = now.Add(time.Millisecond)
+		if v := u.admit(now, 1); v.retryAfter == 0 {
+			in++
+		}
+		if i%50 == 0 { // 20 a second of another address
+			if v := u.admit(now, 2); v.retryAfter > 0 {
+				t.Fatalf("the other address was refused after %d ms", i)
+			}
+		}
+	}
+	if in < 800 || in > 1000 {
+		t.Errorf("%d of the fast address got in within 10 s, where others left 80 a second", in)
 	}
 }
 
