@@ -57,6 +57,7 @@ type config struct {
 	MaxConnectionsPerIP   int
 	MaxConnectionsPerUser int
 	UpgradeRate           int
+	UpgradeRatePerIP      int
 	MaxBacklog            int
 	PingInterval          time.Duration
 	HandshakeTimeout      time.Duration

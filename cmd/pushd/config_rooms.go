@@ -136,6 +136,7 @@ func (c config) conn(store engine, credentials *auth.Auth, log *slog.Logger, met
 			MaxConnections:     c.MaxConnections,
 			MaxPerIP:           c.MaxConnectionsPerIP,
 			UpgradeRate:        float64(c.UpgradeRate),
+			UpgradeRatePerIP:   float64(c.UpgradeRatePerIP),
 			ClientBacklogBytes: c.MaxBacklog,
 			PingInterval:       c.PingInterval,
 			HandshakeTimeout:   c.HandshakeTimeout,

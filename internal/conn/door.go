@@ -42,7 +42,7 @@ func (d *door) Request(h reactor.Handle, r *proto.Request) {
 	}
 	to, hash := d.server.shardOf(v.user)
 	v.hash = hash
-	d.loop.Move(h, to.loop, v)
+	d.loop.Admit(h, to.loop, v)
 }
 
 // admit checks who asks, and for what.

@@ -31,7 +31,7 @@ func newCollector(s *Server) *collector {
 		server:       s,
 		connections:  d("connections", "Connections, by state.", "state"),
 		handshakes:   d("handshakes_total", "Requests answered, by HTTP status; 0 for clients that went away before.", "status"),
-		refused:      d("refused_total", "Connections answered 503 before their request was complete, by reason.", "reason"),
+		refused:      d("refused_total", "Connections answered 503 because of a limit, by reason.", "reason"),
 		closes:       d("closes_total", "Open connections that ended, by reason.", "reason"),
 		errors:       d("client_errors_total", "What clients did wrong in their frames, which ended their connections, by error.", "error"),
 		deliveries:   d("deliveries_total", "Messages sent live, one for each connection, by log; none: ephemeral ones.", "log"),
@@ -70,7 +70,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
 	r := c.server.reactor.Stats()
-	gauge(c.connections, r.Connecting, "connecting")
+	gauge(c.connections, r.Connecting+r.Waiting, "connecting")
 	gauge(c.connections, r.Open, "open")
 	gauge(c.connections, r.Closing, "closing")
 	for i, n := range r.Handshakes {

@@ -67,7 +67,7 @@ func tables(size int) string {
 	return string(b)
 }
 
-// Whoever compresses to the server's harm is stopped as others are, while it
+// A client that compresses to the server's harm is stopped as others are, while it
 // serves those who do not.
 func TestBombs(t *testing.T) {
 	heapStaysSmall(t)

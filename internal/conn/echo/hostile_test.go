@@ -51,7 +51,7 @@ func attacks() []attack {
 	}
 }
 
-// Whoever floods the server is told why it is closed, and cut off when it goes
+// A client that floods the server is told why it is closed, and cut off when it goes
 // on.
 func TestFloods(t *testing.T) {
 	heapStaysSmall(t)
@@ -93,7 +93,7 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// Who is told to go and floods the server even so is not read on and on: what it
+// A client that is closed and floods the server even so is read slowly: what it
 // says stays in its own system, until the time for closing is over.
 func TestFloodAfterTheEnd(t *testing.T) {
 	const much = 64 << 20 // more than all systems' buffers hold
@@ -176,7 +176,7 @@ func TestHalfFrames(t *testing.T) {
 	s.calm()
 }
 
-// Whoever finishes its messages is not disturbed by thousands who do not, be it
+// A client that finishes its messages is not disturbed by thousands that do not, be it
 // that they fill all the room there is for messages or for heads.
 func TestFragmentsAmongHalfFrames(t *testing.T) {
 	heapStaysSmall(t)
@@ -209,7 +209,7 @@ func TestFragmentsAmongHalfFrames(t *testing.T) {
 	good.hearClose(1000)
 }
 
-// Whoever begins a message has so long to finish it, however it comes; that it
+// A client that begins a message has a time to finish it, however it comes; that it
 // finished others before, or speaks in between, makes no difference.
 func TestUnfinishedMessages(t *testing.T) {
 	long := encode(blob(strings.Repeat("x", 60<<10)))
@@ -262,7 +262,7 @@ func TestUnfinishedMessages(t *testing.T) {
 	}
 }
 
-// Who was refused room for a frame goes on with what is no frame's beginning:
+// A client that was refused room for a frame continues in the middle of it:
 // nothing more is made of it, nor is room taken up until the connection ends.
 func TestMoreAfterHalfFrames(t *testing.T) {
 	s := besiege(t, reactor.Limits{MaxInputBytes: 64 << 10, CloseTimeout: patience})
@@ -364,7 +364,7 @@ func TestHalfClose(t *testing.T) {
 	s.until("the half request to be counted", func() bool { return s.answered(0) == 1 })
 }
 
-// A client that is told to go and does not answer is let go of.
+// A client that does not answer a Close frame is disconnected.
 func TestCloseIsNeverAnswered(t *testing.T) {
 	s := besiege(t, reactor.Limits{MessageBurst: 3, CloseTimeout: 100 * time.Millisecond})
 	c := dial(t, s.Addr())
@@ -436,7 +436,7 @@ func trickle(c *wire) {
 	}
 }
 
-// What waits for all clients together is bounded too: the largest backlogs go.
+// All backlogs together are bounded too: the largest are dropped.
 func TestManyUnread(t *testing.T) {
 	heapStaysSmall(t)
 	s := besiege(t, reactor.Limits{

@@ -17,7 +17,7 @@ func undeferred() *netpoll.Options {
 	return &netpoll.Options{SendBuffer: 32 << 10, RecvBuffer: 16 << 10}
 }
 
-// What comes in place of a request gets an answer, however much of it comes.
+// Anything in place of a request gets an answer, however long it is.
 func TestNoRequests(t *testing.T) {
 	for _, row := range []struct {
 		name, say string
@@ -139,7 +139,7 @@ func TestHalfHeads(t *testing.T) {
 	s.until("all to be counted", func() bool { return s.answered(503)+s.answered(408) == clients })
 }
 
-// Whoever speaks another protocol hears so at the first byte that shows it, and
+// A client of another protocol hears so at the first byte that shows it, and
 // not when the time for the handshake is over.
 func TestOtherProtocols(t *testing.T) {
 	s := besiege(t, reactor.Limits{HandshakeTimeout: 2 * patience, Socket: undeferred()})

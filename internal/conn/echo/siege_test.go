@@ -20,7 +20,7 @@ type siege struct {
 	limits reactor.Limits
 	good   *wire
 
-	// What the handler was told: connections that began, and their ends.
+	// The handler's count: connections that began, and their ends.
 	begun, ended atomic.Int64
 }
 

@@ -106,7 +106,7 @@ func (k *host) Request(h reactor.Handle, r *proto.Request) {
 		if to != k {
 			delete(k.users, h) // this handle ends here, without Closed
 		}
-		k.loop.Move(h, to.loop, a)
+		k.loop.Admit(h, to.loop, a)
 	}
 }
 
@@ -200,7 +200,7 @@ func (k *host) Idle() bool                      { return k.mail.Empty() }
 func (k *host) Drained(reactor.Handle)          {}
 func (k *host) Sweep(reactor.Handle, time.Time) {}
 
-// What the server sends ends with the name of whom it is for.
+// A message of the server ends with the name of its addressee.
 func echo(user string) string { return "your echo, " + user }
 
 func pushed(user string, n int) string { return strings.Repeat("x", n) + " for " + user }

@@ -3,21 +3,20 @@
 //
 // On Linux a socket is its file descriptor and a [Poller] is an epoll. On other
 // systems, and with the build tag "fallback", the same contract stands on
-// net.Conn: a socket is a small number, two goroutines a connection move bytes
-// between it and bounded buffers. What is built on this package cannot tell
-// which it has, and is tested on both.
+// net.Conn: a socket is a small number, and two goroutines a connection move
+// bytes between it and bounded buffers. Users of this package cannot tell which
+// they have, and are tested on both.
 //
 // # The contract
 //
-// A socket has one owner at a time, who alone may name it: after [Net.Close]
-// the number may belong to someone else at once. Numbers are the lowest free,
+// A socket has one owner at a time, and only the owner may name it: after
+// [Net.Close] the number may belong to another connection at once. Numbers are the lowest free,
 // so that tables indexed by them stay dense.
 //
 // Readiness is edge-triggered: after Add, and after every EAGAIN, a change is
-// reported once. Whoever gets Readable reads until EAGAIN, or until a read
-// shorter than the buffer while Hup was not reported. Whoever met EAGAIN in
-// sending waits for Writable; at other times Writable may come and means
-// nothing. An event carries the tag given to Add; it may be stale when the
+// reported once. After Readable the owner reads until EAGAIN, or until a read
+// shorter than the buffer while Hup was not reported. After EAGAIN in sending it
+// waits for Writable; at other times Writable may come and means nothing. An event carries the tag given to Add; it may be stale when the
 // socket was closed or removed while the event was on its way, so the tag
 // holds a generation.
 package netpoll
@@ -40,8 +39,8 @@ const (
 	Readable Ready = 1 << iota
 	// Writable: there is room to send.
 	Writable
-	// Hup: the peer will send no more, or the connection broke. What it sent
-	// before can still be read.
+	// Hup: the peer will send no more, or the connection broke. Bytes that it
+	// sent before can still be read.
 	Hup
 )
 
@@ -110,7 +109,7 @@ type (
 		Peer(socket int) netip.AddrPort
 		// CloseWrite sends the end of the stream after what was sent.
 		CloseWrite(socket int) error
-		// Close ends the connection. What was sent still goes out, unless
+		// Close ends the connection. Data that was sent still goes out, unless
 		// there is input that was not read, which may reset the connection.
 		// The number is free at once.
 		Close(socket int) error
@@ -121,7 +120,8 @@ type (
 	listener interface {
 		Addr() net.Addr
 		// Accept waits for connections and fills into with as many as have
-		// come. Out of descriptors it returns EMFILE or ENFILE, and Refuse
+		// come; those that come right after others may have to wait for a few
+		// milliseconds, so that several are taken together. Out of descriptors it returns EMFILE or ENFILE, and Refuse
 		// may be tried; after Close, net.ErrClosed; other errors pass.
 		Accept(into []Accepted) (n int, err error)
 		// Refuse takes one waiting connection with a descriptor kept for
@@ -132,8 +132,8 @@ type (
 	}
 
 	poller interface {
-		// Add begins to report socket's events with tag. What is ready already
-		// is reported.
+		// Add begins to report socket's events with tag. A socket that is
+		// ready already is reported.
 		Add(socket int, tag uint64) error
 		// Remove ends that; closing a socket does too.
 		Remove(socket int) error
@@ -142,7 +142,7 @@ type (
 		Wait(events []Event, timeout time.Duration) (n int, err error)
 		// Wake makes the present or the next Wait return. Any goroutine.
 		Wake()
-		// Close lets go of the poller; nobody may be waiting.
+		// Close releases the poller, on which no goroutine may be waiting.
 		Close() error
 	}
 )
@@ -161,6 +161,6 @@ type Flusher interface {
 	Flush(batch []Send)
 	// Name is a word for metrics.
 	Name() string
-	// Close lets go of what the flusher holds.
+	// Close releases what the flusher holds.
 	Close() error
 }

@@ -296,8 +296,8 @@ type Listener struct {
 	spare *os.File // a descriptor to give up when there is no other
 }
 
-// Listen implements the contract. Of the options it knows SendBuffer and
-// KeepAlive.
+// Listen implements the contract. It knows the options SendBuffer and KeepAlive
+// only.
 func (n *Net) Listen(address string, o Options) (*Listener, error) {
 	lc := net.ListenConfig{KeepAlive: o.KeepAlive}
 	lc.SetMultipathTCP(false)

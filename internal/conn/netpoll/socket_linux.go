@@ -4,6 +4,7 @@ package netpoll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -89,15 +90,24 @@ func (*Net) Close(socket int) error { return unix.Close(socket) }
 func (*Net) Shutdown() {}
 
 // Listener accepts connections.
+//
+// The listening socket lies in an epoll of its own, which hangs under Go's
+// poller as a [Poller] does, and is armed for one event only when nobody has
+// come. While connections come faster than Accept is called, none of them
+// wakes up a thread: under Go's poller itself, each would.
 type Listener struct {
-	addr net.Addr
-	file *os.File // the listening socket; unlike net.Listener's, its raw form can wait
-	raw  syscall.RawConn
+	addr   net.Addr
+	socket *os.File        // listening
+	listen syscall.RawConn // of socket
+	epoll  nested
 
 	closed atomic.Bool
 
-	mu    sync.Mutex
-	spare int // an open descriptor to give up when there is no other; -1: none
+	// Accept's own.
+	gather bool // connections come one after the other
+
+	mu    sync.Mutex // guards spare
+	spare int        // an open descriptor to give up when there is no other; -1: none
 }
 
 // Listen implements the contract. The options are set on the listening socket;
@@ -115,22 +125,68 @@ func (*Net) Listen(address string, o Options) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close() // the file below is a descriptor of its own
-	file, err := l.(*net.TCPListener).File()
-	if err != nil {
-		return nil, err
+	defer l.Close() // what follows has a descriptor of its own
+	ln := &Listener{addr: l.Addr(), spare: -1}
+	if err := ln.open(l.(*net.TCPListener)); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("preparing to listen: %w", err)
 	}
-	raw, err := file.SyscallConn()
+	return ln, nil
+}
+
+func (l *Listener) open(from *net.TCPListener) error {
+	raw, err := from.SyscallConn()
 	if err != nil {
-		file.Close()
-		return nil, err
+		return err
 	}
-	spare, err := openSpare()
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("opening a spare descriptor: %w", err)
+	fd := -1
+	var dup error
+	if err := raw.Control(func(s uintptr) { fd, dup = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return err
 	}
-	return &Listener{addr: l.Addr(), file: file, raw: raw, spare: spare}, nil
+	if dup != nil {
+		return dup
+	}
+	// A file made of a blocking descriptor does not go under Go's poller.
+	if err := unix.SetNonblock(fd, false); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	l.socket = os.NewFile(uintptr(fd), "listener")
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return err
+	}
+	if l.listen, err = l.socket.SyscallConn(); err != nil {
+		return err
+	}
+	if l.epoll, err = newNested(); err != nil {
+		return err
+	}
+	if err := l.arm(unix.EPOLL_CTL_ADD); err != nil {
+		return err
+	}
+	l.spare, err = openSpare()
+	return err
+}
+
+// arm asks for one event when a connection is there to be accepted.
+func (l *Listener) arm(op int) error {
+	return l.use(func(fd int) error {
+		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+		var err error
+		if e := l.epoll.raw.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), op, fd, &ev) }); e != nil {
+			return net.ErrClosed
+		}
+		return err
+	})
+}
+
+// use calls f with the listening socket, which is not closed meanwhile.
+func (l *Listener) use(f func(fd int) error) (err error) {
+	if l.listen.Control(func(fd uintptr) { err = f(int(fd)) }) != nil {
+		return net.ErrClosed
+	}
+	return err
 }
 
 func openSpare() (int, error) {
@@ -168,33 +224,65 @@ func (o Options) set(fd int) error {
 // Addr implements the contract.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
+// acceptEvery is how often connections are accepted while they come. One that
+// comes after a pause is accepted at once. At 2,000 a second, a connect took 11
+// to 12 system calls when each woke up a thread, and takes 9 to 10 now; with
+// 5 ms it took 8, but clients that connect one after the other waited for it:
+// 4,500 of them came in within 32 s instead of 15.
+const acceptEvery = 2 * time.Millisecond
+
 // Accept implements the contract.
-func (l *Listener) Accept(into []Accepted) (n int, err error) {
-	e := l.raw.Read(func(fd uintptr) bool {
+func (l *Listener) Accept(into []Accepted) (int, error) {
+	if l.gather {
+		time.Sleep(acceptEvery)
+	}
+	for {
+		n, err := l.acceptNow(into)
+		if err != unix.EAGAIN {
+			l.gather = n > 0 && n < len(into)
+			return n, err
+		}
+		if err := l.arm(unix.EPOLL_CTL_MOD); err != nil {
+			return 0, l.reason(err)
+		}
+		var event [1]unix.EpollEvent
+		err = l.epoll.raw.Read(func(ep uintptr) bool {
+			n, e := unix.EpollWait(int(ep), event[:], 0)
+			return n > 0 || e != nil && e != unix.EINTR
+		})
+		if err != nil {
+			return 0, l.reason(err)
+		}
+	}
+}
+
+// reason returns why a wait ended: after Close, os returns an error that cannot
+// be compared with.
+func (l *Listener) reason(err error) error {
+	if l.closed.Load() {
+		return net.ErrClosed
+	}
+	return err
+}
+
+// acceptNow is Accept without waiting; it returns EAGAIN if nobody has come.
+func (l *Listener) acceptNow(into []Accepted) (n int, err error) {
+	err = l.use(func(fd int) error {
 		for n < len(into) {
-			a, errno := accept(int(fd))
+			a, errno := accept(fd)
 			switch errno {
 			case 0:
 				into[n] = a
 				n++
-			case unix.EAGAIN:
-				return n > 0
 			case unix.EINTR, unix.ECONNABORTED:
 			default:
-				// What was taken goes first; the trouble will still be there.
-				if n == 0 {
-					err = errno
-				}
-				return true
+				return errno
 			}
 		}
-		return true
+		return nil
 	})
-	if e != nil {
-		if l.closed.Load() { // what os returns for it cannot be compared with
-			e = net.ErrClosed
-		}
-		return 0, e
+	if n > 0 {
+		err = nil // the next call meets it again
 	}
 	return n, err
 }
@@ -226,11 +314,12 @@ func (l *Listener) Refuse(response []byte) bool {
 	defer l.mu.Unlock()
 	l.closeSpareLocked()
 	refused := false
-	err := l.raw.Control(func(fd uintptr) {
-		a, e := accept(int(fd))
+	err := l.use(func(fd int) error {
+		a, e := accept(fd)
 		if refused = e == 0; refused {
 			Answer(&Net{}, a.Socket, response)
 		}
+		return nil
 	})
 	if err != nil {
 		return false // closed
@@ -244,7 +333,12 @@ func (l *Listener) Refuse(response []byte) bool {
 // Close implements the contract.
 func (l *Listener) Close() error {
 	l.closed.Store(true)
-	err := l.file.Close() // first: from here on Refuse opens no spare
+	var err error
+	for _, f := range []*os.File{l.socket, l.epoll.file} { // first: from here on Refuse opens no spare
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closeSpareLocked()

@@ -85,7 +85,7 @@ func TestArenaModel(t *testing.T) {
 	})
 }
 
-// What is freed is used again: the arena does not grow while as much goes as
+// Freed memory is used again: the arena does not grow while as much goes as
 // comes.
 func TestArenaDoesNotGrow(t *testing.T) {
 	var a Arena

@@ -35,7 +35,7 @@ func (t *Table[T]) At(i uint32) *T { return &t.entries[i] }
 // Len returns how many entries there are.
 func (t *Table[T]) Len() int { return len(t.entries) }
 
-// Close gives the memory back. Nobody may use the table any more.
+// Close gives the memory back. The table must not be used any more.
 func (t *Table[T]) Close() error {
 	t.entries = nil
 	return t.release()

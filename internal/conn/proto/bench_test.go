@@ -54,7 +54,7 @@ func TestAllocations(t *testing.T) {
 		"AppendMessage":          func() { AppendMessage(dst, broadcast) },
 		"AppendPong":             func() { AppendPong(dst) },
 		"AppendPongFrame":        func() { AppendPongFrame(dst, pingText) },
-		"AppendError":            func() { AppendError(dst, CodeBadJSON, "why") },
+		"AppendError":            func() { AppendError(dst, codeBadJSON, "why") },
 		"AppendCloseFrame":       func() { AppendCloseFrame(dst, CloseTooSlow, "too slow") },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {

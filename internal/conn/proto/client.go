@@ -7,20 +7,20 @@ import (
 	"pushd.example/internal/history"
 )
 
-// ClientType is the type of a client's message.
-type ClientType uint8
+// clientType is the type of a client's message.
+type clientType uint8
 
-// What clients send.
+// The types of messages that clients send.
 const (
 	// ClientAck moves the user's read mark to Cursor.
-	ClientAck ClientType = iota + 1
+	ClientAck clientType = iota + 1
 	// ClientPing asks for a pong message.
 	ClientPing
 )
 
 // ClientMessage is a message from a client.
 type ClientMessage struct {
-	Type   ClientType
+	Type   clientType
 	Cursor history.Cursor // of an ack
 }
 
@@ -34,10 +34,10 @@ type ClientError struct {
 // Error returns the message.
 func (e *ClientError) Error() string { return e.Message }
 
-// What clients do wrong in their messages.
+// Errors in clients' messages.
 var (
-	errBadJSON     = &ClientError{CodeBadJSON, "a message is one JSON object"}
-	errUnknownType = &ClientError{CodeUnknownType, `"type" must be "ack" or "ping"`}
+	errBadJSON     = &ClientError{codeBadJSON, "a message is one JSON object"}
+	errUnknownType = &ClientError{codeUnknownType, `"type" must be "ack" or "ping"`}
 	errBadCursor   = &ClientError{CodeBadCursor, `"cursor" must be the cursor of a hello, or the two last ids joined to one`}
 )
 

@@ -2,18 +2,18 @@ package proto
 
 // Close codes of RFC 6455, section 7.4.1, that the server sends.
 const (
-	// CloseNormal answers a client that closes without trouble.
-	CloseNormal uint16 = 1000
-	// CloseProtocol: the client broke RFC 6455.
-	CloseProtocol uint16 = 1002
+	// closeNormal answers a client that closes without trouble.
+	closeNormal uint16 = 1000
+	// closeProtocol: the client broke RFC 6455.
+	closeProtocol uint16 = 1002
 	// CloseUnsupported: a binary message; the protocol speaks JSON text only.
 	CloseUnsupported uint16 = 1003
-	// CloseNoStatus never goes over the wire: it is the code of a Close frame
+	// closeNoStatus never goes over the wire: it is the code of a Close frame
 	// that names none.
-	CloseNoStatus uint16 = 1005
-	// CloseInvalid: a text message or a close reason is not UTF-8, or a
+	closeNoStatus uint16 = 1005
+	// closeInvalid: a text message or a close reason is not UTF-8, or a
 	// compressed message cannot be decompressed.
-	CloseInvalid uint16 = 1007
+	closeInvalid uint16 = 1007
 	// CloseTooBig: a message over [Limits]. The client may come back; the
 	// same message would close it again.
 	CloseTooBig uint16 = 1009

@@ -19,21 +19,21 @@ var CloseErrorMetrics = [...]string{"unmasked", "rsv", "opcode", "control", "con
 // Error returns the reason.
 func (e *CloseError) Error() string { return e.Reason }
 
-// What clients do wrong in their frames.
+// Errors in clients' frames.
 var (
-	errUnmasked     = &CloseError{CloseProtocol, "frames from a client must be masked", "unmasked"}
-	errRSV          = &CloseError{CloseProtocol, "reserved bits are set that no extension gives a meaning to", "rsv"}
-	errOpcode       = &CloseError{CloseProtocol, "reserved opcode", "opcode"}
-	errControlSize  = &CloseError{CloseProtocol, "a control frame carries at most 125 bytes", "control"}
-	errControlSplit = &CloseError{CloseProtocol, "a control frame must not be fragmented", "control"}
-	errContinuation = &CloseError{CloseProtocol, "a continuation frame without a message to continue", "continuation"}
-	errInterleaved  = &CloseError{CloseProtocol, "a new message before the last one was finished", "continuation"}
-	errLength       = &CloseError{CloseProtocol, "the payload length is not in its shortest form, or over 63 bits", "length"}
-	errCloseSize    = &CloseError{CloseProtocol, "a close payload is empty or begins with a code of 2 bytes", "close_code"}
-	errCloseCode    = &CloseError{CloseProtocol, "this close code must not be sent", "close_code"}
-	errText         = &CloseError{CloseInvalid, "a text message must be UTF-8", "utf8"}
-	errDeflate      = &CloseError{CloseInvalid, "the message cannot be decompressed by itself", "deflate"}
-	errCloseText    = &CloseError{CloseInvalid, "a close reason must be UTF-8", "utf8"}
+	errUnmasked     = &CloseError{closeProtocol, "frames from a client must be masked", "unmasked"}
+	errRSV          = &CloseError{closeProtocol, "reserved bits are set that no extension gives a meaning to", "rsv"}
+	errOpcode       = &CloseError{closeProtocol, "reserved opcode", "opcode"}
+	errControlSize  = &CloseError{closeProtocol, "a control frame carries at most 125 bytes", "control"}
+	errControlSplit = &CloseError{closeProtocol, "a control frame must not be fragmented", "control"}
+	errContinuation = &CloseError{closeProtocol, "a continuation frame without a message to continue", "continuation"}
+	errInterleaved  = &CloseError{closeProtocol, "a new message before the last one was finished", "continuation"}
+	errLength       = &CloseError{closeProtocol, "the payload length is not in its shortest form, or over 63 bits", "length"}
+	errCloseSize    = &CloseError{closeProtocol, "a close payload is empty or begins with a code of 2 bytes", "close_code"}
+	errCloseCode    = &CloseError{closeProtocol, "this close code must not be sent", "close_code"}
+	errText         = &CloseError{closeInvalid, "a text message must be UTF-8", "utf8"}
+	errDeflate      = &CloseError{closeInvalid, "the message cannot be decompressed by itself", "deflate"}
+	errCloseText    = &CloseError{closeInvalid, "a close reason must be UTF-8", "utf8"}
 	errTooBig       = &CloseError{CloseTooBig, "the message is too big", "too_big"}
 	errFragments    = &CloseError{CloseTooBig, "the message has too many fragments", "fragments"}
 )

@@ -74,7 +74,7 @@ func (z *Inflater) Inflate(ev *Event, most int) *CloseError {
 	defer func() { z.in.payload = nil }()
 	z.out = z.out[:0]
 	// A client may end a stream before its message ends: RFC 7692, section
-	// 7.2.3.4. What follows is the next stream.
+	// 7.2.3.4. The bytes behind it are the next stream.
 	for {
 		if err := z.stream(most); err != nil {
 			return err

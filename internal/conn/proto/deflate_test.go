@@ -110,7 +110,7 @@ func TestInflateRefuses(t *testing.T) {
 		{"half a character", peerDeflate(t, 6, "Hell\xce"), errText},
 	} {
 		var z Inflater
-		// What came before must neither help nor hurt.
+		// Earlier messages must neither help nor hurt.
 		if got, err := inflate(&z, Binary, peerDeflate(t, 6, random(500)), most); err != nil || got != random(500) {
 			t.Fatal(err)
 		}

@@ -9,9 +9,9 @@
 //	bytes ─▶ State.Next ─▶ Event (─▶ Inflater) ─▶ ParseClient client to server
 //	AppendHello, AppendMessage, AppendPong … (─▶ Deflater)    server to client
 //
-// The caller owns every buffer but those of a Deflater and an Inflater, of
-// which it needs one each for all its connections. What Parse and Next return are views into the
-// caller's bytes; what Append… returns is dst, grown only if it was too small.
+// The caller owns every buffer but those of a Deflater and an Inflater; it needs
+// one of each for all its connections. Parse and Next return views into the
+// caller's bytes; Append… returns dst, grown only if it was too small.
 //
 // # What is ours and what is gobwas/ws
 //

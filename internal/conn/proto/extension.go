@@ -82,7 +82,11 @@ func (o *offer) read(p []byte) (rest []byte, ok bool) {
 		if p[0] != ';' {
 			return nil, false
 		}
-		p, ok = o.parameter(trim(p[1:]))
+		// A semicolon with nothing behind it breaks the grammar, but some clients
+		// send one, and it asks for nothing.
+		if p = trim(p[1:]); len(p) > 0 && p[0] != ',' && p[0] != ';' {
+			p, ok = o.parameter(p)
+		}
 	}
 	return p, ok
 }
@@ -100,9 +104,9 @@ func (o *offer) parameter(p []byte) (rest []byte, ok bool) {
 	return p, len(name) > 0
 }
 
-// take weighs a parameter of permessage-deflate. That which the client says of
-// its own window or context binds nobody: the server has room for the widest
-// window, and the answer forbids a context.
+// take reads a parameter of permessage-deflate. The client's parameters for its
+// own window and context are checked and then ignored: the server has room for
+// the widest window, and the answer forbids a context.
 func (o *offer) take(name, value []byte) {
 	var which uint8
 	good := value == nil

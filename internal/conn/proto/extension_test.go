@@ -21,10 +21,12 @@ func TestExtensions(t *testing.T) {
 		{"permessage-deflate; server_max_window_bits=9; client_max_window_bits, permessage-deflate", named("9")},
 		{"x-webkit-deflate-frame, permessage-deflate", plain},
 		{`, ,foo; bar="a-b"; baz=1; bar;bar, permessage-deflate,`, plain},
+		{"permessage-deflate;", plain},
+		{"permessage-deflate; ;server_max_window_bits=10; , foo;", named("10")},
 		{"foo\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=11", named("11")},
 		{"permessage-deflate\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=11", plain},
 
-		// What cannot be agreed to is passed over for the next offer.
+		// An offer that cannot be agreed to is passed over for the next one.
 		{"permessage-deflate; server_max_window_bits=7, permessage-deflate; server_max_window_bits=12", named("12")},
 		{"permessage-deflate; server_max_window_bits, permessage-deflate", plain},
 		{"permessage-deflate; client_max_window_bits=16", ""},
@@ -62,7 +64,7 @@ func TestExtensions(t *testing.T) {
 // TestExtensionsMalformed: what is no list of extensions fails the handshake.
 func TestExtensionsMalformed(t *testing.T) {
 	for _, list := range []string{
-		"", ",", " , ", ";", "=", "a b", "a;", "a;;b", "a; b=", "a; =b", "a; b=,c", "a; b c", "a=b", "a/b", "(a)",
+		"", ",", " , ", ";", "=", "a b", "a; b=", "a; =b", "a; b=,c", "a; b c", "a=b", "a/b", "(a)",
 		`a; b="c`, `a; b="`, `a; b="c"d`, `a; b=""`, `a; b="c d"`, `a; b="c\`, `a; b="c\"`, `a; b='c d'`, "permessage-deflate; \xff",
 	} {
 		var r Request

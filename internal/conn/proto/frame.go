@@ -27,7 +27,7 @@ type Event struct {
 	Op Op
 	// Deflated: the payload is compressed; see [Inflater].
 	Deflated bool
-	// Code of a Close; [CloseNoStatus] if it names none.
+	// Code of a Close; closeNoStatus if it names none.
 	Code uint16
 	// Payload is unmasked; of a Close it is the reason. It is a view into the
 	// buffer given to Next, good until the next call.
@@ -205,7 +205,7 @@ func (s *State) payload(buf, body []byte, h ws.Header) (Event, *CloseError) {
 
 // closing reads the payload of a Close frame (RFC 6455, section 5.5.1).
 func (s *State) closing(body []byte) (Event, *CloseError) {
-	ev := Event{Op: Close, Code: CloseNoStatus}
+	ev := Event{Op: Close, Code: closeNoStatus}
 	switch len(body) {
 	case 0:
 	case 1:

@@ -6,16 +6,25 @@ import (
 )
 
 // HeadEnd returns the index just past the blank line that ends an HTTP
-// request's head, or -1. The first from bytes of b were searched before, so
-// that a head that comes in drips costs no more than one in a piece.
+// request's head, or -1. A line that ends in LF alone counts here, though Parse
+// refuses it: otherwise its client would wait for the handshake timeout to hear
+// so. The first from bytes of b were searched before, so that a head that comes
+// in many pieces costs no more than one that comes at once.
 func HeadEnd(b []byte, from int) int {
-	const end = "\r\n\r\n"
-	start := max(0, from-len(end)+1)
-	i := bytes.Index(b[start:], []byte(end))
-	if i < 0 {
-		return -1
+	const longest = len("\n\r\n")
+	for i := max(0, from-longest+1); ; i++ {
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return -1
+		}
+		i += n
+		switch rest := b[i+1:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return i + 2
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return i + 3
+		}
 	}
-	return start + i + len(end)
 }
 
 // maxMethod is the longest method that is read; the longest that is registered

@@ -6,7 +6,7 @@ import (
 )
 
 // HTTPError is why a request did not become a WebSocket. The values below are
-// shared: who wants another message copies one.
+// shared: a caller that wants another message copies one.
 type HTTPError struct {
 	Status int
 	// Code is one word for programs, Message a sentence for people.
@@ -43,6 +43,7 @@ var (
 	errHTTPVersion  = &HTTPError{http.StatusHTTPVersionNotSupported, "http_version", "HTTP/1.1 is needed", ""}
 	errPath         = &HTTPError{http.StatusNotFound, "not_found", "nothing is served at this path", ""}
 	errMethod       = &HTTPError{http.StatusMethodNotAllowed, "method_not_allowed", "only GET is allowed here", "Allow: GET\r\n"}
+	errLineEnd      = badRequest("the lines of the request must end in CRLF, not in LF alone")
 	errFieldLine    = badRequest("malformed header field")
 	errQuery        = badRequest("malformed percent-encoding in the query")
 	errQueryTwice   = badRequest("user and cursor may be given once only")

@@ -14,8 +14,8 @@ const Subprotocol = "pushd.v1.json"
 const tokenProtocol = "pushd.token."
 
 // Request is what a handshake request asks for. It is reused: what Parse sets
-// are views into the head and into the Request, good until the next Parse.
-// What the request does not have, or has empty, is nil.
+// are views into the head and into the Request, good until the next Parse. A
+// field that the request does not have, or has empty, is nil.
 type Request struct {
 	Host   []byte
 	Origin []byte
@@ -60,14 +60,14 @@ func (r *Request) Parse(head []byte, path string) *HTTPError {
 	head = bytes.TrimPrefix(head, []byte("\r\n"))
 	line, rest, ok := cutLine(head)
 	if !ok {
-		return errRequestLine
+		return errLineEnd
 	}
 	if err := r.requestLine(line, path); err != nil {
 		return err
 	}
 	for {
 		if line, rest, ok = cutLine(rest); !ok {
-			return errFieldLine
+			return errLineEnd
 		}
 		if len(line) == 0 {
 			return r.complete()

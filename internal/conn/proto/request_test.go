@@ -112,7 +112,7 @@ func TestParseRefuses(t *testing.T) {
 		name, head string
 		want       *HTTPError
 	}{
-		{"nothing", "", errRequestLine},
+		{"nothing", "", errLineEnd},
 		{"only a blank line", "\r\n\r\n", errRequestLine},
 		{"two blank lines", "\r\n\r\n" + minimal, errRequestLine},
 		{"no target", line("GET HTTP/1.1"), errRequestLine},
@@ -127,7 +127,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a fragment", line("GET /push#a HTTP/1.1"), errRequestLine},
 		{"bytes past ASCII in the target", line("GET /push?user=\xc3\xa4 HTTP/1.1"), errRequestLine},
 		{"NUL in the target", line("GET /push?\x00 HTTP/1.1"), errRequestLine},
-		{"a bare LF", strings.Replace(minimal, "\r\n", "\n", 1), errRequestLine},
+		{"a bare LF", strings.Replace(minimal, "\r\n", "\n", 1), errLineEnd},
 		{"a bare CR in the request line", line("GET /push\r HTTP/1.1"), errRequestLine},
 
 		{"HTTP/1.0", line("GET /push HTTP/1.0"), errHTTPVersion},
@@ -156,9 +156,9 @@ func TestParseRefuses(t *testing.T) {
 		{"no name", add(": a"), errFieldLine},
 		{"NUL in a value", add("X: a\x00b"), errFieldLine},
 		{"DEL in a value", add("X: a\x7f"), errFieldLine},
-		{"a bare LF in the fields", add("X: a\nY: b"), errFieldLine},
+		{"a bare LF in the fields", add("X: a\nY: b"), errLineEnd},
 		{"a bare CR in a value", add("X: a\rb"), errFieldLine},
-		{"no blank line", strings.TrimSuffix(minimal, "\r\n"), errFieldLine},
+		{"no blank line", strings.TrimSuffix(minimal, "\r\n"), errLineEnd},
 
 		{"no host", with("Host: a\r\n", ""), errHost},
 		{"an empty host", with("Host: a", "Host:"), errHost},
@@ -237,6 +237,25 @@ func TestHeadEnd(t *testing.T) {
 			if n < want && got != -1 || n >= want && from < want && got != want {
 				t.Fatalf("%d bytes, %d searched before: got %d, want %d", n, from, got, want)
 			}
+		}
+	}
+	// A head whose lines end in LF, in part or all of them, has an end too: its
+	// client is to be refused at once.
+	for _, head := range []string{"GET /\n\n", "GET /\n\r\n", "GET /\r\n\n", "\r\nGET /\r\nA: b\n\n"} {
+		for n := range len(head) + 1 {
+			want := -1
+			if n == len(head) {
+				want = n
+			}
+			for from := range n {
+				if got := HeadEnd([]byte(head[:n]), from); got != want {
+					t.Fatalf("%q, %d searched before: got %d, want %d", head[:n], from, got, want)
+				}
+			}
+		}
+		var r Request
+		if err := r.Parse([]byte(head), "/"); err == nil {
+			t.Errorf("%q was taken for a request", head)
 		}
 	}
 	if HeadEnd(nil, 0) != -1 {

@@ -13,10 +13,10 @@ import (
 
 // Codes of the error messages that a client gets; the connection goes on.
 const (
-	// CodeBadJSON: a text message is not one JSON object.
-	CodeBadJSON = "bad_json"
-	// CodeUnknownType: "type" is missing or not a type of this protocol.
-	CodeUnknownType = "unknown_type"
+	// codeBadJSON: a text message is not one JSON object.
+	codeBadJSON = "bad_json"
+	// codeUnknownType: "type" is missing or not a type of this protocol.
+	codeUnknownType = "unknown_type"
 	// CodeBadCursor: "cursor" is missing or not a cursor.
 	CodeBadCursor = "bad_cursor"
 	// CodeUnavailable: the history could not take it now; try again.
@@ -109,10 +109,10 @@ func AppendError(dst []byte, code, message string) []byte {
 const maxControl = ws.MaxControlFramePayloadSize
 
 // AppendCloseFrame appends a Close frame. The reason is cut, between two
-// characters, to what fits (123 bytes). With [CloseNoStatus] the frame is
+// characters, to what fits (123 bytes). With closeNoStatus the frame is
 // empty, so that a client's Close is answered by its own code.
 func AppendCloseFrame(dst []byte, code uint16, reason string) []byte {
-	if code == CloseNoStatus {
+	if code == closeNoStatus {
 		return AppendFrame(dst, Close, nil)
 	}
 	if most := maxControl - 2; len(reason) > most {

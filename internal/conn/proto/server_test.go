@@ -62,7 +62,7 @@ func TestServerMessages(t *testing.T) {
 		{"broadcast", AppendMessage(nil, history.Message{ID: history.MaxID, Kind: history.Broadcast, Data: []byte(`[]`)}),
 			`{"type":"message","id":"9007199254740991","log":"broadcast","kind":"broadcast","time":"2093-09-06T15:47:35.551Z","data":[]}`},
 		{"pong", AppendPong(nil), `{"type":"pong"}`},
-		{"error", AppendError(nil, CodeBadJSON, `no "object"`), `{"type":"error","code":"bad_json","message":"no \"object\""}`},
+		{"error", AppendError(nil, codeBadJSON, `no "object"`), `{"type":"error","code":"bad_json","message":"no \"object\""}`},
 	}
 	for _, c := range cases {
 		got := textPayload(t, c.frame)
@@ -124,12 +124,12 @@ func TestAppendCloseFrame(t *testing.T) {
 		code         uint16
 		reason, want string
 	}{
-		{CloseNormal, "", ""},
+		{closeNormal, "", ""},
 		{CloseTooSlow, "too slow", "too slow"},
-		{CloseNormal, a122 + "b", a122 + "b"},
-		{CloseNormal, a122 + "bc", a122 + "b"},
-		{CloseNormal, a122 + "ü", a122},
-		{CloseNormal, a122[:121] + "üü", a122[:121] + "ü"},
+		{closeNormal, a122 + "b", a122 + "b"},
+		{closeNormal, a122 + "bc", a122 + "b"},
+		{closeNormal, a122 + "ü", a122},
+		{closeNormal, a122[:121] + "üü", a122[:121] + "ü"},
 	}
 	for _, c := range cases {
 		f := readFrame(t, AppendCloseFrame(nil, c.code, c.reason))
@@ -138,7 +138,7 @@ func TestAppendCloseFrame(t *testing.T) {
 			t.Errorf("%d %q: got opcode %d, %d %q", c.code, c.reason, f.Header.OpCode, code, reason)
 		}
 	}
-	if f := readFrame(t, AppendCloseFrame(nil, CloseNoStatus, "unused")); f.Header.OpCode != ws.OpClose || len(f.Payload) > 0 {
+	if f := readFrame(t, AppendCloseFrame(nil, closeNoStatus, "unused")); f.Header.OpCode != ws.OpClose || len(f.Payload) > 0 {
 		t.Errorf("without a status: %+v", f)
 	}
 }

@@ -7,15 +7,16 @@ import (
 )
 
 // Close ends an open connection: a Close frame with code and text follows what
-// waits in its backlog, then the client has Config.CloseTimeout to answer. Of
-// a client closed for being Slow the backlog is dropped.
+// waits in its backlog, then the client has Config.CloseTimeout to answer. The
+// backlog of a client that is closed for being Slow is dropped.
 func (l *Loop) Close(h Handle, why Reason, code uint16, text string) {
 	if s := l.lookup(h); s != nil && s.state == open {
 		l.begin(h, s, why, code, text)
 	}
 }
 
-// begin begins the closing handshake, or ends at once what is not open.
+// begin begins the closing handshake; a connection that is not open ends at
+// once.
 func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 	if s.state != open {
 		l.drop(h, s, why)
@@ -48,8 +49,8 @@ func (l *Loop) tellClosed(h Handle, taken bool) {
 	l.handler.Closed(h, taken)
 }
 
-// closed handles a client's Close frame: either it answers ours and all is
-// said, or we answer it with its own code.
+// closed handles a client's Close frame: either it answers ours, or we answer it
+// with its own code.
 func (l *Loop) closed(h Handle, s *slot, ev proto.Event) {
 	if s.state == open {
 		l.begin(h, s, ByClient, ev.Code, "")
@@ -59,8 +60,7 @@ func (l *Loop) closed(h Handle, s *slot, ev proto.Event) {
 	}
 }
 
-// deafen stops listening: what still comes is thrown away, and the end of our
-// stream follows the backlog. Closing at once instead could reset the
+// deafen discards further input; the end of our stream follows the backlog. Closing at once instead could reset the
 // connection before the client has read our Close frame.
 func (l *Loop) deafen(h Handle, s *slot) {
 	s.flags |= deaf
@@ -77,6 +77,8 @@ func (l *Loop) settled(h Handle, s *slot) {
 	case s.state == open && s.has(notify):
 		s.flags &^= notify
 		l.tellDrained(h)
+	case s.has(silent):
+		l.drop(h, s, Lost) // not counted: the request was answered
 	case s.state == closing && s.has(deaf) && !s.has(ended):
 		s.flags |= ended
 		if err := l.net.CloseWrite(int(h.Socket())); err != nil {
@@ -101,15 +103,11 @@ func (l *Loop) NotifyDrained(h Handle) {
 	}
 }
 
-// drop lets go of a connection without a word to the client. Its socket is
-// closed at the turn's end.
+// drop ends a connection and tells the client nothing. Its socket is closed at
+// the turn's end.
 func (l *Loop) drop(h Handle, s *slot, why Reason) {
 	was, taken := s.state, s.taken()
-	if s.queue != 0 {
-		l.backlog.close(s.queue)
-		l.count.Backlogged--
-		s.queue = 0
-	}
+	l.closeQueue(s)
 	l.dropInput(s)
 	l.delist(s, dead)
 	l.dead = append(l.dead, h.Socket())
@@ -148,21 +146,21 @@ func (l *Loop) drainAll() {
 // finished reports whether the loop's work is done.
 func (l *Loop) finished() bool {
 	return l.force.Load() || l.draining.Load() && l.drainSeen &&
-		len(l.conns) == 0 && len(l.newcomers) == 0 && l.greeted == len(l.arrivals) && l.sockets.Empty()
+		len(l.conns) == 0 && len(l.waiting) == 0 && l.taken == len(l.arrivals) && l.sockets.Empty()
 }
 
-// discard ends a connection that nobody takes in any more.
+// discard ends a connection that arrived too late for the loop.
 func (l *Loop) discard(a *arrival) {
 	h, s := l.enlist(a.socket, closing)
-	if !a.moved {
-		s.fresh(a.ip, l.clock)
+	if !a.admitted {
+		s.fresh(a.address, l.clock)
 	}
 	l.drop(h, s, Drained)
 }
 
-// end lets go of everything.
+// end closes all connections and stops the handler.
 func (l *Loop) end() {
-	for _, a := range slices.Concat(l.newcomers, l.arrivals[l.greeted:], l.sockets.Close()) {
+	for _, a := range slices.Concat(l.waiting, l.arrivals[l.taken:], l.sockets.Close()) {
 		l.discard(&a)
 	}
 	for len(l.conns) > 0 {

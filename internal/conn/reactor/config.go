@@ -50,15 +50,25 @@ type Limits struct {
 	// Default 0: no bound. Not for use behind a proxy, whose address all
 	// clients share.
 	MaxPerIP int
-	// UpgradeRate bounds the connections accepted a second; more are answered
-	// 503 and told to come back at this rate, one after the other, within half
-	// a minute. Default 1,000 for each CPU; negative means no bound.
+	// UpgradeRate bounds the handshakes a second. Only a complete request
+	// that the handler lets in counts (see Loop.Admit), so that half a request
+	// or a refused one takes nothing from others. Those that come faster wait
+	// for their turn; when UpgradeQueue of them wait, more are answered 503 and
+	// told to come back at this rate, one after the other, within half a
+	// minute. Default 1,000 for each CPU; negative means no bound.
 	UpgradeRate float64
-	// UpgradeBurst is how many may come at once. Default: UpgradeRate.
-	UpgradeBurst int
+	// UpgradeQueue is how many handshakes may wait for their turn; those of an
+	// address that takes more than a quarter of the rate have half of it.
+	// Default: as many as come in two seconds.
+	UpgradeQueue int
+	// UpgradeRatePerIP bounds the handshakes a second from one address, which
+	// may use a second's worth of it at once; more are answered 503. Default 0:
+	// no bound. Not for use behind a proxy, whose address all clients share.
+	UpgradeRatePerIP float64
 
-	// HandshakeTimeout bounds the time from accept to the complete request.
-	// Default 10 s.
+	// HandshakeTimeout bounds the time from accept to the complete request. A
+	// client that sends nothing is accepted only after Socket.DeferAccept, and
+	// has that much more time. Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxHeads bounds the requests that are kept while incomplete, 8 KiB each
 	// at most. When there are more, the oldest is answered 503. Default 1,024.
@@ -79,7 +89,7 @@ type Limits struct {
 	// MessageBurst is how many may come at once. Default: 2 × MessageRate.
 	MessageBurst int
 	// MaxInputBytes bounds what is kept of incomplete messages, all clients
-	// together. When there is more, those who began first are closed. Default
+	// together. Past it the clients with the oldest ones are closed. Default
 	// 64 MiB.
 	MaxInputBytes int
 	// MessageTimeout bounds the time from the first byte of a message to its
@@ -95,11 +105,12 @@ type Limits struct {
 	// are closed. Default 256 MiB.
 	MaxBacklogBytes int
 
-	// Socket are the options of the sockets. Default: see [DefaultSocket].
+	// Socket are the options of the sockets. Default: see defaultSocket, less
+	// its DeferAccept where that is longer than HandshakeTimeout.
 	Socket *netpoll.Options
 }
 
-// DefaultSocket keeps little in the kernel for a client that does not read: 70
+// defaultSocket keeps little in the kernel for a client that does not read: 70
 // to 85 KiB instead of 4 MB. A dead peer is found by the kernel within a minute.
 //
 // It is NotSentLowat that bounds this; the send buffer bounds what is under way
@@ -109,20 +120,20 @@ type Limits struct {
 // of 2 to 4 ms; in segments of an Ethernet there was no difference. Receiving 64
 // KiB takes 85 µs with a receive buffer of 16 KiB, and 35 to 80 with 32.
 // (BenchmarkSendBuffer and BenchmarkReceiveBuffer of netpoll.)
-func DefaultSocket() *netpoll.Options {
+func defaultSocket() *netpoll.Options {
 	return &netpoll.Options{
 		SendBuffer:   64 << 10,
 		RecvBuffer:   16 << 10,
 		NotSentLowat: 16 << 10,
 		KeepAlive:    time.Minute,
 		UserTimeout:  time.Minute,
-		DeferAccept:  5 * time.Second,
+		DeferAccept:  time.Second,
 	}
 }
 
-// ratePerCPU is the default of Limits.UpgradeRate for one CPU: at some 40 µs a
-// connection, from accept to the first page, a twenty-fifth of its time, which
-// those who are connected do not feel.
+// ratePerCPU is the default of Limits.UpgradeRate for one CPU: at about 50 µs a
+// connection, from accept to the first page, that is a twentieth of its time,
+// which connected clients do not notice.
 const ratePerCPU = 1000
 
 // maxHead is the most bytes in a request's head.
@@ -135,7 +146,7 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.Loops, runtime.GOMAXPROCS(0))
 	or(&c.MaxConnections, defaultConnections())
 	or(&c.UpgradeRate, float64(ratePerCPU*runtime.GOMAXPROCS(0)))
-	or(&c.UpgradeBurst, int(max(0, c.UpgradeRate))+1)
+	or(&c.UpgradeQueue, int(max(0, 2*c.UpgradeRate))+1)
 	or(&c.HandshakeTimeout, 10*time.Second)
 	or(&c.MaxHeads, 1024)
 	or(&c.CloseTimeout, 2*time.Second)
@@ -150,7 +161,10 @@ func (c Config) withDefaults() (Config, error) {
 	or(&c.ClientBacklogFrames, 256)
 	or(&c.MaxBacklogBytes, 256<<20)
 	if c.Socket == nil {
-		c.Socket = DefaultSocket()
+		c.Socket = defaultSocket()
+		if c.Socket.DeferAccept > c.HandshakeTimeout {
+			c.Socket.DeferAccept = 0
+		}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -2,9 +2,10 @@ package reactor
 
 import "pushd.example/internal/conn/proto"
 
-// deflated returns what a client gets in place of f that takes compressed
-// messages. Of a client with a narrow window only messages that fit into it
-// are compressed, since no look back can be longer than the message.
+// deflated returns the compressed form of f, or f itself if it is not to be
+// compressed for this client. A client with a narrow window gets only messages
+// compressed that fit into the window, since no reference back can be longer
+// than the message.
 func (l *Loop) deflated(s *slot, f *Frame) *Frame {
 	if !f.Message && len(f.parts) == 0 || s.window < proto.MaxWindow && len(f.B) > 1<<s.window {
 		return f
@@ -21,9 +22,9 @@ func (l *Loop) deflated(s *slot, f *Frame) *Frame {
 	return p
 }
 
-// pack makes the compressed form of f, which is f itself where that would be
-// no shorter. If several loops come for it at one time, the first makes it and
-// the others wait, which takes them as long as doing it again would.
+// pack makes the compressed form of f, which is f itself if compressing does
+// not make it shorter. If several loops need it at the same time, the first
+// makes it and the others wait, which takes no longer than doing it again.
 func (l *Loop) pack(f *Frame) *Frame {
 	f.packing.Lock()
 	defer f.packing.Unlock()

@@ -53,7 +53,7 @@ func TestMessagesAreCompressedOnce(t *testing.T) {
 	}
 }
 
-// What is not compressed goes out as it is.
+// A frame that is not compressed goes out as it is.
 func TestWhatIsNotCompressed(t *testing.T) {
 	l := packer(&Reactor{}, 100)
 	text := strings.Repeat("x", 600)

@@ -1,22 +1,23 @@
 // Package reactor serves WebSocket connections: it accepts them, reads and
-// writes their frames, and lets them go. What the connections are for is the
-// business of a [Handler].
+// writes their frames, and closes them. A [Handler] decides what the
+// connections are for.
 //
 // # Who owns what
 //
 // A connection belongs to one [Loop]. Only the loop's goroutine reads, writes
 // and closes its socket and touches its slot, its backlog and its input; so
-// there is no lock per connection. Everybody else puts something into a
-// [Mailbox] and wakes the loop. Who has to come back to a connection later
-// keeps its [Handle], which a closed socket's next owner does not share.
+// there is no lock per connection. Other goroutines put something into a
+// [Mailbox] and wake the loop. They name a connection by its [Handle], which
+// becomes invalid when the connection ends, even if the socket's number is
+// used again.
 //
-// Who closes the socket? Its loop, in reap, at the end of the turn in which
-// the connection ended, and nobody else. Until then no other connection can
-// have its number, so within a turn a number means one connection.
+// Only the loop closes the socket: in reap, at the end of the turn in which
+// the connection ended. Until then no other connection can have its number, so
+// within a turn a number means one connection.
 //
 // # Goroutines
 //
-//	accept     one a Reactor   Run … Shutdown      takes connections in, refuses
+//	accept     one a Reactor   Run … Shutdown      accepts connections, refuses
 //	Loop.run   one a loop      Run … Shutdown      everything else
 //
 // None is per connection, and neither are timers: what is due is found by
@@ -28,22 +29,30 @@
 //	     ▲                                                         │
 //	 close the dead ◀── deadlines, sweep ◀── Handler.Work ◀────────┘
 //
-// Whatever is sent in a turn is collected and goes out in batches through a
-// [netpoll.Flusher]. A frame that the kernel does not take in full becomes a
-// node of the connection's queue in the backlog; so frames are never copied,
-// and a client that keeps up never touches the backlog.
+// The frames that are sent in a turn are collected and go out in batches
+// through a [netpoll.Flusher]. A frame that the kernel does not take in full
+// becomes a node of the connection's queue in the backlog; so frames are never
+// copied, and a client that keeps up never touches the backlog.
+//
+// # Handshakes
+//
+// A connection whose head is complete is pending: the handler looks at the
+// request and refuses it or calls [Loop.Admit]. There the one bucket of the
+// Reactor gives it a turn, and the loop that is to own it adopts it when the
+// turn comes. Nothing else paces connections, so a client that sends nothing, or
+// is refused, delays nobody.
 //
 // # Compression
 //
-// A frame that is marked as a message has a compressed form, which is made by
-// the loop that first meets a client who takes it, with the loop's own
-// Deflater, and shared from then on like the frame itself, whose last
-// reference gives it back. Clients' messages are inflated by the loop's own
-// Inflater. A connection has one byte of all this.
+// A frame that is marked as a message has a compressed form. The first loop
+// that sends it to a client with compression makes it, with the loop's own
+// Deflater; from then on all loops share it, until the frame is released. The
+// loop's own Inflater inflates clients' messages. All that a connection keeps
+// of this is one byte.
 //
 // # What an idle connection costs
 //
-// A slot of 56 bytes, outside the heap, and 4 bytes in the loop's list. A
-// buffer it has only while a head or frame is incomplete, a queue only while
+// A slot of 56 bytes, outside the heap, and 4 bytes in the loop's list. It has
+// a buffer only while a head or frame is incomplete, and a queue only while
 // the kernel takes no more.
 package reactor

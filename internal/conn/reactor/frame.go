@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// Frame is bytes on their way out, shared by everybody who is sent them. Who
-// makes it fills in B and holds the one reference; B does not change once the
+// Frame is bytes to send, shared by all connections that they are sent to. Its
+// maker fills in B and holds the one reference; B must not change once the
 // frame was sent.
 type Frame struct {
 	B []byte

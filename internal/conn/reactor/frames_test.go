@@ -40,7 +40,7 @@ func TestBadFrames(t *testing.T) {
 	}
 }
 
-// Messages come whole whatever they are cut into.
+// Messages come whole, in any pieces.
 func TestFramesInPieces(t *testing.T) {
 	r := serve(t, reactor.Config{Limits: reactor.Limits{MessageRate: -1}})
 	long := strings.Repeat("0123456789", 6000)
@@ -142,7 +142,7 @@ func TestMessageRate(t *testing.T) {
 	c.wantClose(4101)
 }
 
-// Of incomplete messages no more is kept, by all clients together, than the
+// Incomplete messages of all clients together take no more room than the
 // limit says; complete ones go through.
 func TestPartialInputIsBounded(t *testing.T) {
 	const limit = 256 << 10

@@ -10,12 +10,12 @@ import (
 // the loop's goroutine, one at a time, and must not wait for anything. A panic
 // in one is recovered, counted, and costs the connection that it was about.
 type Handler interface {
-	// Request gets a request that is all that RFC 6455 wants of it. The
-	// handler answers, at once or later, with Open, Refuse or Move. r is the
-	// loop's again after that, and when Request returns.
+	// Request gets a request that fulfils RFC 6455. The handler answers, at
+	// once or later, with Open, Refuse or Admit; only Admit paces requests. r
+	// is valid until that call, and until Request returns.
 	Request(h Handle, r *proto.Request)
 
-	// Adopt gets a connection that Move brought from another loop, still to be
+	// Adopt gets a connection that Admit let in, perhaps on another loop, still to be
 	// answered.
 	Adopt(h Handle, v any)
 
@@ -30,7 +30,7 @@ type Handler interface {
 	// Sweep is called for each open connection eight times in a PingInterval.
 	Sweep(h Handle, now time.Time)
 
-	// Closed ends what Request or Adopt began, unless Refuse or Move did: the
+	// Closed ends what Request or Adopt began, unless Refuse or Admit did: the
 	// connection is closing or gone. There is exactly one such end. taken: the
 	// kernel has taken all that was sent.
 	Closed(h Handle, taken bool)
@@ -40,7 +40,7 @@ type Handler interface {
 	Work() (more bool)
 
 	// Idle reports whether Work has nothing to do. It is asked before the loop
-	// goes to sleep; who gives it work after that calls Loop.Wake.
+	// goes to sleep; a goroutine that gives it work after that calls Loop.Wake.
 	Idle() bool
 
 	// Stop is the last call, when the loop's connections are all gone.

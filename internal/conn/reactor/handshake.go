@@ -4,12 +4,12 @@ import "pushd.example/internal/conn/proto"
 
 // greet begins with a connection fresh from accept. Most clients have sent
 // their request by then, so it is read before the poller hears of the socket.
-func (l *Loop) greet(socket, ip uint32) {
+func (l *Loop) greet(socket, address uint32) {
 	h, s := l.enlist(socket, head)
 	defer l.Recovered(h)
-	s.fresh(ip, l.clock)
+	s.fresh(address, l.clock)
 	l.read(h, s, false)
-	if s = l.lookup(h); s == nil {
+	if s = l.lookup(h); s == nil || s.has(silent) {
 		return
 	}
 	if s.state == head {
@@ -18,8 +18,8 @@ func (l *Loop) greet(socket, ip uint32) {
 	l.watch(h, s)
 }
 
-// readHead takes in bytes of a request's head. What is kept of it lies in
-// l.halfHeads; of a connection in any other state in l.inputs.
+// readHead reads bytes of a request's head. An incomplete head is kept in
+// l.halfHeads; input of a connection in any other state is kept in l.inputs.
 func (l *Loop) readHead(h Handle, s *slot, p []byte) {
 	searched := 0
 	if s.input != 0 {
@@ -74,7 +74,18 @@ func (l *Loop) hand(h Handle, s *slot, p []byte, end int) {
 		s.input = 0
 		defer l.halfHeads.free(ref) // p lies in it
 	}
-	if err := l.request.Parse(p[:end], l.cfg.Path); err != nil {
+	l.asking, l.leftover = h, p[end:]
+	l.ask(h, s, p[:end])
+	rest := l.leftover
+	l.asking, l.leftover = 0, nil
+	if s = l.lookup(h); s != nil && s.state != closing {
+		l.keepLeftover(h, s, rest)
+	}
+}
+
+// ask gives a valid request to the handler, and refuses any other.
+func (l *Loop) ask(h Handle, s *slot, head []byte) {
+	if err := l.request.Parse(head, l.cfg.Path); err != nil {
 		l.Refuse(h, err)
 		return
 	}
@@ -82,13 +93,7 @@ func (l *Loop) hand(h Handle, s *slot, p []byte, end int) {
 		l.request.Deflate = proto.Deflate{}
 	}
 	l.become(s, pending)
-	l.asking, l.leftover = h, p[end:]
 	l.handler.Request(h, &l.request)
-	rest := l.leftover
-	l.asking, l.leftover = 0, nil
-	if s = l.lookup(h); s != nil && s.state != closing {
-		l.keepLeftover(h, s, rest)
-	}
 }
 
 // keepLeftover keeps what followed the head: frames, which wait until the
@@ -110,54 +115,6 @@ func (l *Loop) keep(h Handle, s *slot, p []byte) {
 		return
 	}
 	s.flags |= unread
-}
-
-// Move gives a connection whose request is not answered to another loop, whose
-// handler gets v. Here the handle means nothing from now on; to may be l.
-func (l *Loop) Move(h Handle, to *Loop, v any) {
-	s := l.lookup(h)
-	if s == nil || s.state != pending {
-		return
-	}
-	if to == l {
-		l.handler.Adopt(h, v)
-		return
-	}
-	a := arrival{socket: h.Socket(), moved: true, v: v}
-	switch {
-	case h == l.asking:
-		a.input = append(a.input, l.leftover...)
-	case s.input != 0:
-		a.input = append(a.input, l.inputs.get(s.input)...)
-	}
-	if s.has(registered) {
-		if err := l.poller.Remove(int(h.Socket())); err != nil {
-			l.log.Error("moving a socket", "error", err)
-		}
-	}
-	l.dropInput(s)
-	l.delist(s, free)
-	s.flags = 0
-	s.generation.Add(1)
-	if !to.post(a) {
-		l.discard(&a)
-	}
-}
-
-// adopt begins with a connection that was moved here.
-func (l *Loop) adopt(a *arrival) {
-	h, s := l.enlist(a.socket, pending)
-	defer l.Recovered(h)
-	s.seen = l.clock
-	if len(a.input) > 0 {
-		l.keep(h, s, a.input)
-	}
-	if s.state == pending {
-		l.handler.Adopt(h, a.v)
-	}
-	if s = l.lookup(h); s != nil {
-		l.watch(h, s)
-	}
 }
 
 // Open answers a request: the connection is a WebSocket from now on. f is the
@@ -187,13 +144,22 @@ func (l *Loop) Refuse(h Handle, e *proto.HTTPError) {
 	if s == nil || s.state != pending && s.state != head {
 		return
 	}
-	l.count.Handshakes[outcomeOf(e.Status)]++
 	retry := 0
 	if e.Status == proto.ErrBusy.Status {
 		retry = jitter()
 	}
+	l.refuse(h, s, e, retry)
+}
+
+// refuse answers with e; retryAfter, in seconds, is told to the client unless
+// it is 0.
+func (l *Loop) refuse(h Handle, s *slot, e *proto.HTTPError, retryAfter int) {
+	l.count.Handshakes[outcomeOf(e.Status)]++
 	f := l.NewFrame(512)
-	f.B = proto.AppendHTTPError(f.B, e, retry)
+	f.B = proto.AppendHTTPError(f.B, e, retryAfter)
+	if h == l.asking && len(l.leftover) == 0 && !s.has(registered) {
+		s.flags |= silent
+	}
 	l.dropInput(s)
 	l.become(s, closing)
 	s.flags |= deaf

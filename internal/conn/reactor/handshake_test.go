@@ -2,6 +2,7 @@ package reactor_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"pushd.example/internal/conn/netpoll"
+	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
 )
 
@@ -32,6 +34,7 @@ func TestRefusals(t *testing.T) {
 		{"another path", strings.Replace(request, "GET /", "GET /x", 1), 404},
 		{"HTTP/1.0", strings.Replace(request, "HTTP/1.1", "HTTP/1.0", 1), 505},
 		{"not HTTP", "hello\r\n\r\n", 400},
+		{"lines that end in LF", strings.ReplaceAll(request, "\r\n", "\n"), 400},
 		{"TLS", "\x16\x03\x01\x02\x00\x01\r\n\r\n", 400},
 		{"a field over the limit", strings.Replace(request, "Host", "X: "+strings.Repeat("x", 8<<10)+"\r\nHost", 1), 431},
 		{"no end", "GET / HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 2000), 431},
@@ -52,8 +55,18 @@ func TestRefusals(t *testing.T) {
 		for i, k := range r.Stats().Handshakes {
 			n[reactor.Outcome(i).Status()] = k
 		}
-		return n[101] == 1 && n[426] == 3 && n[405] == 1 && n[400] == 4 && n[431] == 2
+		return n[101] == 1 && n[426] == 3 && n[405] == 1 && n[400] == 5 && n[431] == 2
 	})
+}
+
+// A client that sends more behind a request that is refused sees the end of the
+// stream, not a reset that could cost it the response.
+func TestMoreBehindRefusedRequest(t *testing.T) {
+	r := serve(t, reactor.Config{})
+	c := dialRaw(t, r)
+	c.write(strings.Replace(request, "GET /", "GET /x", 1) + strings.Repeat("x", 200<<10))
+	c.want(http.StatusNotFound)
+	c.wantEOF()
 }
 
 // A head may come in any pieces, and what follows it belongs to the WebSocket.
@@ -94,6 +107,18 @@ func TestSlowHandshake(t *testing.T) {
 	}
 	silent := dialRaw(t, r)
 	silent.want(http.StatusRequestTimeout)
+}
+
+// A client that sends nothing is answered within twice the timeout, though the
+// kernel may keep it from being accepted for a while.
+func TestSilentHandshake(t *testing.T) {
+	const timeout = 1500 * time.Millisecond
+	r := serve(t, reactor.Config{Limits: reactor.Limits{HandshakeTimeout: timeout}})
+	began := time.Now()
+	dialRaw(t, r).want(http.StatusRequestTimeout)
+	if took := time.Since(began); took < timeout || took > 2*timeout+timeout/2 {
+		t.Errorf("answered after %v with a timeout of %v", took, timeout)
+	}
 }
 
 func TestTooManyHeads(t *testing.T) {
@@ -161,34 +186,60 @@ func TestPerIP(t *testing.T) {
 }
 
 func TestUpgradeRate(t *testing.T) {
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 2, UpgradeRate: 0.001, UpgradeBurst: 2}})
-	dialRaw(t, r).upgrade() // one on each loop
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, UpgradeRate: 0.001, UpgradeQueue: 2}})
 	dialRaw(t, r).upgrade()
+	waits := dialRaw(t, r)
+	waits.write(request)
+	waitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == 1 })
 	wantRefused(t, dialRaw(t, r))
 	if n := r.Refused()[reactor.OverRate]; n != 1 {
 		t.Errorf("%d refusals were counted, want 1", n)
 	}
 }
 
-// An address that may have no more does not use up what comes in at once.
-func TestPerIPBeforeRate(t *testing.T) {
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 2, MaxPerIP: 1, UpgradeRate: 0.001, UpgradeBurst: 2}})
-	dialRaw(t, r).upgrade()
-	for range 5 {
-		wantRefused(t, dialRaw(t, r))
+// Half a request, a request that is refused and a connection that sends nothing
+// take no turn from others.
+func TestOnlyAdmittedRequestsCount(t *testing.T) {
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, MaxPerIP: 4, UpgradeRate: 0.001, UpgradeQueue: 1}})
+	for range 20 {
+		half := dialFrom(t, r, "127.0.0.2")
+		half.write("GET / HTTP/1.1\r\n")
+		half.Close()
+		wrong := dialFrom(t, r, "127.0.0.3")
+		wrong.write(strings.Replace(request, "GET /", "GET /x", 1))
+		wrong.want(http.StatusNotFound)
+		wrong.Close()
+		dialFrom(t, r, "127.0.0.4").Close()
 	}
+	waitFor(t, "them to be gone", func() bool {
+		s := r.Stats()
+		return s.Connecting+s.Closing == 0
+	})
+	dialRaw(t, r).upgrade()
+	if n := r.Refused(); n != ([len(n)]uint64{}) {
+		t.Errorf("refused: %v, want none", n)
+	}
+}
+
+// Requests that are refused for the rate of their address come back later, and
+// take no turn from others.
+func TestUpgradeRatePerIP(t *testing.T) {
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 2, UpgradeRate: 1000, UpgradeRatePerIP: 0.001}})
 	dialFrom(t, r, "127.0.0.2").upgrade()
-	wantRefused(t, dialFrom(t, r, "127.0.0.3")) // and is not counted
-	wantRefused(t, dialFrom(t, r, "127.0.0.3"))
-	if n := r.Refused(); n[reactor.OverPerIP] != 5 || n[reactor.OverRate] != 2 {
-		t.Errorf("refused: %d by address, %d by rate; want 5 and 2", n[reactor.OverPerIP], n[reactor.OverRate])
+	dialFrom(t, r, "127.0.0.2").upgrade()
+	for range 5 {
+		wantRefused(t, dialFrom(t, r, "127.0.0.2"))
+	}
+	dialFrom(t, r, "127.0.0.3").upgrade()
+	if n := r.Refused(); n[reactor.OverRatePerIP] != 5 || n[reactor.OverRate] != 0 {
+		t.Errorf("refused: %d for the address, %d for the rate of all; want 5 and 0", n[reactor.OverRatePerIP], n[reactor.OverRate])
 	}
 }
 
 // A crowd that comes at once, and again when it is told to, gets in.
 func TestConnectStorm(t *testing.T) {
 	const crowd, perSecond = 400, 100 // so that a busy machine still makes a crowd of them
-	r := serve(t, reactor.Config{Limits: reactor.Limits{UpgradeRate: perSecond, UpgradeBurst: 50}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{UpgradeRate: perSecond, UpgradeQueue: 100}})
 	var mu sync.Mutex // guards what follows
 	in, tries, longest := 0, 0, 0
 	var coming sync.WaitGroup
@@ -231,38 +282,40 @@ func TestConnectStorm(t *testing.T) {
 	}
 }
 
-// Those who may come in at once still begin one after the other, and in order:
-// a crowd takes no more of anybody's time than its rate.
-func TestNewcomersArePaced(t *testing.T) {
+// Requests that came at once begin one after the other, and in order: a crowd
+// takes no more of anybody's time than the rate allows.
+func TestAdmittedRequestsArePaced(t *testing.T) {
 	const crowd = 30
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, UpgradeRate: 100, UpgradeBurst: crowd}})
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 100, UpgradeQueue: 2 * crowd}})
 	began := time.Now()
 	var in []*raw
-	for range crowd {
+	for i := range crowd {
 		c := dialRaw(t, r)
-		c.write(request)
+		c.write(request + text(fmt.Sprintf("early %02d", i)))
 		in = append(in, c)
 	}
 	for i, c := range in {
 		c.want(http.StatusSwitchingProtocols)
-		// As many as are due, and what may begin in one turn.
+		// As many as are due, and those of one slack.
 		if least := time.Duration(i-1) * 10 * time.Millisecond; time.Since(began) < least-5*time.Millisecond {
 			t.Fatalf("number %d is in after %v", i, time.Since(began))
 		}
+		c.wantText(fmt.Sprintf("early %02d", i))
 		c.write(text("in"))
 		c.wantText("in")
 	}
 }
 
-// Who waits to begin is sent away with all others.
-func TestShutdownAmongNewcomers(t *testing.T) {
-	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, UpgradeRate: 0.1, UpgradeBurst: 5}})
+// Connections that wait for their turn are closed with all others.
+func TestShutdownAmongWaiting(t *testing.T) {
+	r := serve(t, reactor.Config{Handler: admitting(), Limits: reactor.Limits{Loops: 1, UpgradeRate: 0.1, UpgradeQueue: 10}})
 	dialRaw(t, r).upgrade()
 	var waiting []*raw
-	for range 4 {
+	for i := range 4 {
 		c := dialRaw(t, r)
 		c.write(request)
 		waiting = append(waiting, c)
+		waitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == i+1 })
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -270,7 +323,8 @@ func TestShutdownAmongNewcomers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range waiting {
-		c.wantGone()
+		c.want(http.StatusSwitchingProtocols)
+		c.wantClose(int(proto.CloseGoingAway))
 	}
 }
 

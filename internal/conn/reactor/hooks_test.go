@@ -12,6 +12,7 @@ import (
 type hooks struct {
 	reactor.Handler
 	loop    *reactor.Loop
+	admits  bool // requests are let in by Admit, as pushd does
 	message func(l *reactor.Loop, h reactor.Handle, payload []byte) (echo bool)
 	request func(h reactor.Handle)
 	closed  func(h reactor.Handle)
@@ -29,11 +30,24 @@ func newHooks(set func(*hooks)) func(*reactor.Loop) reactor.Handler {
 	}
 }
 
+// admitting makes handlers that let requests in by Admit.
+func admitting() func(*reactor.Loop) reactor.Handler {
+	return newHooks(func(h *hooks) { h.admits = true })
+}
+
 func (k *hooks) Request(h reactor.Handle, r *proto.Request) {
 	if k.request != nil {
 		k.request(h)
 	}
+	if k.admits {
+		k.loop.Admit(h, k.loop, string(r.Key))
+		return
+	}
 	k.Handler.Request(h, r)
+}
+
+func (k *hooks) Adopt(h reactor.Handle, v any) {
+	k.Handler.Request(h, &proto.Request{Key: []byte(v.(string))})
 }
 
 func (k *hooks) Message(h reactor.Handle, op proto.Op, payload []byte) {

@@ -2,8 +2,7 @@ package reactor
 
 import "math/bits"
 
-// inputs keeps what clients have begun to send and not finished, in the order
-// in which they began. A loop has one for heads and one for messages, so that
+// inputs keeps incomplete heads or messages, in the order in which they began. A loop has one for heads and one for messages, so that
 // neither takes the other's room. Only a connection in the middle of one has a
 // buffer here.
 type inputs struct {
@@ -62,14 +61,14 @@ func (in *inputs) add(ref uint32, p []byte, owner Handle, now uint32) (uint32, b
 	return ref, true
 }
 
-// renew makes what is kept under ref the youngest: what was begun is finished,
-// and this is the beginning of something else.
+// renew makes what is kept under ref the youngest: the message that had begun is
+// complete, and this is the beginning of the next.
 func (in *inputs) renew(ref uint32, now uint32) {
 	in.unlink(ref)
 	in.begin(ref, now)
 }
 
-// oldest returns who began first of those that have not finished, and when.
+// oldest returns the owner of the oldest incomplete input, and when it began.
 func (in *inputs) oldest() (owner Handle, since uint32, ok bool) {
 	if in.count == 0 {
 		return 0, 0, false
@@ -78,7 +77,7 @@ func (in *inputs) oldest() (owner Handle, since uint32, ok bool) {
 	return o.owner, o.since, true
 }
 
-// free lets go of what is kept under ref.
+// free deletes what is kept under ref.
 func (in *inputs) free(ref uint32) {
 	in.give(in.held[ref].buf)
 	in.unlink(ref)

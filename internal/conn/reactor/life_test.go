@@ -181,8 +181,8 @@ func (d *deferrer) Request(h reactor.Handle, r *proto.Request) {
 	p := &parcel{from: d.loop.ID()}
 	copy(p.key[:], r.Key)
 	to := (*d.loops)[(d.loop.ID()+1)%len(*d.loops)]
-	d.loop.Move(h, to.loop, p)
-	d.loop.Move(h, to.loop, p) // a handle that is void already
+	d.loop.Admit(h, to.loop, p)
+	d.loop.Admit(h, to.loop, p) // a handle that is void already
 	d.old = append(d.old, h)
 }
 

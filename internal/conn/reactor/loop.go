@@ -18,12 +18,10 @@ const (
 	// readBudget is how many full buffers one connection is read in a turn.
 	readBudget = 2
 	batchSize  = 512
-	// arrivalsPerTurn bounds how long those who come keep those who are there
-	// waiting, to a millisecond or so.
+	// arrivalsPerTurn bounds how long new connections delay the others: to
+	// about a millisecond.
 	arrivalsPerTurn = 64
-	// greetSlack is how much time's worth of newcomers may begin in one turn.
-	greetSlack = 5 * time.Millisecond
-	maxTick    = 100 * time.Millisecond
+	maxTick         = 100 * time.Millisecond
 )
 
 // Loop owns connections: it alone reads, writes and closes their sockets and
@@ -31,20 +29,19 @@ const (
 // which is where the handler runs; Post, Wake and NewFrame from any.
 type Loop struct {
 	// Set once.
-	id        int
-	reactor   *Reactor
-	cfg       *Config
-	limits    proto.Limits
-	net       *netpoll.Net
-	poller    *netpoll.Poller
-	flusher   netpoll.Flusher
-	slots     *offheap.Table[slot] // shared; a slot is of the loop that owns the socket
-	handler   Handler
-	log       *slog.Logger
-	tick      time.Duration
-	greetPace time.Duration // between two newcomers; 0: no limit
-	credit    int64         // nanoseconds of burst in the rate limit
-	price     int64         // nanoseconds that a message costs; 0: no limit
+	id      int
+	reactor *Reactor
+	cfg     *Config
+	limits  proto.Limits
+	net     *netpoll.Net
+	poller  *netpoll.Poller
+	flusher netpoll.Flusher
+	slots   *offheap.Table[slot] // shared; a slot belongs to the loop that owns the socket
+	handler Handler
+	log     *slog.Logger
+	tick    time.Duration
+	credit  int64 // nanoseconds of burst in the rate limit
+	price   int64 // nanoseconds that a message costs; 0: no limit
 
 	// Shared with other goroutines.
 	sockets  Mailbox[arrival]
@@ -58,10 +55,9 @@ type Loop struct {
 	dead      []uint32  // sockets to close at the turn's end
 	paused    []Handle  // closing, with input that is left for the next tick
 	again     []Handle  // with input left unread
-	arrivals  []arrival // taken from sockets, from greeted on not dealt with
-	newcomers []arrival // of arrivals those fresh from accept, in order
-	greetAt   time.Time // when the next of them may begin
-	greeted   int
+	arrivals  []arrival // from sockets; those from taken on are not dealt with
+	taken     int
+	waiting   []arrival // admitted, in the order of their turns
 	backlog   backlog
 	halfHeads inputs // of connections in state head
 	inputs    inputs // of all others
@@ -90,14 +86,15 @@ type Loop struct {
 	drainSeen bool
 }
 
-// arrival is a socket given to a loop: fresh from accept, or moved here with
+// arrival is a socket given to a loop: fresh from accept, or admitted, with
 // what its handler has to say and what was read past the head.
 type arrival struct {
-	socket uint32
-	ip     uint32
-	moved  bool
-	v      any
-	input  []byte
+	socket   uint32
+	address  uint32 // the key of the client's address, of a fresh one
+	admitted bool
+	turn     time.Time // when an admitted one may begin
+	v        any
+	input    []byte
 }
 
 // ID returns the loop's number, from 0.
@@ -150,10 +147,10 @@ func (l *Loop) patience(more bool) time.Duration {
 	}
 	l.asleep.Store(true)
 	wait := l.tick
-	if len(l.newcomers) > 0 {
-		wait = min(wait, max(greetSlack, l.untilGreeting()))
+	if len(l.waiting) > 0 {
+		wait = min(wait, max(turnSlack, l.untilTurn(0)))
 	}
-	// Who gave us something before it could see that we sleep did not wake us.
+	// A goroutine that gave us something just before we set asleep did not wake us.
 	if !l.sockets.Empty() || !l.handler.Idle() || l.draining.Load() && !l.drainSeen || l.force.Load() {
 		l.asleep.Store(false)
 		return 0
@@ -193,7 +190,7 @@ func (l *Loop) work() (more bool) {
 	return l.handler.Work()
 }
 
-// event handles what the poller says of one socket. The handle may be stale.
+// event handles what the poller reports about one socket. The handle may be stale.
 func (l *Loop) event(h Handle, r netpoll.Ready) {
 	s := l.lookup(h)
 	if s == nil {
@@ -220,7 +217,7 @@ func (l *Loop) lookup(h Handle) *slot {
 	return s
 }
 
-// Peer returns the address of h's other end, "" if it is not to be had.
+// Peer returns the address of h's other end, "" if it is unknown.
 func (l *Loop) Peer(h Handle) string {
 	if l.lookup(h) == nil {
 		return ""
@@ -232,8 +229,8 @@ func (l *Loop) Peer(h Handle) string {
 }
 
 // Owns reports whether h is a connection of this loop, even if it is closing
-// or was dropped in this turn. What tables have under its socket is the
-// loop's while it is, and somebody else's afterwards.
+// or was dropped in this turn. Rows of tables that are indexed by the socket
+// belong to the loop only while it owns the socket.
 func (l *Loop) Owns(h Handle) bool {
 	return h != 0 && int(h.Socket()) < l.slots.Len() && l.slots.At(h.Socket()).generation.Load() == h.generation()
 }
@@ -242,8 +239,8 @@ func (l *Loop) handle(socket uint32) Handle {
 	return handleOf(socket, l.slots.At(socket).generation.Load())
 }
 
-// Recovered, deferred, stops a panic and ends the connection that it is about,
-// if any.
+// Recovered is to be deferred: it stops a panic and ends the connection h, if
+// any.
 func (l *Loop) Recovered(h Handle) {
 	v := recover()
 	if v == nil {
@@ -257,62 +254,14 @@ func (l *Loop) Recovered(h Handle) {
 }
 
 func (l *Loop) publish() {
+	l.count.Waiting = len(l.waiting)
 	l.count.BacklogBytes = l.backlog.bytes
 	l.count.HeadBytes = l.halfHeads.bytes
 	l.count.InputBytes = l.inputs.bytes
 	l.stats.set(&l.count)
 }
 
-// takeArrivals begins with connections that came in, and reports whether some
-// are left for the next turn. Those from other loops go first: their requests
-// are read already.
-func (l *Loop) takeArrivals() (more bool) {
-	if l.greeted == len(l.arrivals) {
-		clear(l.arrivals)
-		l.arrivals, l.greeted = l.sockets.Take(l.arrivals[:0]), 0
-	}
-	for range min(arrivalsPerTurn, len(l.arrivals)-l.greeted) {
-		a := &l.arrivals[l.greeted]
-		l.greeted++
-		if a.moved {
-			l.adopt(a)
-		} else {
-			l.newcomers = append(l.newcomers, *a)
-		}
-	}
-	return l.greetNewcomers() || l.greeted < len(l.arrivals)
-}
-
-// greetNewcomers begins with fresh connections, at the pace of the rate limit:
-// those who come back because they were told to come in the same moment, since
-// Retry-After counts seconds, and each of them takes time from everybody else.
-// It reports whether some may begin at once.
-func (l *Loop) greetNewcomers() (more bool) {
-	n := 0
-	for n < len(l.newcomers) && n < arrivalsPerTurn && l.untilGreeting() == 0 {
-		a := l.newcomers[n]
-		n++
-		if earliest := l.now.Add(-greetSlack); l.greetAt.Before(earliest) {
-			l.greetAt = earliest
-		}
-		l.greetAt = l.greetAt.Add(l.greetPace)
-		l.greet(a.socket, a.ip)
-	}
-	if n > 0 {
-		l.newcomers = l.newcomers[:copy(l.newcomers, l.newcomers[n:])]
-	}
-	return len(l.newcomers) > 0 && l.untilGreeting() == 0
-}
-
-// untilGreeting returns how long the next newcomer has to wait.
-func (l *Loop) untilGreeting() time.Duration {
-	if l.draining.Load() {
-		return 0
-	}
-	return max(0, l.greetAt.Sub(l.now))
-}
-
-// enlist makes socket one of the loop's connections.
+// enlist adds socket to the loop's connections.
 func (l *Loop) enlist(socket uint32, st state) (Handle, *slot) {
 	s := l.slots.At(socket)
 	generation := s.generation.Add(1) // first: it makes the last owner's writes ours
@@ -370,7 +319,7 @@ func (l *Loop) watch(h Handle, s *slot) {
 func (l *Loop) reap() {
 	for _, socket := range l.dead {
 		s := l.slots.At(socket)
-		l.reactor.gone(s.ip)
+		l.reactor.gone(s.address)
 		s.state = free
 		s.generation.Add(1) // before the number is anybody else's
 		l.net.Close(int(socket))

@@ -25,17 +25,17 @@ type Reactor struct {
 
 	// Shared.
 	connections atomic.Int64
-	perIP       *perIP // nil: no bound
+	clients     clients
+	upgrades    *upgrades // nil: no bound
 	refused     [refusals]atomic.Uint64
 	stopping    chan struct{} // closed: accept no more
 	accepting   sync.WaitGroup
 	looping     sync.WaitGroup
 
 	// The acceptor's own.
-	upgrades *upgrades // nil: no bound
-	next     int       // the loop that gets the next connection
-	refusal  []byte
-	full     bool // out of descriptors, as the log knows
+	next    int // the loop that gets the next batch
+	refusal []byte
+	full    bool // out of descriptors, as the log knows
 
 	mu      sync.Mutex // guards the life of the goroutines
 	running bool
@@ -52,10 +52,8 @@ func New(cfg Config) (*Reactor, error) {
 	if r.slots, err = offheap.NewTable[slot](Sockets()); err != nil {
 		return nil, err
 	}
-	r.upgrades = newUpgrades(cfg.UpgradeRate, cfg.UpgradeBurst)
-	if cfg.MaxPerIP > 0 {
-		r.perIP = newPerIP(cfg.MaxPerIP)
-	}
+	r.upgrades = newUpgrades(&cfg.Limits)
+	r.clients = newClients(cfg.MaxPerIP)
 	for i := range cfg.Loops {
 		l, err := r.newLoop(i)
 		if err != nil {
@@ -74,7 +72,7 @@ func New(cfg Config) (*Reactor, error) {
 	return r, nil
 }
 
-// Sockets returns how long a table must be that is indexed by socket.
+// Sockets returns the length of a table that is indexed by socket.
 func Sockets() int { return min(openFiles(), maxConnections+1<<16) }
 
 func (r *Reactor) newLoop(id int) (*Loop, error) {
@@ -85,7 +83,7 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 	c := &r.cfg
 	flusher, err := r.net.NewFlusher(c.PlainSends)
 	if err != nil && id == 0 {
-		// Often no more than a container runtime's rules; metrics say it too.
+		// Often only because the container runtime forbids it; a metric says so too.
 		c.Log.Info("sending to one socket a system call", "because", err)
 	}
 	l := &Loop{
@@ -109,9 +107,6 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 	}
 	// The last buffer may be the longest there is, for a moment.
 	l.halfHeads.limit = l.mostHeads()*maxHead + inputSizes[len(inputSizes)-1]
-	if c.UpgradeRate > 0 {
-		l.greetPace = time.Duration(float64(time.Second) * float64(c.Loops) / c.UpgradeRate)
-	}
 	if c.MessageRate > 0 {
 		l.price = int64(float64(time.Second) / c.MessageRate)
 		l.credit = l.price * int64(max(1, c.MessageBurst))
@@ -193,8 +188,8 @@ func (r *Reactor) await(ctx context.Context) error {
 	return fmt.Errorf("closing connections: %w", ctx.Err())
 }
 
-// Close gives back what Shutdown leaves because other goroutines may still
-// call Post and Wake. Nobody may after it.
+// Close releases what Shutdown keeps because other goroutines may still call
+// Wake. They must not call it after Close.
 func (r *Reactor) Close() error {
 	for _, l := range r.loops {
 		l.flusher.Close()
@@ -212,8 +207,8 @@ func (r *Reactor) Stats() Stats {
 	return s
 }
 
-// gone takes a connection off the books.
-func (r *Reactor) gone(ip uint32) {
+// gone uncounts a connection.
+func (r *Reactor) gone(address uint32) {
 	r.connections.Add(-1)
-	r.perIP.leave(ip)
+	r.clients.leave(address)
 }

@@ -7,7 +7,7 @@ import (
 	"pushd.example/internal/conn/proto"
 )
 
-// read takes in what the socket has. After a hang-up it goes on to the end of
+// read reads what the socket has. After a hang-up it reads to the end of
 // the stream; otherwise a read that did not fill the buffer was the last.
 func (l *Loop) read(h Handle, s *slot, hup bool) {
 	if s.state == pending {
@@ -47,14 +47,12 @@ func (l *Loop) read(h Handle, s *slot, hup bool) {
 	l.again = append(l.again, h)
 }
 
-// closingBytes is how much is read in a tick of a client that is told to go, on
-// the way to its own Close frame or to the end. Reading whatever came took a
-// core from one client that flooded the server, until the time for closing was
-// over.
+// closingBytes is the read limit of a closing connection in one tick, while its
+// Close frame or the end of its stream is awaited. Without it, one client that
+// flooded the server took a core until CloseTimeout was over.
 const closingBytes = 256 << 10
 
-// pause leaves what a closing client still says to its own system until the
-// next tick.
+// pause leaves the input of a closing client in the kernel until the next tick.
 func (l *Loop) pause(h Handle, s *slot) {
 	if !s.has(unread) {
 		s.flags |= unread
@@ -62,7 +60,7 @@ func (l *Loop) pause(h Handle, s *slot) {
 	}
 }
 
-// unpause goes on with those who were paused.
+// unpause continues with the connections that were paused.
 func (l *Loop) unpause() {
 	for _, h := range l.paused {
 		if s := l.lookup(h); s != nil {
@@ -73,7 +71,8 @@ func (l *Loop) unpause() {
 	l.paused = l.paused[:0]
 }
 
-// readAgain goes on with connections whose turn was over before their input.
+// readAgain continues with connections that had more input than they may have
+// read in one turn.
 func (l *Loop) readAgain() {
 	n := len(l.again)
 	for _, h := range l.again[:n] {
@@ -93,7 +92,7 @@ func (l *Loop) resume(h Handle) {
 		l.decode(h, s, nil)
 	}
 	if l.lookup(h) != nil {
-		// Whether there was a hang-up is forgotten; to the end is always right.
+		// A hang-up may have been reported before: reading to the end is always right.
 		l.read(h, s, true)
 	}
 }
@@ -107,7 +106,7 @@ func (l *Loop) received(h Handle, s *slot, p []byte) {
 	}
 }
 
-// decode takes the frames in p, after what is kept of an incomplete one.
+// decode decodes the frames in p, which continues a kept incomplete one.
 func (l *Loop) decode(h Handle, s *slot, p []byte) {
 	if s.input != 0 && len(p) > 0 && !l.store(h, s, p) {
 		l.overfull(h)
@@ -183,8 +182,8 @@ func (l *Loop) frame(h Handle, s *slot, ev proto.Event) {
 	}
 }
 
-// weight is how many messages an event counts as. What 4 KiB can make an
-// inflater do, one table of codes after the other for nothing, takes it 0.5 ms.
+// weight is how many messages an event counts as. 4 KiB of compressed data that
+// holds one table of codes after the other keeps an inflater busy for 0.5 ms.
 func weight(ev proto.Event) int64 {
 	if ev.Deflated {
 		return 1 + int64(len(ev.Payload)>>12)

@@ -5,7 +5,8 @@ import (
 	"pushd.example/internal/conn/proto"
 )
 
-// NewFrame returns an empty frame with room for n bytes. Any goroutine.
+// NewFrame returns an empty frame with room for n bytes. Any goroutine may call
+// it.
 func (l *Loop) NewFrame(n int) *Frame { return l.reactor.frames.get(n) }
 
 // Send sends f to an open connection; to others it does nothing. A client that
@@ -25,7 +26,7 @@ func (l *Loop) Send(h Handle, f *Frame) {
 func (l *Loop) SendAtOnce(h Handle, f *Frame) bool {
 	s := l.lookup(h)
 	if s != nil && s.has(inBatch) {
-		l.flush() // only then it is known
+		l.flush() // to know what the kernel took
 		s = l.lookup(h)
 	}
 	if s == nil || s.state != open || s.has(inBatch) || s.queue != 0 {
@@ -36,7 +37,7 @@ func (l *Loop) SendAtOnce(h Handle, f *Frame) bool {
 }
 
 // Taken reports whether the kernel has taken all that was sent to a connection.
-// What is in the present batch it has not.
+// Data in the current batch counts as not taken yet.
 func (l *Loop) Taken(h Handle) bool {
 	s := l.lookup(h)
 	return s != nil && s.taken()
@@ -45,8 +46,8 @@ func (l *Loop) Taken(h Handle) bool {
 // Drop gives back a reference when the present batch is on its way.
 func (l *Loop) Drop(f *Frame) { l.dropped = append(l.dropped, f) }
 
-// send puts f into the batch, or behind what waits already: a socket is in a
-// batch only once.
+// send puts f into the batch, or at the end of the backlog if there is one: a
+// socket may be in a batch only once.
 func (l *Loop) send(h Handle, s *slot, f *Frame) {
 	if s.queue != 0 || s.has(inBatch) {
 		l.enqueue(h, s, f)
@@ -63,10 +64,10 @@ func (l *Loop) send(h Handle, s *slot, f *Frame) {
 // Flush sends what was collected in this turn so far.
 func (l *Loop) Flush() { l.flush() }
 
-// flush sends the batch, and what comes to be sent on the way.
+// flush sends the batch, and frames that are sent meanwhile.
 func (l *Loop) flush() {
 	if l.flushing {
-		return // the one who is at it goes on until the batch is empty
+		return // the call further up continues until the batch is empty
 	}
 	l.flushing = true
 	defer func() { l.flushing = false }()
@@ -88,7 +89,7 @@ func (l *Loop) flush() {
 	l.dropped = l.dropped[:0]
 }
 
-// settle deals with what became of one entry of a batch.
+// settle handles the result of one entry of a batch.
 func (l *Loop) settle(e *netpoll.Send, f *Frame) {
 	socket := uint32(e.Socket)
 	s := l.slots.At(socket) // still the same connection: sockets are closed after the last flush of a turn
@@ -118,10 +119,7 @@ func (l *Loop) settle(e *netpoll.Send, f *Frame) {
 // postpone puts what is left of f before everything else that waits.
 func (l *Loop) postpone(h Handle, s *slot, f *Frame, sent int) {
 	l.count.Deferred++
-	if s.queue == 0 {
-		s.queue = l.backlog.open(h.Socket(), l.clock)
-		l.count.Backlogged++
-	}
+	l.openQueue(h, s)
 	l.backlog.pushFront(s.queue, f, sent)
 	l.shed()
 }
@@ -129,7 +127,7 @@ func (l *Loop) postpone(h Handle, s *slot, f *Frame, sent int) {
 // enqueue puts f behind what waits.
 func (l *Loop) enqueue(h Handle, s *slot, f *Frame) {
 	if s.state == open && l.full(s, f) {
-		// What waits may be able to go by now.
+		// The kernel may take more by now.
 		if s.has(inBatch) {
 			l.flush()
 		} else {
@@ -146,13 +144,27 @@ func (l *Loop) enqueue(h Handle, s *slot, f *Frame) {
 			return
 		}
 	}
+	l.openQueue(h, s)
+	l.count.Deferred++
+	l.backlog.push(s.queue, f)
+	l.shed()
+}
+
+// openQueue gives a connection a queue in the backlog unless it has one.
+func (l *Loop) openQueue(h Handle, s *slot) {
 	if s.queue == 0 {
 		s.queue = l.backlog.open(h.Socket(), l.clock)
 		l.count.Backlogged++
 	}
-	l.count.Deferred++
-	l.backlog.push(s.queue, f)
-	l.shed()
+}
+
+// closeQueue drops the connection's queue, if any.
+func (l *Loop) closeQueue(s *slot) {
+	if s.queue != 0 {
+		l.backlog.close(s.queue)
+		l.count.Backlogged--
+		s.queue = 0
+	}
 }
 
 // full reports whether a connection's backlog has no room for f.
@@ -200,9 +212,7 @@ func (l *Loop) drain(h Handle, s *slot) {
 		l.count.Bytes += uint64(n)
 		l.count.Frames += uint64(l.backlog.advance(s.queue, n, l.clock))
 		if l.backlog.queues[s.queue].head == 0 {
-			l.backlog.close(s.queue)
-			l.count.Backlogged--
-			s.queue = 0
+			l.closeQueue(s)
 			l.settled(h, s)
 			return
 		}

@@ -8,8 +8,8 @@ import (
 
 // Handle names one connection: its socket, and the generation of the slot that
 // the socket's number indexes. When the connection ends, or moves to another
-// loop, the generation changes, and what still carries the old handle (an
-// event, a result of the store) meets nobody. The zero Handle names none.
+// loop, the generation changes, so that an event or a result of the store with
+// the old handle is ignored. The zero Handle names none.
 type Handle uint64
 
 func handleOf(socket, generation uint32) Handle {
@@ -32,12 +32,12 @@ func (h Handle) generation() uint32 { return uint32(h >> 32) }
 type state uint8
 
 const (
-	// free: no connection. The slot belongs to whoever is given the socket's
-	// number by the system next.
+	// free: no connection. The slot belongs to the next owner of the socket's
+	// number.
 	free state = iota
 	// head: the request's head is not complete.
 	head
-	// pending: the handler has the request and will say Open, Refuse or Move.
+	// pending: the handler has the request and will say Open, Refuse or Admit.
 	// Nothing is read.
 	pending
 	// open: a WebSocket.
@@ -45,7 +45,7 @@ const (
 	// closing: a Close frame or a refusal has been sent, or waits in the
 	// backlog. The handler has been told.
 	closing
-	// dead: all let go of but the socket, which is closed at the turn's end.
+	// dead: nothing is left but the socket, which is closed at the turn's end.
 	dead
 )
 
@@ -54,11 +54,12 @@ type flags uint8
 const (
 	registered flags = 1 << iota // with the poller
 	inBatch                      // has an entry in the batch
-	unread                       // there may be input that nobody has looked at
+	unread                       // there may be input that was not read
 	pinged                       // a ping went out since the last input
 	notify                       // the handler wants to know when all is sent
 	deaf                         // closing: input is thrown away, the end is sent after the backlog
 	ended                        // closing: the end of the stream was sent
+	silent                       // closing: nothing more is read; the socket is closed when all is sent
 )
 
 // taken reports whether the kernel has all that was sent.
@@ -73,7 +74,7 @@ type slot struct {
 	flags      flags
 	window     uint8 // in which the client takes compressed messages, as a power of two; 0: none are sent or taken
 	frames     proto.State
-	ip         uint32 // where the acceptor counts its address; 0 is nowhere
+	address    uint32 // the key of the client's address
 	place      uint32 // in the loop's list
 	queue      uint32 // in the loop's backlog; 0 is none
 	input      uint32 // in the loop's inputs; 0 is none
@@ -84,8 +85,8 @@ type slot struct {
 }
 
 // fresh makes the slot a new connection's.
-func (s *slot) fresh(ip, now uint32) {
-	s.flags, s.window, s.frames, s.ip = 0, 0, proto.State{}, ip
+func (s *slot) fresh(address, now uint32) {
+	s.flags, s.window, s.frames, s.address = 0, 0, proto.State{}, address
 	s.queue, s.input = 0, 0
 	s.seen, s.spent = now, 0
 }

@@ -96,6 +96,7 @@ type Stats struct {
 
 	// Gauges.
 	Connecting, Open, Closing int
+	Waiting                   int // admitted, until their turn; not in Connecting
 	Backlogged                int // connections with a backlog
 	BacklogBytes              int
 	HeadBytes, InputBytes     int // buffers of incomplete heads, and messages
@@ -151,6 +152,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Inflated += o.Inflated
 	s.Connecting += o.Connecting
 	s.Open += o.Open
+	s.Waiting += o.Waiting
 	s.Closing += o.Closing
 	s.Backlogged += o.Backlogged
 	s.BacklogBytes += o.BacklogBytes

@@ -2,10 +2,10 @@ package reactor
 
 import "pushd.example/internal/conn/proto"
 
-// store adds p to what is kept of a connection's messages. When there is no
-// room, who began first makes some, having had the longest time to finish: so
-// thousands who never do keep nobody out who does. It reports false if p has no
-// place even so, or if the connection is gone.
+// store adds p to the incomplete message of a connection. If there is no room,
+// the oldest incomplete message is evicted first: its client had the longest
+// time to finish it. So thousands of clients that never finish keep nobody out.
+// It reports false if there is no room even so, or if the connection is gone.
 func (l *Loop) store(h Handle, s *slot, p []byte) bool {
 	for l.lookup(h) != nil { // closing others may send, and find out about h
 		ref, ok := l.inputs.add(s.input, p, h, l.clock)
@@ -22,8 +22,7 @@ func (l *Loop) store(h Handle, s *slot, p []byte) bool {
 	return false
 }
 
-// overfull closes the connection of a client whose incomplete message there is
-// no room for.
+// overfull closes a connection whose incomplete message has no room.
 func (l *Loop) overfull(h Handle) {
 	l.abandon(h, Input, proto.CloseTooManyMessages, "the server is short of memory for incomplete messages")
 }
@@ -36,7 +35,7 @@ func (l *Loop) expireInputs() {
 		if !ok || l.clock-since < limit {
 			return
 		}
-		if s := l.lookup(h); s.state == pending { // the handler takes its time, not the client
+		if s := l.lookup(h); s.state == pending { // the handler is slow, not the client
 			l.inputs.renew(s.input, l.clock)
 			continue
 		}
@@ -44,7 +43,7 @@ func (l *Loop) expireInputs() {
 	}
 }
 
-// abandon ends a connection some of whose input is missing from now on.
+// abandon ends a connection and reads no more of it: part of its input is lost.
 func (l *Loop) abandon(h Handle, why Reason, code uint16, text string) {
 	s := l.lookup(h)
 	switch {

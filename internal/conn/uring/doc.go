@@ -57,7 +57,7 @@
 //	  4 messages                          0.95   0.11
 //	  8 messages                          0.50   0.06
 //
-// The interrupt thread (ksoftirqd) works some 0.2 µs a send more beside the
+// The interrupt thread (ksoftirqd) works about 0.2 µs a send more beside the
 // ring than beside sendto; it is not in the figures.
 //
 // How many to submit at once, without and with telling the scheduler:
@@ -82,6 +82,6 @@
 //	SQPOLL                          –      4.6 µs: the kernel's thread works as much, and spins on a core
 //	SEND_ZC                         –      EOPNOTSUPP on accepted sockets; two completions a send
 //
-// What helps most is not to send: messages for the same receiver should be
+// It helps most not to send: messages for the same receiver should be
 // put together.
 package uring

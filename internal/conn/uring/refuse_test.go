@@ -24,7 +24,7 @@ func TestNewRefusesSizes(t *testing.T) {
 	}
 }
 
-// Where a container's filter forbids io_uring, New says so and leaves nothing.
+// New says so and leaves nothing if a container's filter forbids io_uring.
 func TestForbidden(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -32,7 +32,7 @@ const maxLen = 1 << 30
 // maxSubmit is how many sends go into one system call. The call is made
 // without telling the scheduler, which is cheaper than to lose the processor
 // and win it back; so it must be over soon, as the start of a garbage
-// collection waits for it: some 0.5 ms for 128 small frames.
+// collection waits for it: about 0.5 ms for 128 small frames.
 const maxSubmit = 128
 
 // Fail is told about a send that did not go out whole. data is what was given
