@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"pushd.example/internal/auth"
+	"pushd.example/internal/testkit"
 )
 
 func TestEveryKindOfMessageIsCounted(t *testing.T) {
@@ -390,7 +391,7 @@ func TestChildEndsWithItsParent(t *testing.T) {
 	go func() { f.stop(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("children outlive the end of their input")
 	}
 	for _, c := range f.children {
@@ -410,7 +411,7 @@ func TestADeadChildIsAnError(t *testing.T) {
 	if err := f.children[0].cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	if err := f.wait(ctx, func(sight) bool { return false }); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)

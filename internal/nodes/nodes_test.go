@@ -19,9 +19,10 @@ import (
 	"pushd.example/internal/history/memory"
 	"pushd.example/internal/nodes"
 	"pushd.example/internal/redistest"
+	"pushd.example/internal/testkit"
 )
 
-const patience = 20 * time.Second
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // node is one member with a clients' door.
 type node struct {
@@ -34,40 +35,33 @@ func start(t *testing.T, name string, addrs ...string) node {
 	t.Helper()
 	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs, MaxRetries: -1})
 	store, err := memory.New(memory.Config{})
-	must(t, err)
+	testkit.Must(t, err)
 	open, err := auth.New(auth.Config{Open: true})
-	must(t, err)
+	testkit.Must(t, err)
 	door, err := conn.New(conn.Config{Listen: "127.0.0.1:0", Node: name, Store: store, Auth: open})
-	must(t, err)
+	testkit.Must(t, err)
 	var served sync.WaitGroup
-	served.Go(func() { must(t, door.Serve()) })
+	served.Go(func() { testkit.Must(t, door.Serve()) })
 	all, err := nodes.Join(nodes.Config{Redis: client, Prefix: "test:", Node: name, Local: door, Patience: time.Second})
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 		defer cancel()
-		must(t, all.Close())
-		must(t, door.Shutdown(ctx))
+		testkit.Must(t, all.Close())
+		testkit.Must(t, door.Shutdown(ctx))
 		served.Wait()
-		must(t, client.Close())
+		testkit.Must(t, client.Close())
 	})
 	return node{door, all}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func (n node) connect(t *testing.T, user string) *websocket.Conn {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), fmt.Sprintf("ws://%s/push?user=%s", n.door.Addr(), user), nil)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { ws.CloseNow() })
 	_, _, err = ws.Read(t.Context()) // hello
-	must(t, err)
+	testkit.Must(t, err)
 	return ws
 }
 
@@ -79,20 +73,10 @@ func await(t *testing.T, user string, members ...node) {
 		n.connect(t, user)
 	}
 	for _, n := range members {
-		waitFor(t, "the nodes to find each other", func() bool {
+		testkit.WaitFor(t, "the nodes to find each other", func() bool {
 			counts, err := n.all.Presence(t.Context(), []string{user})
 			return err == nil && counts[0] == len(members)
 		})
-	}
-}
-
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond) // between two looks
 	}
 }
 
@@ -106,7 +90,7 @@ func checkDirectory(t *testing.T, addrs ...string) {
 	ctx := t.Context()
 
 	counts, err := c.all.Presence(ctx, []string{"42", "nobody", "43"})
-	must(t, err)
+	testkit.Must(t, err)
 	if fmt.Sprint(counts) != "[2 0 1]" {
 		t.Errorf("presence %v", counts)
 	}
@@ -115,7 +99,7 @@ func checkDirectory(t *testing.T, addrs ...string) {
 	for after, more := "", true; more; {
 		var page []string
 		page, more, err = a.all.Online(ctx, after, 2)
-		must(t, err)
+		testkit.Must(t, err)
 		online = append(online, page...)
 		after = page[len(page)-1]
 	}
@@ -124,7 +108,7 @@ func checkDirectory(t *testing.T, addrs ...string) {
 	}
 
 	list, err := c.all.Connections(ctx, "42")
-	must(t, err)
+	testkit.Must(t, err)
 	var on []string
 	for _, connection := range list {
 		on = append(on, connection.Node)
@@ -136,14 +120,14 @@ func checkDirectory(t *testing.T, addrs ...string) {
 
 	i := slices.IndexFunc(list, func(c conn.Connection) bool { return c.Node == "b" })
 	n, err := a.all.Disconnect(ctx, conn.Departure{User: "42", Connection: list[i].ID, Reason: "moved"})
-	must(t, err)
+	testkit.Must(t, err)
 	var end websocket.CloseError
 	if _, _, err := phone.Read(ctx); n != 1 || !errors.As(err, &end) || end.Code != 4002 || end.Reason != "moved" {
 		t.Errorf("disconnected %d; the client: %v", n, err)
 	}
 
 	_, err = a.all.Disconnect(ctx, conn.Departure{User: "44", Refuse: time.Hour})
-	must(t, err)
+	testkit.Must(t, err)
 	for _, n := range []node{a, b, c} {
 		_, res, err := websocket.Dial(ctx, fmt.Sprintf("ws://%s/push?user=44", n.door.Addr()), nil)
 		if err == nil || res.StatusCode != 403 {
@@ -174,7 +158,7 @@ func TestRedisGoesAndComes(t *testing.T) {
 	if _, err := a.all.Presence(t.Context(), []string{"42"}); !errors.Is(err, history.ErrUnavailable) {
 		t.Errorf("without Redis: %v", err)
 	}
-	must(t, server.Restart())
+	testkit.Must(t, server.Restart())
 	await(t, "after", a, b)
 }
 
@@ -189,7 +173,7 @@ func TestSilentNode(t *testing.T) {
 	sub := silent.SSubscribe(t.Context(), "{test:}ask")
 	defer sub.Close()
 	_, err := sub.Receive(t.Context()) // it is subscribed
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = a.all.Presence(t.Context(), []string{"42"})
 	if !errors.Is(err, history.ErrUnavailable) || !strings.Contains(err.Error(), "1 of 2 answered") {
 		t.Errorf("got %v", err)

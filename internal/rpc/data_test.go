@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/testkit"
 )
 
 // awkward are JSON values that decoding and encoding again would change.
@@ -31,13 +32,13 @@ func TestDataRoundTrip(t *testing.T) {
 		r.roundTrip(t, value, `{"d\u0061ta":`+value+`,"user":"42"}`)
 
 		_, err := r.push.Unicast(r.as(keyAll), &pushv1.UnicastRequest{User: "42", Data: []byte(value)})
-		must(t, err)
+		testkit.Must(t, err)
 		r.expectLast(t, value)
 
 		stream := r.publish(keyAll)
-		must(t, stream.Send(unicast(1, "42", value)))
+		testkit.Must(t, stream.Send(unicast(1, "42", value)))
 		reply, err := stream.Recv()
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, value, reply.GetError() == nil, true)
 		r.expectLast(t, value)
 	}
@@ -58,7 +59,7 @@ func (r *rig) expectLast(t testing.TB, value string) {
 	t.Helper()
 	one := int32(1)
 	page, err := r.push.History(r.as(keyAll), &pushv1.HistoryRequest{User: "42", Limit: &one})
-	must(t, err)
+	testkit.Must(t, err)
 	if got := string(page.GetMessages()[0].GetData()); got != value {
 		t.Fatalf("gRPC History:\n got %q\nwant %q", got, value)
 	}

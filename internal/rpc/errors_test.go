@@ -19,6 +19,7 @@ import (
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // sentinel is what a caller sees of one error.
@@ -127,10 +128,10 @@ func rowFor(err error) bool {
 func exportedErrors(t *testing.T, pkg string) (names []string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", pkg, "*.go"))
-	must(t, err)
+	testkit.Must(t, err)
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-		must(t, err)
+		testkit.Must(t, err)
 		for _, decl := range f.Decls {
 			gen, ok := decl.(*ast.GenDecl)
 			if !ok || gen.Tok != token.VAR {

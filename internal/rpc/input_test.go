@@ -15,6 +15,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // badInput is a request that must be refused, with what the refusal says. It
@@ -151,7 +152,7 @@ func (r *rig) expectNothingStored(t *testing.T) {
 	t.Helper()
 	for _, user := range []string{"42", "a", "user1"} {
 		page, err := r.store.Page(t.Context(), user, history.Query{Limit: 10})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "messages of "+user, len(page.Messages), 0)
 	}
 }
@@ -229,9 +230,9 @@ func TestGoodInput(t *testing.T) {
 		"shortest ttl":         {User: "42", Data: hi, Ttl: durationpb.New(time.Millisecond)},
 		"longest ttl":          {User: "42", Data: hi, Ttl: durationpb.New(87600 * time.Hour)},
 	} {
-		t.Run(name, func(t *testing.T) { must(t, r.with(t).call(req)) })
+		t.Run(name, func(t *testing.T) { testkit.Must(t, r.with(t).call(req)) })
 	}
-	must(t, r.call(&pushv1.MulticastRequest{Users: users(10_000), Data: hi}))
+	testkit.Must(t, r.call(&pushv1.MulticastRequest{Users: users(10_000), Data: hi}))
 }
 
 func TestLimitsOfConfig(t *testing.T) {
@@ -263,7 +264,7 @@ func TestUndecodable(t *testing.T) {
 		err := r.conn.Invoke(r.as(keyAll), pushv1.PushService_Unicast_FullMethodName, []byte(message), &reply, grpc.ForceCodec(rawCodec{}))
 		equal(t, name, status.Code(err), codes.Internal)
 	}
-	must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
+	testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
 	r.expectNothingStored(t)
 }
 

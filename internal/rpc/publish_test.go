@@ -22,6 +22,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 type publishStream = grpc.BidiStreamingClient[pushv1.PublishRequest, pushv1.PublishResponse]
@@ -31,7 +32,7 @@ func (r *rig) publish(credential string) publishStream {
 	ctx, cancel := context.WithCancel(r.as(credential))
 	r.t.Cleanup(cancel)
 	stream, err := r.push.Publish(ctx)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	return stream
 }
 
@@ -85,9 +86,9 @@ func TestPublish(t *testing.T) {
 		withKey, again,
 		unicast(1<<40, "42", "{"),
 	} {
-		must(t, stream.Send(req))
+		testkit.Must(t, stream.Send(req))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	equal(t, "replies", len(got), 9)
@@ -160,7 +161,7 @@ func TestPublishOrder(t *testing.T) {
 	}})
 	stream := r.publish(keyAll)
 	users := users(40)
-	must(t, r.call(&pushv1.AddMembersRequest{Group: "all", Users: users}))
+	testkit.Must(t, r.call(&pushv1.AddMembersRequest{Group: "all", Users: users}))
 	random := rand.New(rand.NewPCG(3, 4))
 	want := map[string][]string{}
 	const n = 800
@@ -201,7 +202,7 @@ func TestPublishOrder(t *testing.T) {
 	equal(t, "replies", len(got), n)
 	for _, user := range users {
 		page, err := r.store.Page(t.Context(), user, history.Query{Direction: history.Forward, Limit: n})
-		must(t, err)
+		testkit.Must(t, err)
 		var data []string
 		for _, m := range page.Messages {
 			data = append(data, string(m.Data))
@@ -307,9 +308,9 @@ func TestPublishBroken(t *testing.T) {
 	ctx, cancel := context.WithCancel(r.as(keyAll))
 	defer cancel()
 	stream, err := r.push.Publish(ctx)
-	must(t, err)
+	testkit.Must(t, err)
 	for i := range 50 {
-		must(t, stream.Send(unicast(i, "42", fmt.Sprint(i))))
+		testkit.Must(t, stream.Send(unicast(i, "42", fmt.Sprint(i))))
 	}
 	for range 20 {
 		h.await(t, 1)
@@ -321,7 +322,7 @@ func TestPublishBroken(t *testing.T) {
 	equal(t, "the end", status.Code(err), codes.Canceled)
 	r.server.GRPC().GracefulStop() // returns when the handler has
 	page, err := r.store.Page(t.Context(), "42", history.Query{Direction: history.Forward, Limit: 100})
-	must(t, err)
+	testkit.Must(t, err)
 	if len(page.Messages) < 20 {
 		t.Fatalf("%d stored", len(page.Messages))
 	}
@@ -338,7 +339,7 @@ func TestPublishDrain(t *testing.T) {
 	stream, idle := r.publish(keyAll), r.publish(keyAll)
 	const n = 20
 	for i := range n {
-		must(t, stream.Send(unicast(i, fmt.Sprint("first", i), "1")))
+		testkit.Must(t, stream.Send(unicast(i, fmt.Sprint("first", i), "1")))
 	}
 	h.await(t, n*2/3) // users may share a lane
 	r.server.Drain()
@@ -362,7 +363,7 @@ func TestPublishDrain(t *testing.T) {
 			user = fmt.Sprint("late", i)
 		}
 		page, err := r.store.Page(t.Context(), user, history.Query{Limit: 1})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "stored for "+user+" and answered", len(page.Messages) == 1, got[uint64(i)].GetUnicast().GetId() != "")
 	}
 	r.server.GRPC().GracefulStop()
@@ -380,9 +381,9 @@ func TestPublishPanic(t *testing.T) {
 	}))
 	stream := r.publish(keyAll)
 	for i := range 3 {
-		must(t, stream.Send(unicast(i, "42", "1")))
+		testkit.Must(t, stream.Send(unicast(i, "42", "1")))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	equal(t, "the first", codes.Code(got[0].GetError().GetCode()), codes.Internal)
@@ -398,9 +399,9 @@ func TestPublishRate(t *testing.T) {
 	began := time.Now()
 	stream := r.publish(keySlow) // takes one
 	for i := range 5 {
-		must(t, stream.Send(unicast(i, "42", "1")))
+		testkit.Must(t, stream.Send(unicast(i, "42", "1")))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	for i := range uint64(5) {
@@ -420,11 +421,11 @@ func TestPublishOfRevokedKey(t *testing.T) {
 	a, path := authWith(t, keyFile+"gone send "+keySlow+"\n")
 	r := newRig(t, options{auth: a})
 	stream := r.publish(keySlow)
-	must(t, stream.Send(unicast(0, "42", "1")))
+	testkit.Must(t, stream.Send(unicast(0, "42", "1")))
 	_, err := stream.Recv()
-	must(t, err)
-	must(t, os.WriteFile(path, []byte(keyFile), 0o600))
-	must(t, a.Reload())
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(path, []byte(keyFile), 0o600))
+	testkit.Must(t, a.Reload())
 	for i := 1; err == nil; i++ {
 		if err = stream.Send(unicast(i, "42", "1")); err != nil {
 			break
@@ -441,11 +442,11 @@ func TestPublishUndecodable(t *testing.T) {
 	r := newRig(t, options{})
 	stream, err := r.conn.NewStream(r.as(keyAll), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
 		pushv1.PushService_Publish_FullMethodName, grpc.ForceCodec(rawCodec{}))
-	must(t, err)
-	must(t, stream.SendMsg([]byte("\x0a\x05ab")))
+	testkit.Must(t, err)
+	testkit.Must(t, stream.SendMsg([]byte("\x0a\x05ab")))
 	var reply []byte
 	equal(t, "code", status.Code(stream.RecvMsg(&reply)), codes.Internal)
-	must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
+	testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
 }
 
 // TestPublishTakesWhatCallsTake: each control of a message does on a stream what
@@ -469,9 +470,9 @@ func TestPublishTakesWhatCallsTake(t *testing.T) {
 	bad := unicast(6, "42", "6")
 	bad.GetUnicast().Ephemeral, bad.GetUnicast().NotifyUnackedAfter = true, durationpb.New(time.Second)
 	for _, req := range []*pushv1.PublishRequest{topic(1, "1"), topic(2, "2"), brief, asks, excluding, bad, unicast(7, "42", "7")} {
-		must(t, stream.Send(req))
+		testkit.Must(t, stream.Send(req))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	equal(t, "refused", got[6].GetError().GetMessage(), "notify_unacked_after: not together with ephemeral: such a message is not kept")

@@ -15,6 +15,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // TestRESTOfAll walks through the API as a backend with curl would.
@@ -26,21 +27,21 @@ func TestRESTOfAll(t *testing.T) {
 		Online, Recipients *int32
 	}
 	re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":{"title":"Hi"},"idempotency_key":"k1","ttl":"3600s"}`)
-	must(t, json.Unmarshal([]byte(re.body), &sent))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &sent))
 	equal(t, "unicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"recipients":1,"online_users":0,"unknown":1}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":{"title":"Hi"},"idempotencyKey":"k1"}`)
 	equal(t, "retry", re.body, fmt.Sprintf(`{"id":%q,"duplicate":true,"online":0,"recipients":0,"online_users":0,"unknown":0}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/multicast", `{"users":["42","43","42"],"data":[1]}`)
-	must(t, json.Unmarshal([]byte(re.body), &sent))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &sent))
 	equal(t, "multicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"recipients":2,"online_users":0,"unknown":1}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/broadcast", `{"data":null}`)
-	must(t, json.Unmarshal([]byte(re.body), &sent))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &sent))
 	equal(t, "broadcast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"online_users":0}`, sent.ID))
 	last, err := history.ParseID(sent.ID)
-	must(t, err)
+	testkit.Must(t, err)
 
 	re = r.rest(keyAll, "GET", "/v1/users/43/history", "")
 	var page struct {
@@ -52,7 +53,7 @@ func TestRESTOfAll(t *testing.T) {
 		Cursor string
 		Unread int
 	}
-	must(t, json.Unmarshal([]byte(re.body), &page))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &page))
 	equal(t, "messages", len(page.Messages), 2)
 	equal(t, "kind", page.Messages[0].Kind+page.Messages[0].Log, "multicastinbox")
 	equal(t, "kind", page.Messages[1].Kind+page.Messages[1].Log, "broadcastbroadcast")
@@ -72,7 +73,7 @@ func TestRESTOfAll(t *testing.T) {
 func TestPaging(t *testing.T) {
 	r := newRig(t, options{})
 	for i := range 7 {
-		must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: fmt.Append(nil, i)}))
+		testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: fmt.Append(nil, i)}))
 	}
 	for limit := int32(1); limit <= 8; limit++ {
 		equal(t, "forward", r.walk(t, limit, true), "0123456")
@@ -88,7 +89,7 @@ func (r *rig) walk(t *testing.T, limit int32, forward bool) (data string) {
 	}
 	for range 10 {
 		page, err := r.push.History(r.as(keyAll), req)
-		must(t, err)
+		testkit.Must(t, err)
 		var part string
 		for _, m := range page.GetMessages() {
 			part += string(m.GetData())
@@ -114,11 +115,11 @@ func TestPageBytes(t *testing.T) {
 	r := newRig(t, options{})
 	large := []byte(`"` + strings.Repeat("x", 60<<10) + `"`)
 	for range 100 {
-		must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: large}))
+		testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: large}))
 	}
 	limit := int32(1000)
 	page, err := r.push.History(r.as(keyAll), &pushv1.HistoryRequest{User: "42", After: "0", Limit: &limit})
-	must(t, err)
+	testkit.Must(t, err)
 	if n := len(page.GetMessages()); n != maxPageBytes/len(large) || !page.GetHasMore() {
 		t.Fatalf("%d messages, has_more %v", n, page.GetHasMore())
 	}
@@ -128,7 +129,7 @@ func TestPageBytes(t *testing.T) {
 func TestUsersInPaths(t *testing.T) {
 	r := newRig(t, options{})
 	for _, user := range []string{"42", "a/b", "a b", "a+b", "100%", "%2F", "日本", "ü", "?x=1", "a//b", "..", ".", "history", "a:b", "\x00\n"} {
-		must(t, r.call(&pushv1.UnicastRequest{User: user, Data: []byte(quote(user))}))
+		testkit.Must(t, r.call(&pushv1.UnicastRequest{User: user, Data: []byte(quote(user))}))
 		// PathEscape leaves dots alone, which clients resolve.
 		path := strings.ReplaceAll(url.PathEscape(user), ".", "%2E")
 		for _, path := range []string{path, strings.ReplaceAll(path, "%2F", "%2f"), everyByte(user)} {
@@ -251,7 +252,7 @@ func TestBodyTooLarge(t *testing.T) {
 		"chunked":   struct{ io.Reader }{strings.NewReader(strings.Repeat(" ", limit+1))},
 	} {
 		req, err := http.NewRequest("POST", r.url+"/v1/unicast", body)
-		must(t, err)
+		testkit.Must(t, err)
 		req.Header.Set("Authorization", "Bearer "+keyAll)
 		req.Header.Set("Expect", "100-continue")
 		if body == io.Reader(announced) {
@@ -279,7 +280,7 @@ func TestBodyIsNotReadWithoutCredential(t *testing.T) {
 	r := newRig(t, options{})
 	body := &countingReader{Reader: strings.NewReader(strings.Repeat(" ", 1<<20))}
 	req, err := http.NewRequest("POST", r.url+"/v1/multicast", body)
-	must(t, err)
+	testkit.Must(t, err)
 	req.ContentLength = 1 << 20
 	req.Header.Set("Expect", "100-continue")
 	equal(t, "status", r.do(req).status, 401)
@@ -301,14 +302,14 @@ func (c *countingReader) Read(p []byte) (int, error) {
 func TestShortBody(t *testing.T) {
 	r := newRig(t, options{})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
-	must(t, err)
+	testkit.Must(t, err)
 	defer conn.Close()
-	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	testkit.Must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	_, err = fmt.Fprintf(conn, "POST /v1/unicast HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{\"user\"", keyAll)
-	must(t, err)
-	must(t, conn.(*net.TCPConn).CloseWrite())
+	testkit.Must(t, err)
+	testkit.Must(t, conn.(*net.TCPConn).CloseWrite())
 	answer, err := io.ReadAll(conn)
-	must(t, err)
+	testkit.Must(t, err)
 	contains(t, "answer", string(answer), "HTTP/1.1 400 ")
 	contains(t, "answer", string(answer), "body: it ended early or could not be read")
 }
