@@ -269,7 +269,7 @@ func TestEveryMethodHasARule(t *testing.T) {
 			}
 		}
 	}
-	_, err := (&guard{auth: r.auth, rules: rules}).admit(t.Context(), "/push.v1.PushService/Later", nil)
+	_, err := (&interceptor{auth: r.auth, rules: rules}).admit(t.Context(), "/push.v1.PushService/Later", nil)
 	if _, ok := err.(denied); !ok {
 		t.Errorf("a method without a rule: %v", err)
 	}

@@ -171,7 +171,7 @@ func TestBadConnectionInput(t *testing.T) {
 		{"online, bad token", func() error {
 			_, err := r.connections.ListOnline(r.as(keyAll), &pushv1.ListOnlineRequest{PageToken: "!"})
 			return err
-		}, "GET", "/v1/online?page_token=!", "page_token: not one of a page before"},
+		}, "GET", "/v1/online?page_token=!", "page_token: want the next_page_token of the page before"},
 		{"connections of a bad user", func() error {
 			_, err := r.connections.ListConnections(r.as(keyAll), &pushv1.ListConnectionsRequest{User: longUser})
 			return err
@@ -187,7 +187,7 @@ func TestBadConnectionInput(t *testing.T) {
 		{"disconnect one and refuse", func() error {
 			_, err := r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: "42", Connection: "x", Refuse: durationpb.New(time.Second)})
 			return err
-		}, "DELETE", "/v1/users/42/connections/x?refuse=1s", "refuse: it is about the user and cannot be set together with connection"},
+		}, "DELETE", "/v1/users/42/connections/x?refuse=1s", "refuse: it refuses all connections of the user and cannot be set together with connection"},
 		{"refuse for too long", func() error {
 			_, err := r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: "42", Refuse: durationpb.New(25 * time.Hour)})
 			return err

@@ -25,9 +25,9 @@ import (
 	"pushd.example/internal/testkit"
 )
 
-type publishStream = grpc.BidiStreamingClient[pushv1.PublishRequest, pushv1.PublishResponse]
+type publishClient = grpc.BidiStreamingClient[pushv1.PublishRequest, pushv1.PublishResponse]
 
-func (r *rig) publish(credential string) publishStream {
+func (r *rig) publish(credential string) publishClient {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.as(credential))
 	r.t.Cleanup(cancel)
@@ -52,7 +52,7 @@ func broadcast(n int, data string) *pushv1.PublishRequest {
 }
 
 // replies reads until the stream ends, by number.
-func replies(t testing.TB, stream publishStream) (map[uint64]*pushv1.PublishResponse, error) {
+func replies(t testing.TB, stream publishClient) (map[uint64]*pushv1.PublishResponse, error) {
 	t.Helper()
 	all := map[uint64]*pushv1.PublishResponse{}
 	for {
@@ -266,7 +266,7 @@ func TestPublishBackPressure(t *testing.T) {
 		}
 		_ = stream.CloseSend()
 	}()
-	// Users may share a lane; what is let in waits for nothing else.
+	// Users may share a stripe; what is let in waits for nothing else.
 	most := maxInFlightBytes / (size + 256)
 	h.await(t, most*2/3)
 	select {
@@ -341,7 +341,7 @@ func TestPublishDrain(t *testing.T) {
 	for i := range n {
 		testkit.Must(t, stream.Send(unicast(i, fmt.Sprint("first", i), "1")))
 	}
-	h.await(t, n*2/3) // users may share a lane
+	h.await(t, n*2/3) // users may share a stripe
 	r.server.Drain()
 	for i := n; i < 2*n; i++ {
 		_ = stream.Send(unicast(i, fmt.Sprint("late", i), "1"))
@@ -352,7 +352,7 @@ func TestPublishDrain(t *testing.T) {
 	got, err := replies(t, stream)
 	p := grpcProblem(t, err)
 	equal(t, "the end", p.Code, codes.Unavailable)
-	equal(t, "message", p.Message, "this node is shutting down; what has no reply was not carried out")
+	equal(t, "message", p.Message, "this node is shutting down; requests without a reply were not carried out")
 	equal(t, "retry", p.Details[0].RetryDelay, "1s")
 	if len(got) < n*2/3 {
 		t.Errorf("%d replies", len(got))
@@ -475,7 +475,7 @@ func TestPublishTakesWhatCallsTake(t *testing.T) {
 	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
-	equal(t, "refused", got[6].GetError().GetMessage(), "notify_unacked_after: not together with ephemeral: such a message is not kept")
+	equal(t, "refused", got[6].GetError().GetMessage(), "notify_unacked_after: cannot be set together with ephemeral: such a message is not kept")
 	c.expect("3", "4", "7")
 	for user, want := range map[string]string{"42": "[4 5 7]", "44": "[2]"} {
 		var kept []string

@@ -194,7 +194,7 @@ func TestBadREST(t *testing.T) {
 		{"POST", "/v1/unicast?user=42", `{"data":1}`, 400, 3, "user", `user: unknown query parameter`},
 		{"POST", "/v1/multicast", `{"users":"42","data":1}`, 400, 3, "users", `users: unexpected token "42"`},
 		{"POST", "/v1/multicast", `{"users":[["42"]],"data":1}`, 400, 3, "users", `users: `},
-		{"POST", "/v1/users/42/ack", `{"user":"43","cursor":"0"}`, 400, 3, "user", `user: the body and the path differ`},
+		{"POST", "/v1/users/42/ack", `{"user":"43","cursor":"0"}`, 400, 3, "user", `user: the body has another value than the path: leave it out of the body`},
 		{"GET", "/v1/users/42/history?limit=abc", ``, 400, 3, "limit", `limit: not a number in range: "abc"`},
 		{"GET", "/v1/users/42/history?limit=99999999999", ``, 400, 3, "limit", `limit: not a number in range: "99999999999"`},
 		{"GET", "/v1/users/42/history?limit=1.5", ``, 400, 3, "limit", `limit: not a number in range: "1.5"`},
@@ -209,10 +209,10 @@ func TestBadREST(t *testing.T) {
 		{"GET", "/v1/users/42/history?%FF=1", ``, 400, 3, "\ufffd", `unknown query parameter`},
 		{"GET", "/v1/users/42/history?a;b", ``, 400, 3, "query", `query: `},
 		{"GET", "/v1/users/42/history?limit[x]=1", ``, 400, 3, "limit[x]", `limit[x]: unknown query parameter`},
-		{"GET", "/v1/unknown", ``, 404, 5, "", `there is nothing at this path`},
-		{"GET", "/", ``, 404, 5, "", `there is nothing at this path`},
-		{"POST", "/v1/unicast/", `{}`, 404, 5, "", `there is nothing at this path`},
-		{"GET", "/v1/users/a/b/history", ``, 404, 5, "", `there is nothing at this path`},
+		{"GET", "/v1/unknown", ``, 404, 5, "", `no such path; /docs lists them all`},
+		{"GET", "/", ``, 404, 5, "", `no such path; /docs lists them all`},
+		{"POST", "/v1/unicast/", `{}`, 404, 5, "", `no such path; /docs lists them all`},
+		{"GET", "/v1/users/a/b/history", ``, 404, 5, "", `no such path; /docs lists them all`},
 		{"GET", "/v1/unicast", ``, 405, 12, "", `method GET is not allowed here, only POST`},
 		{"DELETE", "/v1/users/42/history", ``, 405, 12, "", `method DELETE is not allowed here, only GET`},
 		{"PUT", "/v1/users/42/ack", `{}`, 405, 12, "", `method PUT is not allowed here, only POST`},
@@ -311,5 +311,5 @@ func TestShortBody(t *testing.T) {
 	answer, err := io.ReadAll(conn)
 	testkit.Must(t, err)
 	contains(t, "answer", string(answer), "HTTP/1.1 400 ")
-	contains(t, "answer", string(answer), "body: it ended early or could not be read")
+	contains(t, "answer", string(answer), "body: it ended before its Content-Length, or could not be read")
 }

@@ -17,33 +17,34 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// call is one REST request on its way through the gateway. It goes along twice:
-// in the request's context, and as its body, so that the gateway does not read
-// the body: fill does, once the guard has let the caller in.
-type call struct {
+// restCall is one REST request on its way through the gateway. The gateway gets
+// it twice: in the request's context, and as the request's body. So the gateway
+// does not read the body; decode reads it after the interceptor has admitted the
+// caller.
+type restCall struct {
 	io.ReadCloser        // the body
-	length        int64  // of the body as announced, -1 if it was not
-	limit         int    // of the body, in bytes
+	length        int64  // Content-Length; -1 if the request has none
+	limit         int    // the most bytes in a body
 	query         string // raw
 
-	params   map[string]string // what the path holds, by field
-	hasBody  bool              // the route takes one
+	params   map[string]string // values in the path, by field
+	hasBody  bool              // the route takes a body
 	tooLarge bool              // the body was over the limit
 
-	// probe asks whether there is a route at all; routed is the answer.
+	// probe asks only whether a route exists; routed is the answer.
 	probe, routed bool
 }
 
-type callKey struct{}
+type restCallKey struct{}
 
-func callFrom(ctx context.Context) *call {
-	c, _ := ctx.Value(callKey{}).(*call)
+func restCallFrom(ctx context.Context) *restCall {
+	c, _ := ctx.Value(restCallKey{}).(*restCall)
 	return c
 }
 
-// fill sets in msg what the body, the query and the path say. Nothing that a
-// caller wrote is ignored: what has no meaning here is an error.
-func (c *call) fill(msg proto.Message, codec codec) error {
+// decode sets msg from the body, the query and the path. Nothing that the caller
+// wrote is ignored: a name that the request does not have is an error.
+func (c *restCall) decode(msg proto.Message, codec codec) error {
 	if c.hasBody {
 		body, err := c.read()
 		if err != nil {
@@ -53,14 +54,14 @@ func (c *call) fill(msg proto.Message, codec codec) error {
 			return err
 		}
 	}
-	if err := c.fillQuery(msg.ProtoReflect()); err != nil {
+	if err := c.decodeQuery(msg.ProtoReflect()); err != nil {
 		return err
 	}
-	return c.fillPath(msg.ProtoReflect())
+	return c.decodePath(msg.ProtoReflect())
 }
 
-// read reads the body into one buffer of the announced size.
-func (c *call) read() ([]byte, error) {
+// read reads the body, into one buffer if its length is known.
+func (c *restCall) read() ([]byte, error) {
 	if c.length > int64(c.limit) {
 		c.tooLarge = true
 		return nil, tooLarge{c.limit, c.length}
@@ -74,7 +75,7 @@ func (c *call) read() ([]byte, error) {
 	return body, c.readError(err)
 }
 
-func (c *call) readError(err error) error {
+func (c *restCall) readError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -82,12 +83,12 @@ func (c *call) readError(err error) error {
 		c.tooLarge = true
 		return tooLarge{c.limit, c.length}
 	}
-	return &FieldError{"body", "it ended early or could not be read"}
+	return &FieldError{"body", "it ended before its Content-Length, or could not be read"}
 }
 
-// fillQuery sets the fields that the query names. A route with a body has all
-// of its fields there.
-func (c *call) fillQuery(m protoreflect.Message) error {
+// decodeQuery sets the fields that the query names. A route that takes a body
+// takes no query: all of its fields are in the body.
+func (c *restCall) decodeQuery(m protoreflect.Message) error {
 	if c.query == "" {
 		return nil
 	}
@@ -124,13 +125,13 @@ func queryProblem(err error) string {
 	return clip(err.Error())
 }
 
-// fillPath sets the fields that the path holds. The gateway did so before the
-// body was read; reading the body has reset them.
-func (c *call) fillPath(m protoreflect.Message) error {
+// decodePath sets the fields that are in the path. The gateway has set them
+// already, but reading the body has reset them.
+func (c *restCall) decodePath(m protoreflect.Message) error {
 	for name, value := range c.params {
 		field := fieldNamed(m, name)
 		if m.Has(field) && m.Get(field).String() != value {
-			return &FieldError{name, "the body and the path differ"}
+			return &FieldError{name, "the body has another value than the path: leave it out of the body"}
 		}
 		if err := runtime.PopulateFieldFromPath(m.Interface(), name, value); err != nil {
 			return &FieldError{name, err.Error()}
@@ -139,7 +140,8 @@ func (c *call) fillPath(m protoreflect.Message) error {
 	return nil
 }
 
-// fieldNamed finds a field by either of the names that protojson reads.
+// fieldNamed returns the field with the given proto name or JSON name, nil if
+// there is none. protojson accepts both.
 func fieldNamed(m protoreflect.Message, name string) protoreflect.FieldDescriptor {
 	fields := m.Descriptor().Fields()
 	if field := fields.ByTextName(name); field != nil {
@@ -148,8 +150,8 @@ func fieldNamed(m protoreflect.Message, name string) protoreflect.FieldDescripto
 	return fields.ByJSONName(name)
 }
 
-// clip shortens what a caller sent, for an error message, and makes it UTF-8,
-// which a status must be.
+// clip shortens text of a caller for an error message, and makes it valid UTF-8,
+// as a status must be.
 func clip(s string) string {
 	const most = 128
 	if len(s) > most {
