@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
@@ -120,7 +121,7 @@ func (p *publishStream) read() error {
 
 // admit checks from time to time that the caller's key is still valid, and waits
 // while the key is over its rate: a stream can be held back, so its requests need
-// not fail.
+// not fail. A wait that the caller's deadline does not allow ends the stream.
 func (p *publishStream) admit() (err error) {
 	if now := time.Now(); now.Sub(p.checked) > recheckInterval {
 		if p.caller, err = p.interceptor.caller(p.ctx); err != nil {
@@ -128,10 +129,14 @@ func (p *publishStream) admit() (err error) {
 		}
 		p.checked = now
 	}
-	if p.interceptor.spend(p.caller) == nil {
+	over := p.interceptor.spend(p.caller)
+	if over == nil {
 		return nil
 	}
-	return p.caller.Limiter.Wait(p.ctx)
+	if err := p.caller.Limiter.Wait(p.ctx); err != nil && p.ctx.Err() == nil {
+		return over
+	}
+	return p.ctx.Err()
 }
 
 // take hands req to the sequencer as soon as there is space for it. It returns
@@ -177,17 +182,12 @@ func methodOfSend(req *pushv1.PublishRequest) string {
 	return ""
 }
 
-// sizeInMemory is about how many bytes req takes.
+// sizeInMemory is about how many bytes req takes: all of its fields, and what
+// Go adds to a request and to each name.
 func sizeInMemory(req *pushv1.PublishRequest) int {
-	const overhead = 256
-	n := overhead + len(req.GetUnicast().GetData()) + len(req.GetMulticast().GetData()) + len(req.GetBroadcast().GetData())
+	const perRequest, perName = 256, 16
 	m := req.GetMulticast()
-	for _, names := range [][]string{m.GetUsers(), m.GetGroups(), m.GetExcept()} {
-		for _, name := range names {
-			n += len(name) + 16
-		}
-	}
-	return n
+	return proto.Size(req) + perRequest + perName*(len(m.GetUsers())+len(m.GetGroups())+len(m.GetExcept()))
 }
 
 // setStripes gives t the stripes of its recipients. The members of groups are not

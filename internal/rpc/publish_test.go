@@ -283,6 +283,42 @@ func TestPublishBackPressure(t *testing.T) {
 	equal(t, "replies", len(got), n)
 }
 
+// TestPublishBoundCountsWholeRequests: every field of a request in flight counts,
+// here idempotency keys that are too long, behind a send that waits.
+func TestPublishBoundCountsWholeRequests(t *testing.T) {
+	h := newHeld()
+	r := newRig(t, h.options())
+	stream := r.publish(keyAll)
+	const n, size = 400, 60_000
+	key := strings.Repeat("k", size)
+	testkit.Must(t, stream.Send(unicast(0, "42", "1")))
+	h.await(t, 1)
+	var sent atomic.Int64
+	go func() {
+		for i := range n {
+			req := unicast(i+1, "42", "1")
+			req.GetUnicast().IdempotencyKey = key
+			if stream.Send(req) != nil {
+				return
+			}
+			sent.Add(1)
+		}
+		_ = stream.CloseSend()
+	}()
+	const most = maxInFlightBytes / size
+	testkit.WaitFor(t, "the stream to fill", func() bool { return sent.Load() >= most*9/10 })
+	time.Sleep(300 * time.Millisecond) // nothing says that the stream is not read
+	// gRPC's own buffers on the way take a few more.
+	if got := sent.Load(); got > most*12/10 {
+		t.Errorf("%d requests of %d bytes were read, want about %d", got, size, most)
+	}
+	close(h.release)
+	got, err := replies(t, stream)
+	equal(t, "the end", err, io.EOF)
+	equal(t, "replies", len(got), n+1)
+	equal(t, "refused", got[1].GetError().GetMessage(), "idempotency_key: at most 128 bytes, got 60000")
+}
+
 // arrivals is closed when n more appends have arrived, if they do while the
 // test runs.
 func arrivals(h *held, n int) <-chan struct{} {
@@ -413,6 +449,25 @@ func TestPublishRate(t *testing.T) {
 	if n := r.metric("pushd_rpc_rate_limited_total", "slow"); n < 1 || n > 4 {
 		t.Errorf("%d requests waited", n)
 	}
+}
+
+// TestPublishRatePastDeadline: a stream whose deadline is too near for the next
+// request ends with the reason, and the requests before it have their replies.
+func TestPublishRatePastDeadline(t *testing.T) {
+	a, _ := authWith(t, keyFile+"slow send "+keySlow+" rate=0.01,burst=3\n")
+	r := newRig(t, options{auth: a})
+	stream := r.publish(keySlow) // takes one; its deadline is 10 s
+	for i := range 5 {
+		testkit.Must(t, stream.Send(unicast(i, "42", "1")))
+	}
+	got, err := replies(t, stream)
+	equal(t, "replies", len(got), 2)
+	equal(t, "the last of them", got[1].GetUnicast().GetId() != "", true)
+	p := grpcProblem(t, err)
+	equal(t, "code", p.Code, codes.ResourceExhausted)
+	contains(t, "message", p.Message, "this API key may make 0.01 requests a second, 3 at once: wait 1m")
+	contains(t, "retry", p.Details[0].RetryDelay, "s")
+	equal(t, "log", r.log.String(), "")
 }
 
 // TestPublishOfRevokedKey: a key that is taken out of the file ends its streams
