@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -181,6 +182,11 @@ func BenchmarkHistory(b *testing.B) {
 	})
 }
 
+// benchLongData is a list of benchData.
+func benchLongData() string {
+	return "[" + benchData + strings.Repeat(","+benchData, 64<<10/len(benchData)-1) + "]"
+}
+
 // BenchmarkCodec is what JSON costs.
 func BenchmarkCodec(b *testing.B) {
 	k := newCodec()
@@ -201,6 +207,18 @@ func BenchmarkCodec(b *testing.B) {
 			testkit.Must(b, err)
 		}
 	})
+	for name, data := range map[string]string{"small": benchData, "64KiB": benchLongData()} {
+		for _, rules := range []DataRules{AnyData, StrictData} {
+			b.Run("check-"+name+"-"+string(rules), func(b *testing.B) {
+				value := []byte(data)
+				b.SetBytes(int64(len(data)))
+				b.ReportAllocs()
+				for b.Loop() {
+					testkit.Must(b, rules.check(value, 1<<20))
+				}
+			})
+		}
+	}
 	b.Run("page-of-50", func(b *testing.B) {
 		page := make([]history.Message, 50)
 		for i := range page {

@@ -74,11 +74,12 @@ type rig struct {
 }
 
 type options struct {
-	store  func(history.Store) history.Store // wraps the memory store
-	auth   *auth.Auth                        // nil: one with the keys above
-	limits Limits
-	events int              // that are kept; 0: the default
-	now    func() time.Time // the memory store's clock; nil: time.Now
+	store     func(history.Store) history.Store // wraps the memory store
+	auth      *auth.Auth                        // nil: one with the keys above
+	limits    Limits
+	dataRules DataRules
+	events    int              // that are kept; 0: the default
+	now       func() time.Time // the memory store's clock; nil: time.Now
 }
 
 func newRig(t testing.TB, o options) *rig {
@@ -96,7 +97,7 @@ func newRig(t testing.TB, o options) *rig {
 	}
 	r.clients(o.auth)
 	r.config = Config{
-		Store: r.store, Groups: r.groups, Messages: r.messages, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Groups: r.groups, Messages: r.messages, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits, DataRules: o.dataRules,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	}
 	r.server, err = New(r.config)

@@ -50,6 +50,8 @@ type Config struct {
 	Auth Authenticator
 	// Limits bound requests.
 	Limits Limits
+	// DataRules say which JSON a message's data may be. Default StrictData.
+	DataRules DataRules
 	// Log gets panics and internal errors. Nil discards them.
 	Log *slog.Logger
 	// Metrics gets the pushd_rpc_ metrics. Nil registers none.
@@ -117,6 +119,13 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch c.DataRules {
+	case "":
+		c.DataRules = StrictData
+	case StrictData, AnyData:
+	default:
+		return nil, fmt.Errorf("rpc: Config.DataRules: want %q or %q, got %q", StrictData, AnyData, c.DataRules)
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -131,7 +140,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{health: health.NewServer()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	all := services{
-		push:        &service{store: c.Store, groups: c.Groups, messages: c.Messages, subscriptions: c.Subscriptions, limits: limits, interceptor: interceptor, draining: s.draining},
+		push:        &service{store: c.Store, groups: c.Groups, messages: c.Messages, subscriptions: c.Subscriptions, limits: limits, dataRules: c.DataRules, interceptor: interceptor, draining: s.draining},
 		groups:      &groups{store: c.Groups, maxUsers: limits.MaxUsers},
 		connections: &connections{directory: c.Directory, events: c.Events, metrics: watches, draining: s.draining},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},

@@ -22,6 +22,7 @@ type service struct {
 	messages      history.Messages
 	subscriptions Subscriptions
 	limits        Limits
+	dataRules     DataRules
 	interceptor   *interceptor    // Publish runs it for each request
 	draining      context.Context // done when streams must end
 }
@@ -102,7 +103,7 @@ type sendRequest interface {
 // push checks the part that the three sends have in common, and unackedAfter, which
 // is nil for a broadcast. It leaves the recipients to the caller.
 func (s *service) push(kind history.Kind, req sendRequest, unackedAfter *durationpb.Duration) (history.Push, error) {
-	if err := checkData(req.GetData(), s.limits.MaxData); err != nil {
+	if err := s.dataRules.check(req.GetData(), s.limits.MaxData); err != nil {
 		return history.Push{}, err
 	}
 	if err := checkText("idempotency_key", req.GetIdempotencyKey(), maxKey); err != nil {

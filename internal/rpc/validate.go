@@ -1,8 +1,6 @@
 package rpc
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -56,23 +54,6 @@ func checkNames(field string, names []string) error {
 		if checkUser("", name) != nil {
 			return checkUser(fmt.Sprintf("%s[%d]", field, i), name)
 		}
-	}
-	return nil
-}
-
-// checkData accepts one JSON value. It allocates only to say what is wrong.
-// json.Valid lets wrong UTF-8 through, but the value goes out in WebSocket
-// text frames, which must be UTF-8 (RFC 6455, section 5.6).
-func checkData(data []byte, most int) error {
-	switch {
-	case len(data) == 0:
-		return &FieldError{"data", "required: one JSON value"}
-	case len(data) > most:
-		return tooLong("data", most, len(data))
-	case !utf8.Valid(data):
-		return &FieldError{"data", fmt.Sprintf("not valid UTF-8 at byte %d", invalidUTF8(data))}
-	case !json.Valid(data):
-		return notJSON("data", data)
 	}
 	return nil
 }
@@ -165,27 +146,4 @@ func checkDurability(name string) (history.Durability, error) {
 
 func tooLong(field string, most, got int) error {
 	return &FieldError{field, fmt.Sprintf("at most %d bytes, got %d", most, got)}
-}
-
-// notJSON returns the error for b, which json.Valid has refused. It names the byte
-// at which b stops being JSON, counted from 1.
-func notJSON(field string, b []byte) error {
-	var raw json.RawMessage
-	var syntax *json.SyntaxError
-	if err := json.Unmarshal(b, &raw); errors.As(err, &syntax) {
-		return &FieldError{field, fmt.Sprintf("not valid JSON at byte %d: %v", syntax.Offset, err)}
-	}
-	return &FieldError{field, "not valid JSON"}
-}
-
-// invalidUTF8 returns the number of the first byte that is not UTF-8, from 1.
-func invalidUTF8(b []byte) int {
-	for i := 0; i < len(b); {
-		r, size := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i + 1
-		}
-		i += size
-	}
-	return len(b)
 }
