@@ -96,10 +96,34 @@ func memberAtFault(body []byte, m protoreflect.Message, err error) error {
 	for mem := range members(body) {
 		alone := slices.Concat([]byte("{"), body[mem.key:mem.end], []byte("}"))
 		if err := protojson.Unmarshal(alone, m.New().Interface()); err != nil {
-			return &FieldError{clip(mem.name(body)), protojsonProblem(err)}
+			return &FieldError{clip(mem.name(body)), memberProblem(fieldNamed(m, mem.name(body)), body[mem.value:mem.end], err)}
 		}
 	}
 	return &FieldError{"body", protojsonProblem(err)}
+}
+
+// memberProblem says what is wrong with value, which protojson has refused for
+// field. It knows the habits of callers whose language has no types.
+func memberProblem(field protoreflect.FieldDescriptor, value []byte, err error) string {
+	got := clip(string(value))
+	switch wrongType := strings.Contains(err.Error(), "invalid value for string"); {
+	case isDuration(field):
+		return wantDuration(string(value))
+	case wrongType && field.IsList():
+		return `want strings in quotes, such as ["7"], got ` + got
+	case wrongType:
+		return `want a string in quotes, such as "7", got ` + got
+	}
+	return protojsonProblem(err)
+}
+
+func isDuration(field protoreflect.FieldDescriptor) bool {
+	return field.Message() != nil && field.Message().FullName() == "google.protobuf.Duration"
+}
+
+// wantDuration is the problem of a value that is not a duration.
+func wantDuration(value string) string {
+	return `want seconds in a string, such as "90s", got ` + clip(value)
 }
 
 // protojsonProblem removes the prefix, whose space differs from build to build,

@@ -18,6 +18,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
 	"pushd.example/internal/testkit"
 )
@@ -52,6 +53,8 @@ var sentinels = []sentinel{
 	{"auth.ErrNoKeys", auth.ErrNoKeys, codes.Internal, 500, "internal error", ""},
 
 	{"", fmt.Errorf("%w: %w", history.ErrUnknown, history.ErrUnavailable), codes.Unavailable, 503, "the outcome is unknown; retry, and give sends the same idempotency_key", "1"},
+	{"", conn.ErrCrowd, codes.ResourceExhausted, 429, "this user has as many connections as one may have", ""},
+	{"", conn.ErrTruncated, codes.OutOfRange, 400, conn.ErrTruncated.Error(), ""},
 	{"", errDraining, codes.Unavailable, 503, "this node is shutting down; requests without a reply were not carried out", "1"},
 	{"", context.Canceled, codes.Canceled, 499, "canceled; whether the call was carried out is unknown", ""},
 	{"", context.DeadlineExceeded, codes.DeadlineExceeded, 504, "the deadline passed; whether the call was carried out is unknown", ""},

@@ -82,6 +82,9 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		length:     r.ContentLength,
 		limit:      h.maxBytes,
 		query:      r.URL.RawQuery,
+
+		contentType: r.Header.Get("Content-Type"),
+		encoding:    strings.ToLower(r.Header.Get("Content-Encoding")),
 	}
 	r = r.WithContext(context.WithValue(r.Context(), restCallKey{}, c))
 	r.Body = c

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -182,10 +184,10 @@ func TestBadREST(t *testing.T) {
 		{"POST", "/v1/unicast", `{"data":1,"user":"42","d\u0061ta":2}`, 400, 3, "data", `data: given twice`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"user":"43"}`, 400, 3, "user", `user: given twice`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"idempotency_key":"a","idempotencyKey":"b"}`, 400, 3, "idempotencyKey", `given twice`},
-		{"POST", "/v1/unicast", `{"user":42,"data":1}`, 400, 3, "user", `user: invalid value for string field user: 42`},
-		{"POST", "/v1/unicast", `{"data":{"x":1},"user":42}`, 400, 3, "user", `user: invalid value for string field user: 42`},
-		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":3600}`, 400, 3, "ttl", `ttl: unexpected token 3600`},
-		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":"1h"}`, 400, 3, "ttl", `ttl: invalid google.protobuf.Duration value "1h"`},
+		{"POST", "/v1/unicast", `{"user":42,"data":1}`, 400, 3, "user", `user: want a string in quotes, such as "7", got 42`},
+		{"POST", "/v1/unicast", `{"data":{"x":1},"user":42}`, 400, 3, "user", `user: want a string in quotes, such as "7", got 42`},
+		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":3600}`, 400, 3, "ttl", `ttl: want seconds in a string, such as "90s", got 3600`},
+		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":"1h"}`, 400, 3, "ttl", `ttl: want seconds in a string, such as "90s", got "1h"`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":"` + strings.Repeat("ä", 500) + `"}`, 400, 3, "ttl", "ä…"},
 		{"POST", "/v1/unicast", "{\"user\":\"4\xff2\",\"data\":1}", 400, 3, "user", `user: invalid UTF-8`},
 		{"POST", "/v1/unicast", `{"user":"\ud800","data":1}`, 400, 3, "user", `user: `},
@@ -193,6 +195,11 @@ func TestBadREST(t *testing.T) {
 		{"POST", "/v1/unicast", `user=42&data=1`, 400, 3, "body", `body: not valid JSON at byte 1: `},
 		{"POST", "/v1/unicast?user=42", `{"data":1}`, 400, 3, "user", `user: unknown query parameter`},
 		{"POST", "/v1/multicast", `{"users":"42","data":1}`, 400, 3, "users", `users: unexpected token "42"`},
+		{"POST", "/v1/multicast", `{"users":["41", 42],"data":1}`, 400, 3, "users", `users: want strings in quotes, such as ["7"], got ["41", 42]`},
+		{"POST", "/v1/multicast", `{"users":[ -7],"data":1}`, 400, 3, "users", `users: want strings in quotes, such as ["7"], got [ -7]`},
+		{"GET", "/v1/presence?users[]=7&users[]=8", ``, 400, 3, "users", `users: write users=a&users=b, without []`},
+		{"GET", "/v1/presence?user[]=7", ``, 400, 3, "user[]", `user[]: unknown query parameter`},
+		{"GET", "/v1/events?wait=30", ``, 400, 3, "wait", `wait: want seconds in a string, such as "90s", got "30"`},
 		{"POST", "/v1/multicast", `{"users":[["42"]],"data":1}`, 400, 3, "users", `users: `},
 		{"POST", "/v1/users/42/ack", `{"user":"43","cursor":"0"}`, 400, 3, "user", `user: the body has another value than the path: leave it out of the body`},
 		{"GET", "/v1/users/42/history?limit=abc", ``, 400, 3, "limit", `limit: not a number in range: "abc"`},
@@ -296,6 +303,60 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.n += n
 	return n, err
+}
+
+// TestForm: a form is named as what it is; JSON is taken whatever it is called.
+func TestForm(t *testing.T) {
+	r := newRig(t, options{})
+	const form = "application/x-www-form-urlencoded"
+	re := r.rest(keyAll, "POST", "/v1/unicast", "user=7&data=1", "Content-Type", form+"; charset=UTF-8")
+	equal(t, "message", re.problem(t).Message, "body: want a JSON object, got a form (content-type "+form+")")
+	equal(t, "status", re.status, 400)
+	re = r.rest(keyAll, "POST", "/v1/unicast", `{"user":"7","data":1}`, "Content-Type", form)
+	equal(t, "JSON that is called a form", re.status, 200)
+	re = r.rest(keyAll, "POST", "/v1/unicast", `{"user":7,"data":1}`, "Content-Type", form)
+	contains(t, "message", re.problem(t).Message, "user: want a string in quotes")
+}
+
+// TestGzip: a compressed body is taken, within the same bounds.
+func TestGzip(t *testing.T) {
+	r := newRig(t, options{limits: Limits{MaxData: 1000, MaxUsers: 10}})
+	limit := Limits{MaxData: 1000, MaxUsers: 10}.maxRequest()
+	compressed := func(body string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, err := w.Write([]byte(body))
+		testkit.Must(t, err)
+		testkit.Must(t, w.Close())
+		return b.String()
+	}
+	send := `{"user":"42","data":{"n":9007199254740993}}`
+	good := compressed(send)
+	for _, c := range []struct {
+		name, body, encoding string
+		status               int
+		message              string
+	}{
+		{"good", good, "gzip", 200, ""},
+		{"upper case", good, "GZIP", 200, ""},
+		{"none", send, "identity", 200, ""},
+		{"truncated", good[:len(good)-9], "gzip", 400, "body: not valid gzip, which its content-encoding is"},
+		{"corrupt", good[:12] + "\xff\xff\xff" + good[15:], "gzip", 400, "body: not valid gzip, which its content-encoding is"},
+		{"not compressed", send, "gzip", 400, "body: not valid gzip, which its content-encoding is"},
+		{"another one", send, "br", 400, `body: want content-encoding gzip or none, got "br"`},
+		{"a bomb", compressed(strings.Repeat(" ", 64<<20)), "gzip", 413, fmt.Sprintf("body: at most %d bytes, got ", limit)},
+		{"just too long", compressed(send + strings.Repeat(" ", limit-len(send)+1)), "gzip", 413, fmt.Sprintf("body: at most %d bytes, got more", limit)},
+		{"as long as may be", compressed(send + strings.Repeat(" ", limit-len(send))), "gzip", 200, ""},
+	} {
+		re := r.rest(keyAll, "POST", "/v1/unicast", c.body, "Content-Encoding", c.encoding)
+		equal(t, c.name, re.status, c.status)
+		if c.status != 200 {
+			contains(t, c.name, re.problem(t).Message, c.message)
+		}
+	}
+	page := r.must(&pushv1.HistoryRequest{User: "42"}).(*pushv1.HistoryResponse)
+	equal(t, "messages", len(page.GetMessages()), 4)
+	equal(t, "data", string(page.GetMessages()[0].GetData()), `{"n":9007199254740993}`)
 }
 
 // TestShortBody: a body that ends before its announced length.

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -24,7 +26,9 @@ import (
 type restCall struct {
 	io.ReadCloser        // the body
 	length        int64  // Content-Length; -1 if the request has none
-	limit         int    // the most bytes in a body
+	limit         int    // the most bytes in a body, compressed or not
+	contentType   string // as the caller sent it; used in errors only
+	encoding      string // Content-Encoding
 	query         string // raw
 
 	params   map[string]string // values in the path, by field
@@ -51,7 +55,7 @@ func (c *restCall) decode(msg proto.Message, codec codec) error {
 			return err
 		}
 		if err := codec.Unmarshal(body, msg); err != nil {
-			return err
+			return c.notJSON(err)
 		}
 	}
 	if err := c.decodeQuery(msg.ProtoReflect()); err != nil {
@@ -60,11 +64,30 @@ func (c *restCall) decode(msg proto.Message, codec codec) error {
 	return c.decodePath(msg.ProtoReflect())
 }
 
+// notJSON says that the body is a form if the caller called it one and it is not
+// JSON, which is the error err. JSON may have any content type: curl -d calls all
+// bodies forms.
+func (c *restCall) notJSON(err error) error {
+	field, ok := errors.AsType[*FieldError](err)
+	mediaType, _, _ := strings.Cut(c.contentType, ";")
+	if !ok || field.Field != "body" || !strings.HasSuffix(mediaType, "form-urlencoded") && !strings.HasPrefix(mediaType, "multipart/") {
+		return err
+	}
+	return &FieldError{"body", fmt.Sprintf("want a JSON object, got a form (content-type %s)", clip(mediaType))}
+}
+
 // read reads the body, into one buffer if its length is known.
 func (c *restCall) read() ([]byte, error) {
 	if c.length > int64(c.limit) {
 		c.tooLarge = true
 		return nil, tooLarge{c.limit, c.length}
+	}
+	switch c.encoding {
+	case "", "identity":
+	case "gzip":
+		return c.readGzip()
+	default:
+		return nil, &FieldError{"body", fmt.Sprintf("want content-encoding gzip or none, got %q", clip(c.encoding))}
 	}
 	if c.length >= 0 {
 		body := make([]byte, c.length)
@@ -73,6 +96,24 @@ func (c *restCall) read() ([]byte, error) {
 	}
 	body, err := io.ReadAll(c)
 	return body, c.readError(err)
+}
+
+// readGzip reads a body that is compressed by gzip. It is bounded twice: the
+// compressed bytes as those of all bodies, and the bytes that come out.
+func (c *restCall) readGzip() ([]byte, error) {
+	in, err := gzip.NewReader(c.ReadCloser)
+	var body []byte
+	if err == nil {
+		body, err = io.ReadAll(io.LimitReader(in, int64(c.limit)+1))
+	}
+	if len(body) > c.limit {
+		c.tooLarge = true
+		return nil, tooLarge{c.limit, -1}
+	}
+	if err = c.readError(err); err != nil && !c.tooLarge {
+		err = &FieldError{"body", "not valid gzip, which its content-encoding is"}
+	}
+	return body, err
 }
 
 func (c *restCall) readError(err error) error {
@@ -98,6 +139,9 @@ func (c *restCall) decodeQuery(m protoreflect.Message) error {
 	}
 	for name, vals := range values {
 		field := fieldNamed(m, name)
+		if plain, ok := strings.CutSuffix(name, "[]"); ok && fieldNamed(m, plain) != nil {
+			return &FieldError{plain, fmt.Sprintf("write %[1]s=a&%[1]s=b, without []", plain)}
+		}
 		if field == nil || c.hasBody {
 			return &FieldError{clip(name), "unknown query parameter"}
 		}
@@ -106,6 +150,9 @@ func (c *restCall) decodeQuery(m protoreflect.Message) error {
 		}
 		one := url.Values{name: vals}
 		if err := runtime.PopulateQueryParameters(m.Interface(), one, utilities.NewDoubleArray(nil)); err != nil {
+			if isDuration(field) {
+				return &FieldError{name, wantDuration(strconv.Quote(vals[0]))}
+			}
 			return &FieldError{name, queryProblem(err)}
 		}
 	}
@@ -155,7 +202,11 @@ func fieldNamed(m protoreflect.Message, name string) protoreflect.FieldDescripto
 func clip(s string) string {
 	const most = 128
 	if len(s) > most {
-		s = s[:most] + "…"
+		end := most
+		for end > most-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end] + "…"
 	}
 	return strings.ToValidUTF8(s, "\ufffd")
 }
