@@ -4,7 +4,7 @@
 // cost per delivery is measured against.
 //
 // The send loop is C where a C compiler is at hand, since it is to be a floor
-// for every language; elsewhere it is Go with raw system calls, some 10 % more.
+// for every language; elsewhere it is Go with raw system calls, about 10 % more.
 // The first line of output says which.
 package main
 

@@ -4,8 +4,8 @@
 // nowhere, which is the cheapest that it can do.
 //
 // Clients connect to /ws?user=NAME, send {"id":1,"connect":{}}, and are
-// subscribed to the channels "all" and "user:NAME". What is POSTed to
-// /publish?channel=NAME goes to that channel.
+// subscribed to the channels "all" and "user:NAME". A body POSTed to
+// /publish?channel=NAME is sent to that channel.
 package main
 
 import (

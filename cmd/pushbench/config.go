@@ -36,7 +36,7 @@ type config struct {
 	publish struct{ url, body string }
 	headers []string // of calls
 	fan     int
-	storm   int // connections to open while messages go on
+	storm   int // connections to open while messages are sent
 	// stormProcs hold these.
 	stormProcs int
 	timeout    time.Duration
@@ -283,7 +283,7 @@ func (c *config) crowd() holdConfig {
 }
 
 // parseSources spreads connections to a server on this machine over several
-// addresses: each has some 28,000 ports, fewer when others ended just now.
+// addresses: each has about 28,000 ports, fewer if connections ended recently.
 func (c *config) parseSources(text string) error {
 	const perAddress, most = 4000, 250
 	for part := range strings.SplitSeq(text, ",") {

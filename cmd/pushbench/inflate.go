@@ -12,7 +12,7 @@ import (
 )
 
 // deflateOffer is what -compression offers (RFC 7692): a server that takes it
-// compresses each message by itself, so that no connection needs a window.
+// compresses each message on its own, so that no connection needs a window.
 const deflateOffer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 var errDeflateAnswer = errors.New("handshake: the server agrees to an extension that was not offered so")

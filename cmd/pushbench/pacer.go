@@ -68,7 +68,7 @@ func (f *flatOut) admit(ctx context.Context, deliveries int64) {
 	if f.drive.fleet.tally().Deliveries >= before {
 		return
 	}
-	// What is lost never arrives: after a second without any delivery
+	// A lost message never arrives: after a second without any delivery
 	// everything under way is given up, or its room would stay taken for ever.
 	// A server that loses more is given less time.
 	patience := max(time.Second>>min(f.givenUp.Load(), 30), 20*time.Millisecond)

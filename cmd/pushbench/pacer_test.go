@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pushd.example/internal/testkit"
 )
 
 // However late tickets are taken, what they say stays on schedule.
@@ -55,7 +57,7 @@ func TestPacerStopsWhenNobodyTakes(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("it does not stop")
 	}
 }

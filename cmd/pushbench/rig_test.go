@@ -18,12 +18,12 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
 
 	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/testkit"
 )
 
 // TestMain lets the test binary be the child processes, too.
@@ -32,11 +32,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testkit.Main(m)
 }
-
-// patience bounds every wait; it is never waited for when all is well.
-const patience = 30 * time.Second
 
 // fake is a push server that counts what it does, on a WebSocket library that
 // pushbench does not use. Its hooks make it misbehave.
@@ -266,7 +263,7 @@ func (f *fake) args(mode string, more ...string) []string {
 // fails.
 func runBench(t *testing.T, args ...string) (report, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	var out, stderr bytes.Buffer
 	err := run(ctx, args, func(string) string { return "" }, stdio{strings.NewReader(""), &out, &stderr})

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"pushd.example/internal/auth"
+	"pushd.example/internal/testkit"
 )
 
 func TestEveryKindOfMessageIsCounted(t *testing.T) {
@@ -102,8 +103,8 @@ func TestSeveralMessagesInOneFrame(t *testing.T) {
 }
 
 // A server that stops for a while delays every message that is due meanwhile.
-// Whoever measures from when a call is made sees that in as many messages as
-// there are callers: in 1 of 200 here.
+// A tool that measures from the time of the call sees the delay in as many messages
+// as there are callers: in 1 of 200 here.
 func TestAStallIsFeltByEveryMessageDueInIt(t *testing.T) {
 	const stall = 600 * time.Millisecond
 	f := newFake(t)
@@ -390,7 +391,7 @@ func TestChildEndsWithItsParent(t *testing.T) {
 	go func() { f.stop(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("children outlive the end of their input")
 	}
 	for _, c := range f.children {
@@ -410,7 +411,7 @@ func TestADeadChildIsAnError(t *testing.T) {
 	if err := f.children[0].cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	if err := f.wait(ctx, func(sight) bool { return false }); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
@@ -434,7 +435,7 @@ func keys(prefix string, v any) (all []string) {
 	return []string{strings.TrimPrefix(prefix, ".") + " " + reflect.TypeOf(v).Kind().String()}
 }
 
-// What -json prints is read by scripts: it may grow and not change.
+// Scripts read the output of -json: fields may be added, not changed.
 func TestJSONKeepsItsFields(t *testing.T) {
 	f := newFake(t)
 	r := mustBench(t, f.args("broadcast", "-conns", "2", "-messages", "2")...)

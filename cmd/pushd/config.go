@@ -50,6 +50,7 @@ type config struct {
 	KeysAge        time.Duration
 
 	MaxData               int
+	DataRules             string
 	MaxUsers              int
 	MaxRecipients         int
 	MaxTokenTTL           time.Duration

@@ -113,6 +113,7 @@ func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server,
 		Subscriptions: clients,
 		Auth:          credentials,
 		Limits:        rpc.Limits{MaxData: c.MaxData, MaxUsers: c.MaxUsers, MaxRecipients: c.MaxRecipients, MaxTokenTTL: c.MaxTokenTTL},
+		DataRules:     rpc.DataRules(c.DataRules),
 		Log:           log,
 		Metrics:       metrics,
 	}

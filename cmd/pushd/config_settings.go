@@ -57,6 +57,7 @@ func settings(c *config) []setting {
 		{hist, "keys-age", "1d", "", "how long an idempotency key is remembered", duration(&c.KeysAge, "1s", "365d")},
 
 		{limits, "max-data", "64KiB", "", "size of a message's data", size(&c.MaxData, 1, 16<<20)},
+		{limits, "data-rules", "strict", "", "which JSON data may be: strict refuses what JSON decoders differ on (lone surrogates, a name twice in an object, more than 128 levels), any does not", word(&c.DataRules, "strict", "any")},
 		{limits, "max-users", "10000", "", "users named in one request", number(&c.MaxUsers, 1, 1_000_000)},
 		{limits, "max-recipients", "100000", "", "recipients of one multicast to groups", number(&c.MaxRecipients, 1, 1_000_000)},
 		{limits, "max-token-ttl", "1d", "", "how long a client token that pushd issues may be good for", duration(&c.MaxTokenTTL, "1s", "365d")},

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/testkit"
 )
 
 const (
@@ -117,7 +118,7 @@ func TestE2ETokenEnds(t *testing.T) {
 			break
 		}
 	}
-	eventually(t, "the token to be refused", func() error {
+	testkit.WaitForSuccess(t, "the token to be refused", func() error {
 		if _, code := connectWith(t, s, short, ""); code != http.StatusUnauthorized {
 			return status.Errorf(codes.Unknown, "status %d", code)
 		}
@@ -205,14 +206,14 @@ func TestE2ERotateKeys(t *testing.T) {
 		}
 	}
 	reload("admin * " + allKey + "\nnewer read " + newKey + "\n")
-	eventually(t, "the new key to work", func() error {
+	testkit.WaitForSuccess(t, "the new key to work", func() error {
 		if got := call(newKey); got != http.StatusOK {
 			return fmt.Errorf("status %d", got)
 		}
 		return nil
 	})
 	reload("not a key file")
-	eventually(t, "the damaged file to be logged", func() error {
+	testkit.WaitForSuccess(t, "the damaged file to be logged", func() error {
 		if !strings.Contains(s.log.String(), "keeping the old credentials") {
 			return errors.New("nothing logged")
 		}

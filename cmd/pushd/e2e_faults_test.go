@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pushd.example/internal/testkit"
 )
 
 // upgradeHead is a complete and correct request for user.
@@ -48,7 +50,7 @@ func TestE2EStuckClient(t *testing.T) {
 	for i := range healthy {
 		healthy[i] = mustDial(t, s, fmt.Sprintf("healthy-%d", i), "")
 	}
-	eventually(t, "all to be connected", func() error {
+	testkit.WaitForSuccess(t, "all to be connected", func() error {
 		if r := s.push("broadcast", `{"data":"ready?"}`); r.Online != len(healthy)+1 {
 			return fmt.Errorf("online %d", r.Online)
 		}
@@ -131,7 +133,7 @@ func TestE2EFlood(t *testing.T) {
 	for _, c := range conns {
 		_ = c.Close()
 	}
-	eventually(t, "a connection after the flood", func() error {
+	testkit.WaitForSuccess(t, "a connection after the flood", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		c, err := dial(ctx, s, "after", "")

@@ -17,6 +17,7 @@ import (
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/testkit"
 )
 
 // TestE2EFirstPush is the README's first minute: hello, the three sends over
@@ -151,7 +152,7 @@ func TestE2EMissed(t *testing.T) {
 	if err := c.ws.Write(t.Context(), 1, []byte(`{"type":"ack","cursor":"`+c.cursor.String()+`"}`)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the ack to count", func() error {
+	testkit.WaitForSuccess(t, "the ack to count", func() error {
 		if n := s.history("42", "").Unread; n != 0 {
 			return fmt.Errorf("unread is %d", n)
 		}

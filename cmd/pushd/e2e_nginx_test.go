@@ -25,6 +25,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // nginxDoors are where an nginx of a test listens.
@@ -44,7 +45,7 @@ func startNginx(t *testing.T, nodes []*server) nginxDoors {
 	}
 	dir := t.TempDir()
 	writeCertificate(t, dir)
-	d := nginxDoors{freeAddr(t), freeAddr(t), freeAddr(t)}
+	d := nginxDoors{testkit.FreeAddr(t), testkit.FreeAddr(t), testkit.FreeAddr(t)}
 	edits := []string{
 		"pid /run/nginx.pid;", "pid " + dir + "/pid;",
 		"worker_rlimit_nofile 1048576;", "", "worker_connections 65536;", "worker_connections 512;",
@@ -64,7 +65,7 @@ func startNginx(t *testing.T, nodes []*server) nginxDoors {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := &logBuffer{}
+	log := new(testkit.Buffer)
 	cmd := exec.Command(bin, "-p", dir, "-e", "stderr", "-c", path, "-g", "daemon off;"+asRoot())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -78,7 +79,7 @@ func startNginx(t *testing.T, nodes []*server) nginxDoors {
 			t.Logf("nginx said:\n%s", log)
 		}
 	})
-	eventually(t, "nginx to listen", func() error {
+	testkit.WaitForSuccess(t, "nginx to listen", func() error {
 		c, err := net.Dial("tcp", d.grpc)
 		if err == nil {
 			err = c.Close()
@@ -95,16 +96,6 @@ func asRoot() string {
 		return "user root;"
 	}
 	return ""
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // writeCertificate writes push.crt and push.key, good for an hour.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pushd.example/internal/redistest"
+	"pushd.example/internal/testkit"
 )
 
 // outcome is what GetReceipt answers.
@@ -22,7 +23,7 @@ type outcome struct {
 // wantDelivered waits until the receipt of a message names these users, in order.
 func (s *server) wantDelivered(id string, users ...string) {
 	s.t.Helper()
-	eventually(s.t, "the receipt to know of deliveries", func() error {
+	testkit.WaitForSuccess(s.t, "the receipt to know of deliveries", func() error {
 		var o outcome
 		if _, err := s.rest("GET", "/v1/messages/"+id+"/receipt", "", &o); err != nil {
 			return err
@@ -150,7 +151,7 @@ func TestE2ERedisOutcomes(t *testing.T) {
 		t.Error(err)
 	}
 	broadcast := two.push("broadcast", `{"data":2}`).ID
-	eventually(t, "both connections to be counted", func() error {
+	testkit.WaitForSuccess(t, "both connections to be counted", func() error {
 		var o outcome
 		if _, err := one.rest("GET", "/v1/messages/"+broadcast+"/receipt", "", &o); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pushd.example/internal/redistest"
+	"pushd.example/internal/testkit"
 )
 
 // TestE2ERedisStops stops Redis as SIGSTOP does: connections stay open and
@@ -24,7 +25,7 @@ func TestE2ERedisStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := time.Now()
-	eventually(t, "/readyz to turn red", func() error { return s.readyz(http.StatusServiceUnavailable) })
+	testkit.WaitForSuccess(t, "/readyz to turn red", func() error { return s.readyz(http.StatusServiceUnavailable) })
 	if took := time.Since(stopped); took > 5*time.Second {
 		t.Errorf("/readyz turned red after %v", took)
 	}
@@ -43,7 +44,7 @@ func TestE2ERedisStops(t *testing.T) {
 	if err := redis.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "/readyz to turn green", func() error { return s.readyz(http.StatusOK) })
+	testkit.WaitForSuccess(t, "/readyz to turn green", func() error { return s.readyz(http.StatusOK) })
 	second := s.push("unicast", `{"user":"42","data":3}`)
 	want(t, c.next(t), second.ID, "unicast", "3")
 }
@@ -145,9 +146,9 @@ func TestE2ERedisTurnsBad(t *testing.T) {
 				t.Errorf("%s: history %v, want %v", f.name, got, ids)
 			}
 		}
-		eventually(t, "/readyz to turn red", func() error { return s.readyz(http.StatusServiceUnavailable) })
+		testkit.WaitForSuccess(t, "/readyz to turn red", func() error { return s.readyz(http.StatusServiceUnavailable) })
 		do(t, redis, f.end...)
-		eventually(t, "/readyz to turn green", func() error { return s.readyz(http.StatusOK) })
+		testkit.WaitForSuccess(t, "/readyz to turn green", func() error { return s.readyz(http.StatusOK) })
 		ids = append(ids, s.push("unicast", `{"user":"42","data":1}`).ID)
 	}
 	for _, id := range ids {

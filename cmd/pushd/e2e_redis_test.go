@@ -13,6 +13,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/redistest"
+	"pushd.example/internal/testkit"
 )
 
 // startOn runs a node on the Redis at url.
@@ -215,11 +216,11 @@ func TestE2ERedisAway(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "/readyz to turn red", func() error { return s.readyz(http.StatusServiceUnavailable) })
+	testkit.WaitForSuccess(t, "/readyz to turn red", func() error { return s.readyz(http.StatusServiceUnavailable) })
 	if err := redis.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "/readyz to turn green", func() error { return s.readyz(http.StatusOK) })
+	testkit.WaitForSuccess(t, "/readyz to turn green", func() error { return s.readyz(http.StatusOK) })
 	second := s.push("unicast", `{"user":"42","data":3}`)
 	want(t, c.next(t), second.ID, "unicast", "3")
 	if got := frameIDs(s.wholeHistory("42")); !slices.Equal(got, []string{first.ID, second.ID}) {
@@ -252,7 +253,7 @@ func TestE2ERedisCutOff(t *testing.T) {
 
 	proxy.Refuse(true)
 	proxy.Cut()
-	eventually(t, "the node to notice", func() error { return cutOff.readyz(http.StatusServiceUnavailable) })
+	testkit.WaitForSuccess(t, "the node to notice", func() error { return cutOff.readyz(http.StatusServiceUnavailable) })
 	second := well.push("unicast", `{"user":"42","data":2}`)
 	third := well.push("broadcast", `{"data":3}`)
 	proxy.Refuse(false)
@@ -260,5 +261,5 @@ func TestE2ERedisCutOff(t *testing.T) {
 	if !got[second.ID] || !got[third.ID] {
 		t.Errorf("got %v, want %v and %v", got, second.ID, third.ID)
 	}
-	eventually(t, "the node to be well again", func() error { return cutOff.readyz(http.StatusOK) })
+	testkit.WaitForSuccess(t, "the node to be well again", func() error { return cutOff.readyz(http.StatusOK) })
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +20,7 @@ import (
 	"github.com/coder/websocket"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // The tests named TestE2E… drive the binary that users get, over its doors
@@ -58,7 +58,7 @@ const patience = 30 * time.Second
 type server struct {
 	t   testing.TB
 	cmd *exec.Cmd
-	log *logBuffer
+	log *testkit.Buffer
 	// done is closed once the process has ended; err is its result then.
 	done chan struct{}
 	err  error
@@ -100,7 +100,7 @@ func startVia(t testing.TB, wrapper []string, args ...string) *server {
 	ready := filepath.Join(t.TempDir(), "ready.json")
 	line := append(append(append([]string{}, wrapper...), bin), anyPort...)
 	line = append(append(line, "-ready-file", ready), args...)
-	s := &server{t: t, log: &logBuffer{}, done: make(chan struct{})}
+	s := &server{t: t, log: new(testkit.Buffer), done: make(chan struct{})}
 	s.cmd = exec.Command(line[0], line[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
@@ -110,13 +110,13 @@ func startVia(t testing.TB, wrapper []string, args ...string) *server {
 	t.Cleanup(func() {
 		s.kill()
 		if t.Failed() {
-			t.Logf("pushd said:\n%s", s.log.tail(8000))
+			t.Logf("pushd said:\n%s", s.log.Tail(8000))
 		}
 		if strings.Contains(s.log.String(), "WARNING: DATA RACE") {
-			t.Errorf("data race in pushd:\n%s", s.log.tail(20000))
+			t.Errorf("data race in pushd:\n%s", s.log.Tail(20000))
 		}
 	})
-	eventually(t, "pushd to serve", func() error {
+	testkit.WaitForSuccess(t, "pushd to serve", func() error {
 		select {
 		case <-s.done:
 			t.Fatalf("pushd ended: %v\n%s", s.err, s.log)
@@ -405,22 +405,6 @@ func (l *listening) next(t testing.TB) frame {
 	}
 }
 
-// eventually tries until try returns nil.
-func eventually(t testing.TB, what string, try func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s: %v", patience, what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 // fails runs pushd, requires that it refuses to start, and returns what it
 // said.
 func fails(t testing.TB, args ...string) string {
@@ -437,27 +421,4 @@ func fails(t testing.TB, args ...string) string {
 		t.Fatalf("pushd %v: want a refusal, got %v\n%s", args, err, out)
 	}
 	return string(out)
-}
-
-// logBuffer collects a process's output while it runs.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) tail(n int) string {
-	s := l.String()
-	return s[max(0, len(s)-n):]
 }

@@ -15,6 +15,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/conn":    {"internal/history", "internal/auth"},
 		"internal/rpc":     {"internal/conn", "internal/history", "internal/auth", "api"},
 		"internal/nodes":   {"internal/conn", "internal/history", "internal/auth", "internal/redistest"},
+		"internal/testkit": {},
 		"api":              {},
 	}
 	for room, allowed := range below {

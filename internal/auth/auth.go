@@ -12,39 +12,41 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Why a caller is turned away. Errors wrap one of these with a reason that is
-// safe to show to the caller and to log: it never holds the credential.
+// The errors of a refused caller. They are wrapped with a reason that is safe to
+// show to the caller and to log: it never contains the credential.
 var (
-	// ErrNoCredential: none was sent, and one is needed.
+	// ErrNoCredential: a credential is required and none was sent.
 	ErrNoCredential = errors.New("no credential")
-	// ErrBadCredential: it is not one of ours, damaged, or not for this door.
+	// ErrBadCredential: the credential is unknown, damaged, or of a kind that is
+	// not accepted here.
 	ErrBadCredential = errors.New("bad credential")
-	// ErrExpired: a client token that was good before. A new one helps.
+	// ErrExpired: the client token was valid before. The client needs a new one.
 	ErrExpired = errors.New("token expired")
 )
 
-// Why a token cannot be issued.
+// The errors of issuing a token.
 var (
 	// ErrNoTokenKey: there is no secret to sign with.
 	ErrNoTokenKey = errors.New("no client tokens here: -token-key-file is not set")
-	// ErrUser: no token can be of this user.
+	// ErrUser: the user is not valid.
 	ErrUser = errors.New("bad user")
 )
 
-// ErrNoKeys: no credentials are configured, so every door would stay shut.
+// ErrNoKeys: no credentials are configured, so every caller would be refused.
 var ErrNoKeys = errors.New("no credentials configured: set -api-key-file and -token-key-file (or run with -dev)")
 
 // MaxUser is the most bytes in a token's user.
 const MaxUser = 128
 
-// maxCredential bounds the work that a credential can cause, in bytes.
+// maxCredential is the most bytes in a credential. It bounds the work of checking
+// one.
 const maxCredential = 8 << 10
 
-// Config says where credentials lie. At least one of APIKeyFile, TokenKeyFile
-// and Open is needed.
+// Config names the files with credentials. At least one of APIKeyFile,
+// TokenKeyFile and Open is required.
 type Config struct {
-	// APIKeyFile holds the backends' keys. Empty: there are none, and the API
-	// is open only to client tokens.
+	// APIKeyFile holds the API keys of backends. Empty: there are none, and the API
+	// accepts only client tokens.
 	APIKeyFile string
 	// TokenKeyFile holds the secrets that client tokens are signed with.
 	// Empty: there are none, and no client can connect.
@@ -53,16 +55,16 @@ type Config struct {
 	Issuer string
 	// Audience, if set, must be among a client token's aud.
 	Audience string
-	// Open lets in callers that send no credential: anybody who can reach the
-	// port may do anything as any user. One that is sent is checked even so,
-	// unless there is nothing to check it with: an API credential when neither
-	// file is set, a client's token when TokenKeyFile is not set.
+	// Open admits callers without a credential: anyone who can reach the port may
+	// do anything as any user. A credential that is sent is checked anyway, unless
+	// there is nothing to check it with: an API credential when neither file is
+	// set, a client token when TokenKeyFile is not set.
 	Open bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
-	// Log gets what an operator should know when the files are read: a door
-	// that stays shut because only one file is set, a file that others can
-	// read. Nil discards it.
+	// Log gets warnings when the files are read: no client or no backend can
+	// connect because a file is not set; other users can read a file. Nil discards
+	// them.
 	Log *slog.Logger
 }
 
@@ -75,18 +77,19 @@ type Auth struct {
 	// Replaced as a whole by Reload, so that a check sees one version.
 	keys atomic.Pointer[keyring]
 
-	// reloading is held by Reload: limiters pass from one keyring to the next.
+	// reloading is held by Reload, which moves limiters from one keyring to the
+	// next.
 	reloading sync.Mutex
 }
 
-// keyring is what the two files held when they were last read.
+// keyring is the content of the two files when they were last read.
 type keyring struct {
 	api     []apiKey
 	secrets jwt.VerificationKeySet
 }
 
-// New reads the files. Errors name the file and line, never what is secret in
-// it; without any credentials to check and not Open, it is [ErrNoKeys].
+// New reads the files. Its errors name the file and line, never a secret in it. It
+// returns [ErrNoKeys] if there are no files and not Open.
 func New(cfg Config) (*Auth, error) {
 	if cfg.APIKeyFile == "" && cfg.TokenKeyFile == "" && !cfg.Open {
 		return nil, ErrNoKeys
@@ -104,8 +107,8 @@ func New(cfg Config) (*Auth, error) {
 	return a, nil
 }
 
-// Reload reads the files again and replaces all credentials at once. On an
-// error the old ones stay in force. Who is connected already stays so until
+// Reload reads the files again and replaces all credentials at once. On an error
+// the old credentials stay valid. A client that is connected stays connected until
 // its token expires.
 func (a *Auth) Reload() error {
 	a.reloading.Lock()
@@ -128,7 +131,8 @@ func (a *Auth) Reload() error {
 	if !a.cfg.Open && len(k.api) == 0 {
 		a.cfg.Log.Warn("no backend can push: -api-key-file is not set")
 	}
-	// Only now, when nothing can fail any more: it changes limiters in force.
+	// This is the last step, when nothing can fail any more, because it changes the
+	// limiters in use.
 	var inForce []apiKey
 	if old := a.keys.Load(); old != nil {
 		inForce = old.api
@@ -138,8 +142,8 @@ func (a *Auth) Reload() error {
 	return nil
 }
 
-// API checks what a caller of the API sent after "Bearer ": an API key or a
-// client token. Errors: ErrNoCredential, ErrBadCredential, ErrExpired.
+// API checks the credential that a caller of the API sent after "Bearer ": an API
+// key or a client token. Errors: ErrNoCredential, ErrBadCredential, ErrExpired.
 func (a *Auth) API(bearer string) (Caller, error) {
 	k := a.keys.Load()
 	nothingToCheckWith := len(k.api) == 0 && len(k.secrets.Keys) == 0
@@ -161,10 +165,10 @@ func (a *Auth) API(bearer string) (Caller, error) {
 	return a.verify(k, bearer)
 }
 
-// Client checks a client's token; user is the user that the client says it is,
-// or "". With a token, the caller's user is the token's, and a different one in
-// user is an error. If Open and there is no token, user is believed, whatever
-// it is. Errors: ErrNoCredential, ErrBadCredential, ErrExpired.
+// Client checks the token of a client. user is the user that the client claims to
+// be, or "". The caller's user is the token's; a different user is an error. If
+// Config.Open is set and there is no token, the caller's user is user, unchecked.
+// Errors: ErrNoCredential, ErrBadCredential, ErrExpired.
 func (a *Auth) Client(token, user string) (Caller, error) {
 	k := a.keys.Load()
 	if a.cfg.Open && (token == "" || len(k.secrets.Keys) == 0) {

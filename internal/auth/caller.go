@@ -8,7 +8,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Caller is who holds a credential.
+// Caller is the holder of a credential.
 type Caller struct {
 	// Name is the API key's name; "" for a client token.
 	Name string
@@ -19,12 +19,12 @@ type Caller struct {
 	// Expires is when the credential stops being accepted: a client token's
 	// exp plus [Leeway]. The zero time means never.
 	Expires time.Time
-	// Limiter holds the requests that are made with an API key to its rate, all
-	// of them together. Nil: there is no limit.
+	// Limiter limits the rate of all requests with the API key together. Nil means
+	// no limit.
 	Limiter *rate.Limiter
 }
 
-// Scope is a set of things that an API key may do.
+// Scope is a set of operations that an API key may do.
 type Scope uint8
 
 // The scopes.
@@ -38,13 +38,13 @@ const (
 	All = Send | Broadcast | Read | Manage
 )
 
-// scopeNames lists the words for the scopes, from the lowest bit up.
+// scopeNames are the names of the scopes, from the lowest bit to the highest.
 var scopeNames = [...]string{"send", "broadcast", "read", "manage"}
 
 // Has reports whether s holds all of want.
 func (s Scope) Has(want Scope) bool { return s&want == want }
 
-// String returns the words for s as the API key file has them.
+// String returns the names in s, separated by commas, as in the API key file.
 func (s Scope) String() string {
 	var words []string
 	for i, name := range scopeNames {
@@ -70,8 +70,8 @@ func parseScopes(list string) (Scope, error) {
 	return scopes, nil
 }
 
-// parseScope does not repeat word in its error: on a line whose columns are in
-// the wrong order it is the key.
+// parseScope does not repeat word in its error: on a line with its columns in the
+// wrong order, word is the key.
 func parseScope(word string) (Scope, error) {
 	for i, name := range scopeNames {
 		if word == name {

@@ -1,11 +1,11 @@
-// Package auth says who a caller is and what it may do. It reads credentials,
-// checks them, and knows nothing of the doors that ask it.
+// Package auth says who a caller is and what it may do. It reads and checks
+// credentials. Packages rpc and conn use it; it depends on neither.
 //
 // There are two kinds of caller. A backend holds an API key, a secret with
 // scopes. A client (an app, a browser) holds a client token: a short-lived JWT
 // that a backend made for one user, with a secret that it shares with pushd.
 //
-//	              API door          clients' door
+//	              API               WebSocket
 //	API key       its scopes        refused
 //	client token  its own user      its own user
 //	none          only if Open      only if Open
@@ -21,13 +21,13 @@
 //	ops         *                Pf3Hs9ZkU2aGt5NxC7eMvQ
 //
 // A name is 1 to 64 letters, digits, '.', '_' and '-', and unique, so that
-// logs tell during a rotation which of two keys is still in use. Scopes are
+// logs show during a rotation which of two keys is still in use. Scopes are
 // send, broadcast, read, manage, or * for all. A key is 16 to 512 visible
-// ASCII characters. The rate is how many requests a second the key may make on
-// average, 0.001 to 1,000,000, and burst how many at once, 1 to 1,000,000; not
-// given, burst is a second's worth. Without a rate there is no limit. What a
-// key has used is not forgotten when the file is read again. Empty lines and
-// lines that begin with # are skipped.
+// ASCII characters. The rate is the number of requests a second that the key
+// may make on average, 0.001 to 1,000,000; the burst is the number at once, 1 to
+// 1,000,000, by default that of one second. Without a rate there is no limit.
+// Reading the file again does not refill a key's burst. Empty lines and lines that
+// begin with # are skipped.
 //
 // # The token key file
 //
@@ -38,7 +38,7 @@
 //
 // # Client tokens
 //
-// HS256 only (RFC 7518, section 3.2), which wants a secret of at least 32
+// HS256 only (RFC 7518, section 3.2), which requires a secret of at least 32
 // bytes. Claims, as RFC 7519 means them: sub is the user, required, 1 to 128
 // bytes; exp is required; nbf is obeyed; iss and aud are checked when
 // configured. Clocks may differ by [Leeway].

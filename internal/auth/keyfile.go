@@ -15,8 +15,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits of the key files. 32 bytes is what RFC 7518, section 3.2 asks of an
-// HS256 secret.
+// Limits of the key files. RFC 7518, section 3.2 requires 32 bytes of an HS256
+// secret.
 const (
 	maxKeyFile              = 1 << 20
 	maxKeyName              = 64
@@ -26,20 +26,20 @@ const (
 	othersCanReadOrAnyWrite = 0o027
 )
 
-// apiKey is one line of the API key file. Only a digest is kept: digests have
-// one length, so comparing them says nothing about the key's.
+// apiKey is one line of the API key file. Only a digest is kept: all digests have
+// one length, so the time of a comparison does not depend on the key's length.
 type apiKey struct {
 	name   string
 	scopes Scope
 	digest [sha256.Size]byte
 	limits limits
-	// limiter is shared with the key of this name before the last Reload; nil:
-	// unlimited.
+	// limiter is the one that the key of this name had before the last Reload. Nil
+	// means no limit.
 	limiter *rate.Limiter
 }
 
-// lookup compares key with every key there is, so that the time it takes does
-// not depend on which one matches or how far.
+// lookup compares key with every known key, so that its time does not depend on
+// which key matches, or on how many bytes do.
 func (k *keyring) lookup(key string) (apiKey, bool) {
 	digest := sha256.Sum256([]byte(key))
 	found := -1
@@ -69,9 +69,9 @@ func (a *Auth) readSecrets(path string) ([]jwt.VerificationKey, error) {
 	return parseSecrets(path, text)
 }
 
-// readFile warns if others than owner and group can read the file or others
-// than the owner write it. A group may read: containers hand secrets to
-// processes that way.
+// readFile reads a file of secrets. It warns if the file can be written by others
+// than its owner, or read by others than owner and group. The group may read,
+// because containers give secrets to processes that way.
 func (a *Auth) readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -83,7 +83,7 @@ func (a *Auth) readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&othersCanReadOrAnyWrite != 0 {
-		a.cfg.Log.Warn("others can get at this file's secrets: use chmod 600", "file", path, "mode", fmt.Sprintf("%04o", mode.Perm()))
+		a.cfg.Log.Warn("other users can read or change this file's secrets: use chmod 600", "file", path, "mode", fmt.Sprintf("%04o", mode.Perm()))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
@@ -95,10 +95,10 @@ func (a *Auth) readFile(path string) ([]byte, error) {
 	return text, nil
 }
 
-// eachLine calls parse with every line that says something. Its errors must
-// not hold the line.
+// eachLine calls parse with every line that is neither empty nor a comment. The
+// errors of parse must not contain the line, which holds a secret.
 func eachLine(path string, text []byte, parse func(line []byte) error) error {
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // what Windows editors begin files with
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // the byte order mark of Windows editors
 	number := 0
 	for line := range bytes.Lines(text) {
 		number++
@@ -122,17 +122,17 @@ func parseAPIKeys(path string, text []byte) ([]apiKey, error) {
 		}
 		for i := range keys {
 			if keys[i].name == key.name {
-				return fmt.Errorf("the name %q was used before: names are unique", key.name)
+				return fmt.Errorf("the name %q is used twice: names must be unique", key.name)
 			}
 			if keys[i].digest == key.digest {
-				return fmt.Errorf("the key of %q is the key of %q too", key.name, keys[i].name)
+				return fmt.Errorf("%q has the same key as %q: keys must be unique", key.name, keys[i].name)
 			}
 		}
 		keys = append(keys, key)
 		return nil
 	})
 	if err == nil && len(keys) == 0 {
-		err = fmt.Errorf("%s: there is no key in it", path)
+		err = fmt.Errorf("%s: the file has no key", path)
 	}
 	if err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func parseSecrets(path string, text []byte) ([]jwt.VerificationKey, error) {
 		return nil
 	})
 	if err == nil && len(secrets) == 0 {
-		err = fmt.Errorf("%s: there is no secret in it", path)
+		err = fmt.Errorf("%s: the file has no secret", path)
 	}
 	if err != nil {
 		return nil, err

@@ -3,7 +3,7 @@ package auth_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"pushd.example/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }

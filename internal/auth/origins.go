@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Origins says from which web sites browsers may connect. WebSockets are not
-// held to the same-origin policy (RFC 6455, section 10.2): without this check
-// any site could connect as whoever visits it. The zero value allows the
-// server's own site only.
+// Origins says from which web sites browsers may connect. The same-origin policy
+// does not cover WebSockets (RFC 6455, section 10.2): without this check any site
+// could connect as the user who visits it. The zero value allows only the server's
+// own site.
 type Origins struct {
 	any   bool
 	globs []origin
@@ -48,7 +48,8 @@ func ParseOrigins(globs []string) (Origins, error) {
 }
 
 // Allowed reports whether a request with these Origin and Host headers may
-// connect. An empty origin may: every browser sends one, so it is none.
+// connect. A request without an origin may: it does not come from a browser, since
+// every browser sends one.
 func (o Origins) Allowed(origin, host string) bool {
 	if origin == "" || o.any {
 		return true
@@ -68,7 +69,7 @@ func (o Origins) Allowed(origin, host string) bool {
 	return false
 }
 
-// sameHost leaves the scheme out: behind a proxy that ends TLS, pushd does not
+// sameHost ignores the scheme, because behind a proxy that ends TLS pushd does not
 // know its own.
 func sameHost(from origin, host string) bool {
 	name, port, ok := splitPort(strings.ToLower(host))
@@ -96,7 +97,7 @@ func parseOrigin(s string) (origin, bool) {
 	return origin{scheme, host, port}, true
 }
 
-// splitPort cuts host[:port]; the brackets of an IPv6 address stay on.
+// splitPort splits host[:port]. An IPv6 address keeps its brackets.
 func splitPort(s string) (host, port string, ok bool) {
 	colon := strings.LastIndexByte(s, ':')
 	if colon < 0 || strings.HasSuffix(s, "]") {
@@ -162,7 +163,7 @@ func parseGlob(glob string) (origin, error) {
 	return origin{scheme, host, port}, nil
 }
 
-// checkHostGlob keeps out what looks safe and is not: https://*example.com
+// checkHostGlob refuses globs that look safe and are not: https://*example.com
 // would match evilexample.com.
 func checkHostGlob(host string) error {
 	if strings.Trim(host, "*") == "" && host != "*" || !isHost(strings.ReplaceAll(host, "*", "x")) {
@@ -208,8 +209,8 @@ func matchHost(glob, host string) bool {
 	}
 }
 
-// matchLabels lets path.Match treat labels as it does a path's elements: no *
-// reaches across. Of its special characters only * can be in a glob with one.
+// matchLabels matches labels as path.Match does the elements of a path: a * does
+// not match a dot. A host glob has none of path.Match's other special characters.
 func matchLabels(glob, host string) bool {
 	ok, err := path.Match(strings.ReplaceAll(glob, ".", "/"), strings.ReplaceAll(host, ".", "/"))
 	return ok && err == nil

@@ -16,15 +16,15 @@ const (
 	minBurst, maxBurst = 1, 1_000_000
 )
 
-// limits are what the fourth column of an API key's line says. The zero limits
-// are none.
+// limits are the fourth column of an API key's line. The zero value means no
+// limit.
 type limits struct {
 	rate  float64 // requests a second
 	burst int     // requests at once
 }
 
-// parseLimits reads "rate=100" or "rate=100,burst=500". A burst that is not
-// given is a second's worth.
+// parseLimits parses "rate=100" or "rate=100,burst=500". The default burst is the
+// number of requests of one second.
 func parseLimits(column string) (limits, error) {
 	var l limits
 	for option := range strings.SplitSeq(column, ",") {
@@ -55,12 +55,12 @@ func parseLimits(column string) (limits, error) {
 	return l, nil
 }
 
-// errLimits does not repeat the column: where columns are in the wrong order
-// it is the key.
+// errLimits does not repeat the column: on a line with its columns in the wrong
+// order, it is the key.
 var errLimits = fmt.Errorf("the fourth column is not rate=N or rate=N,burst=N")
 
-// limiter returns what holds a key to l: old, which counts what was used
-// already, if the key had one before.
+// limiter returns a limiter with the limits l, nil for none. It reuses old, if
+// there is one, which knows how many requests were made already.
 func (l limits) limiter(old *rate.Limiter) *rate.Limiter {
 	switch {
 	case l == limits{}:
@@ -73,8 +73,8 @@ func (l limits) limiter(old *rate.Limiter) *rate.Limiter {
 	return old
 }
 
-// limitKeys gives keys their limiters. Those of the keys in force are kept by
-// name, so that reading the file again gives nobody a full bucket.
+// limitKeys sets the limiters of keys. A key whose name is in inForce keeps that
+// limiter, so that reading the file again does not refill its burst.
 func limitKeys(keys, inForce []apiKey) {
 	for i := range keys {
 		var old *rate.Limiter

@@ -11,11 +11,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Leeway is how far the clocks of pushd and of who makes tokens may differ.
+// Leeway is how far the clocks of pushd and of a token's issuer may differ.
 const Leeway = 5 * time.Second
 
-// maxExpiry is the end of the year 9999. Later times are a mistake: an exp in
-// milliseconds is one.
+// maxExpiry is the end of the year 9999. A later time is a mistake, such as an exp
+// in milliseconds.
 const maxExpiry = 253402300799
 
 func newParser(cfg Config) *jwt.Parser {
@@ -40,8 +40,8 @@ func (a *Auth) verify(k *keyring, token string) (Caller, error) {
 	}
 	var claims jwt.RegisteredClaims
 	_, err := a.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
-		// RFC 7515, section 4.1.11: what is critical and not understood must
-		// make the token invalid. The library leaves that to its callers.
+		// RFC 7515, section 4.1.11: a token with a critical header that is not
+		// understood is invalid. The library leaves that check to its callers.
 		if _, critical := t.Header["crit"]; critical {
 			return nil, errCritical
 		}
@@ -61,8 +61,8 @@ func (a *Auth) verify(k *keyring, token string) (Caller, error) {
 
 var errCritical = errors.New("crit header")
 
-// checkUser refuses U+FFFD because the JSON decoder puts it where the bytes
-// were not UTF-8: different broken names must not become one user.
+// checkUser refuses U+FFFD, because the JSON decoder replaces bytes that are not
+// UTF-8 by it: different invalid names must not become one user.
 func checkUser(user string) error {
 	switch {
 	case user == "":
@@ -75,8 +75,9 @@ func checkUser(user string) error {
 	return nil
 }
 
-// refusal turns the library's error into one of ours. Expiry comes last: a
-// client whose token was wrong besides gets no further with a fresh one.
+// refusal turns an error of the library into one of this package. Expiry comes
+// last: a client whose token is also wrong for another reason would not get further
+// with a new one.
 func refusal(err error) error {
 	for _, r := range refusals {
 		if errors.Is(err, r.is) {
@@ -99,7 +100,7 @@ var refusals = []struct {
 }{
 	{errCritical, "the token has a crit header"},
 	{jwt.ErrTokenUnverifiable, "the token's algorithm (alg) is not HS256"},
-	{jwt.ErrSignatureInvalid, "the token's signature does not fit"},
+	{jwt.ErrSignatureInvalid, "the token's signature is wrong"},
 	{jwt.ErrTokenSignatureInvalid, "the token's algorithm (alg) is not HS256"},
 	{jwt.ErrTokenNotValidYet, "the token is not valid yet (nbf)"},
 	{jwt.ErrTokenInvalidIssuer, "the token is of another issuer (iss)"},
@@ -107,9 +108,9 @@ var refusals = []struct {
 	{jwt.ErrTokenRequiredClaimMissing, "the token lacks a claim: exp is needed, iss and aud where configured"},
 }
 
-// Issue makes a client token for user, signed with the first secret of the
-// token key file and carrying the configured issuer and audience. It ends at
-// expires, rounded down to a second. Errors: ErrNoTokenKey, ErrUser.
+// Issue returns a client token for user, signed with the first secret of the token
+// key file, with the configured issuer and audience. It expires at expires, rounded
+// down to a second. Errors: ErrNoTokenKey, ErrUser.
 func (a *Auth) Issue(user string, expires time.Time) (string, error) {
 	secrets := a.keys.Load().secrets.Keys
 	if len(secrets) == 0 {

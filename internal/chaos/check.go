@@ -28,21 +28,21 @@ type checker struct {
 	record *Record
 	byKey  map[string]*Push
 	found  []Violation
-	user   string // whom it is about now
+	user   string // the user being checked
 	// Over all histories so far, by key: the id, and how many have it.
 	ids     map[string]history.ID
 	holders map[string]int
 }
 
-func (c *checker) report(what What, format string, args ...any) {
-	c.found = append(c.found, Violation{what, c.user, fmt.Sprintf(format, args...)})
+func (c *checker) report(kind Kind, format string, args ...any) {
+	c.found = append(c.found, Violation{kind, c.user, fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) checkUser(h History) {
 	stored := c.checkHistory(h)
 	c.checkAnswered(stored)
 	c.checkRealTime(stored)
-	// Who had which id, as the history and all sessions tell it together.
+	// The key of the message at each place, from the history and all sessions.
 	names := map[place]string{}
 	for _, s := range h.Messages {
 		names[placeOf(s)] = s.Key
@@ -62,7 +62,7 @@ type place struct {
 
 func placeOf(s Seen) place { return place{s.Kind.Log(), s.ID} }
 
-// checkHistory checks a history by itself, and returns its ids by key.
+// checkHistory checks one history, and returns its ids by key.
 func (c *checker) checkHistory(h History) map[string]history.ID {
 	stored := map[string]history.ID{}
 	at := map[place]string{}
@@ -225,7 +225,7 @@ func (c *checker) checkClient(client Client, h History, names map[place]string) 
 	}
 }
 
-// checkSession checks one session by itself: ids rise in each log from where
+// checkSession checks one session: ids rise in each log from where
 // the client stood.
 func (c *checker) checkSession(n int, s Session, names map[place]string) {
 	last := map[string]history.ID{"inbox": s.From.Inbox, "broadcast": s.From.Broadcast}

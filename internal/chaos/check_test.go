@@ -58,98 +58,98 @@ func setHistory(r *chaos.Record, messages ...chaos.Seen) {
 func TestCheckCatches(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage func(r *chaos.Record, ann []chaos.Seen)
-		want   []chaos.What
+		want   []chaos.Kind
 	}{
 		"an answered message is lost": {func(r *chaos.Record, ann []chaos.Seen) {
 			setHistory(r, ann[1:]...)
 			r.Clients = r.Clients[1:]
-		}, []chaos.What{chaos.Lost}},
+		}, []chaos.Kind{chaos.Lost}},
 		"a multicast is lost for one": {func(r *chaos.Record, ann []chaos.Seen) {
 			setHistory(r, ann[0], ann[1], ann[3])
 			r.Clients = r.Clients[1:]
-		}, []chaos.What{chaos.Lost}},
+		}, []chaos.Kind{chaos.Lost}},
 		"a delivered message is lost, though nobody was promised it": {func(r *chaos.Record, ann []chaos.Seen) {
 			setHistory(r, ann[:3]...)
-		}, []chaos.What{chaos.Lost}},
+		}, []chaos.Kind{chaos.Lost}},
 		"a client misses one": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = ann[3:]
-		}, []chaos.What{chaos.Lost}},
+		}, []chaos.Kind{chaos.Lost}},
 		"a client misses the end": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = ann[2:3]
-		}, []chaos.What{chaos.Lost}},
+		}, []chaos.Kind{chaos.Lost}},
 		"stored twice": {func(r *chaos.Record, ann []chaos.Seen) {
 			again := chaos.Seen{ID: 15, Kind: uni, Key: "a2"}
 			setHistory(r, append(slices.Clone(ann), again)...)
 			r.Clients = r.Clients[1:]
-		}, []chaos.What{chaos.Twice}},
+		}, []chaos.Kind{chaos.Twice}},
 		"sent twice in a session": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{ann[2], ann[2], ann[3]}
-		}, []chaos.What{chaos.Twice}},
+		}, []chaos.Kind{chaos.Twice}},
 		"sent again at another id": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{ann[2], {13, uni, "a2"}, ann[3]}
-		}, []chaos.What{chaos.Twice}},
+		}, []chaos.Kind{chaos.Twice}},
 		"sent again in another session": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1] = chaos.Session{Seen: []chaos.Seen{ann[0], ann[2], ann[3]}}
-		}, []chaos.What{chaos.Twice}},
+		}, []chaos.Kind{chaos.Twice}},
 		"sent what the cursor had": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{ann[0], ann[2], ann[3]}
-		}, []chaos.What{chaos.OutOfOrder, chaos.Twice}},
+		}, []chaos.Kind{chaos.OutOfOrder, chaos.Twice}},
 		"the history's ids fall": {func(r *chaos.Record, ann []chaos.Seen) {
 			setHistory(r, ann[1], ann[0], ann[2], ann[3])
-		}, []chaos.What{chaos.OutOfOrder}},
+		}, []chaos.Kind{chaos.OutOfOrder}},
 		"a session's ids fall": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{ann[3], ann[2]}
-		}, []chaos.What{chaos.OutOfOrder}},
+		}, []chaos.Kind{chaos.OutOfOrder}},
 		"who was answered first comes later": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[0].Invoked, r.Pushes[0].Returned = ms(20), ms(21)
-		}, []chaos.What{chaos.OutOfOrder}},
+		}, []chaos.Kind{chaos.OutOfOrder}},
 		"nobody sent it": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes = slices.DeleteFunc(r.Pushes, func(p chaos.Push) bool { return p.Key == "a2" })
-		}, []chaos.What{chaos.Phantom}},
+		}, []chaos.Kind{chaos.Phantom}},
 		"it was for somebody else": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[0].Users = []string{"bob"}
-		}, []chaos.What{chaos.Lost, chaos.Phantom}},
+		}, []chaos.Kind{chaos.Lost, chaos.Phantom}},
 		"it was sent otherwise": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[3].Kind = multi
-		}, []chaos.What{chaos.Phantom}},
+		}, []chaos.Kind{chaos.Phantom}},
 		"it had failed": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[3].Outcome = chaos.Failed
-		}, []chaos.What{chaos.Phantom}},
+		}, []chaos.Kind{chaos.Phantom}},
 		"it had failed, and a client saw it": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = append(slices.Clone(ann[2:]), chaos.Seen{ID: 15, Kind: uni, Key: "a4"})
-		}, []chaos.What{chaos.Lost, chaos.Phantom}},
+		}, []chaos.Kind{chaos.Lost, chaos.Phantom}},
 		"two messages at one id in the history": {func(r *chaos.Record, ann []chaos.Seen) {
 			setHistory(r, append(slices.Clone(ann), chaos.Seen{ID: 14, Kind: uni, Key: "a3"})...)
 			r.Clients = r.Clients[1:]
-		}, []chaos.What{chaos.OneID}},
+		}, []chaos.Kind{chaos.OneID}},
 		"a client saw another message at an id": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{ann[2], {14, uni, "a3"}}
-		}, []chaos.What{chaos.Lost, chaos.OneID}},
+		}, []chaos.Kind{chaos.Lost, chaos.OneID}},
 		"answered with another id": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[0].ID = 9
-		}, []chaos.What{chaos.OtherID}},
+		}, []chaos.Kind{chaos.OtherID}},
 		"another id for each user": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[2].Outcome = chaos.Unknown
 			m := chaos.Seen{ID: 13, Kind: multi, Key: "m1"}
 			setHistory(r, ann[0], ann[1], m, ann[3])
 			r.Clients[0].Sessions[1].Seen = []chaos.Seen{m, ann[3]}
-		}, []chaos.What{chaos.OtherID}},
+		}, []chaos.Kind{chaos.OtherID}},
 		"stored for some": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[2].Outcome = chaos.Unknown
 			setHistory(r, ann[0], ann[1], ann[3])
 			r.Clients = r.Clients[1:]
-		}, []chaos.What{chaos.Torn}},
+		}, []chaos.Kind{chaos.Torn}},
 		"a broadcast for some": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Pushes[1].Outcome = chaos.Unknown
 			setHistory(r, ann[0], ann[2], ann[3])
 			r.Clients = r.Clients[1:]
-		}, []chaos.What{chaos.Torn}},
+		}, []chaos.Kind{chaos.Torn}},
 		"truncated for no reason": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Clients[0].Sessions[0].Truncated = true
-		}, []chaos.What{chaos.Truncated}},
+		}, []chaos.Kind{chaos.Truncated}},
 		"unread is wrong": {func(r *chaos.Record, ann []chaos.Seen) {
 			r.Histories["ann"] = chaos.History{Messages: ann, Unread: 3}
-		}, []chaos.What{chaos.Unread}},
+		}, []chaos.Kind{chaos.Unread}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := good()
@@ -169,20 +169,20 @@ func TestMayLose(t *testing.T) {
 
 	// Its id goes to another message: who saw the first never sees the second.
 	setHistory(r, ann[0], ann[1], ann[2], chaos.Seen{ID: 14, Kind: uni, Key: "a3"})
-	wantKinds(t, r.Check(), []chaos.What{chaos.OneID})
+	wantKinds(t, r.Check(), []chaos.Kind{chaos.OneID})
 
 	// What a replica had must be there.
 	r = good()
 	r.MayLose = true
 	r.Pushes[0].Replicated = true
 	setHistory(r, ann[1:]...)
-	wantKinds(t, r.Check(), []chaos.What{chaos.Lost})
+	wantKinds(t, r.Check(), []chaos.Kind{chaos.Lost})
 
 	// What is kept must still come.
 	r = good()
 	r.MayLose = true
 	r.Clients[0].Sessions[1].Seen = ann[2:3]
-	wantKinds(t, r.Check(), []chaos.What{chaos.Lost})
+	wantKinds(t, r.Check(), []chaos.Kind{chaos.Lost})
 }
 
 func TestPartitioned(t *testing.T) {
@@ -195,7 +195,7 @@ func TestPartitioned(t *testing.T) {
 	wantKinds(t, r.Check(), nil)
 
 	// Another id than was answered, or than somebody else has: only a later one.
-	for id, want := range map[history.ID][]chaos.What{13: nil, 9: {chaos.OtherID}} {
+	for id, want := range map[history.ID][]chaos.Kind{13: nil, 9: {chaos.OtherID}} {
 		r = good()
 		r.Partitioned = true
 		m := chaos.Seen{ID: id, Kind: multi, Key: "m1"}
@@ -212,19 +212,19 @@ func TestPartitioned(t *testing.T) {
 	r = good()
 	r.Partitioned = true
 	r.Pushes[0].ID = 9
-	wantKinds(t, r.Check(), []chaos.What{chaos.OtherID})
+	wantKinds(t, r.Check(), []chaos.Kind{chaos.OtherID})
 }
 
 // wantKinds requires exactly these kinds of violations.
-func wantKinds(t *testing.T, got []chaos.Violation, want []chaos.What) {
+func wantKinds(t *testing.T, got []chaos.Violation, want []chaos.Kind) {
 	t.Helper()
-	var kinds []chaos.What
+	var kinds []chaos.Kind
 	for _, v := range got {
 		if v.User == "" || v.Detail == "" {
 			t.Errorf("%+v names no messages", v)
 		}
-		if !slices.Contains(kinds, v.What) {
-			kinds = append(kinds, v.What)
+		if !slices.Contains(kinds, v.Kind) {
+			kinds = append(kinds, v.Kind)
 		}
 	}
 	slices.Sort(kinds)

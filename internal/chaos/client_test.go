@@ -12,6 +12,7 @@ import (
 
 	"pushd.example/internal/chaos"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // client is a client as docs/protocol.md wants it: it keeps its cursor, comes
@@ -129,7 +130,7 @@ func (c *client) isSettling() bool {
 // does not reconnect for that, nor is anything pushed: a node must notice by
 // itself what it missed.
 func (c *client) settle(h chaos.History) (missing int) {
-	deadline := time.After(patience / 2)
+	deadline := time.After(testkit.Patience / 2)
 	for {
 		c.mu.Lock()
 		c.settling = true

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pushd.example/internal/redistest"
+	"pushd.example/internal/testkit"
 )
 
 // restart is kill -9 of a server that is started again with what it kept.
@@ -59,7 +60,7 @@ func loseAnswers(p *redistest.Proxy) fault {
 			}
 			select {
 			case <-lose("evalsha"):
-			case <-time.After(patience):
+			case <-time.After(testkit.Patience):
 				return errors.New("nobody asked for anything")
 			}
 			pause(ctx, upTo(rng, 50*time.Millisecond))

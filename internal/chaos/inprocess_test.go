@@ -10,6 +10,7 @@ import (
 	"pushd.example/internal/chaos"
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // inProcess is a node in this process: the same store and the same clients'
@@ -34,7 +35,7 @@ func newInProcess(t testing.TB, store history.Store) *inProcess {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve() }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 		defer cancel()
 		if err := errors.Join(server.Shutdown(ctx), <-served, store.Close()); err != nil {
 			t.Errorf("closing a node: %v", err)

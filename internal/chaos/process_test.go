@@ -18,6 +18,7 @@ import (
 
 	"pushd.example/internal/chaos"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // process is a node in a process of its own, which can be killed and started
@@ -77,7 +78,7 @@ func (p *process) start() error {
 	p.mu.Lock()
 	p.cmd, p.ended = cmd, ended
 	p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	for ctx.Err() == nil {
 		var d doors

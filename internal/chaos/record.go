@@ -15,7 +15,7 @@ const (
 	Unknown Outcome = iota
 	// OK: it was answered with an id.
 	OK
-	// Failed: nothing was done, the store said.
+	// Failed: the store said that nothing was done.
 	Failed
 )
 
@@ -64,7 +64,7 @@ func (s Seen) String() string { return fmt.Sprintf("%d:%s:%q", s.ID, s.Kind.Log(
 
 // Session is what one connection of a client brought, in the order of arrival.
 type Session struct {
-	// From is where hello said that it begins.
+	// From is the cursor in hello, at which the session begins.
 	From history.Cursor
 	Seen []Seen
 	// Truncated: the server said that retention cut something.
@@ -90,7 +90,7 @@ type Record struct {
 	Pushes    []Push
 	Clients   []Client // all began at the beginning of history
 	Histories map[string]History
-	// MayLose: messages may be gone that only a master had when it died, if they
+	// MayLose: messages that only a master had when it died may be gone, if they
 	// were answered at all at durability "memory". What is Replicated must be
 	// there, and everything else is still checked.
 	MayLose bool
@@ -102,27 +102,27 @@ type Record struct {
 
 // Violation is a broken promise.
 type Violation struct {
-	What What
+	Kind Kind
 	User string
 	// Detail names the messages.
 	Detail string
 }
 
-// What is a kind of violation.
-type What string
+// Kind is a kind of violation.
+type Kind string
 
 // The violations.
 const (
-	Lost       What = "lost"                   // answered OK, or in the history, and not there
-	Twice      What = "twice"                  // one message, two ids; or the same one again in a session
-	OutOfOrder What = "out of order"           // ids that fall, or that deny who was first
-	Phantom    What = "phantom"                // never sent, sent to somebody else, or said to have failed
-	OneID      What = "two messages at one id" // in one log of one user
-	OtherID    What = "another id"             // than the one that was answered
-	Torn       What = "torn"                   // stored for some of its users
-	Truncated  What = "truncated"              // said to be, without a reason
-	Unread     What = "unread"                 // counted wrongly
+	Lost       Kind = "lost"                   // answered OK, or in the history, and not there
+	Twice      Kind = "twice"                  // one message, two ids; or the same one again in a session
+	OutOfOrder Kind = "out of order"           // ids that fall, or that deny who was first
+	Phantom    Kind = "phantom"                // never sent, sent to somebody else, or said to have failed
+	OneID      Kind = "two messages at one id" // in one log of one user
+	OtherID    Kind = "another id"             // than the one that was answered
+	Torn       Kind = "torn"                   // stored for some of its users
+	Truncated  Kind = "truncated"              // said to be, without a reason
+	Unread     Kind = "unread"                 // counted wrongly
 )
 
 // String writes v for people.
-func (v Violation) String() string { return fmt.Sprintf("%s: %s: %s", v.User, v.What, v.Detail) }
+func (v Violation) String() string { return fmt.Sprintf("%s: %s: %s", v.User, v.Kind, v.Detail) }

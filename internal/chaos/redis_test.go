@@ -57,7 +57,7 @@ func TestLostTail(t *testing.T) {
 	r.record.MayLose = false
 	lost := 0
 	for _, v := range r.record.Check() {
-		if v.What == chaos.Lost {
+		if v.Kind == chaos.Lost {
 			lost++
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
@@ -15,10 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"pushd.example/internal/chaos"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 var (
@@ -26,35 +24,19 @@ var (
 	seedFlag = flag.Uint64("chaos.seed", 0, "what a run draws from; 0 makes one up")
 )
 
-// patience bounds every wait for something that must happen.
-const patience = 60 * time.Second
-
 // pushd is the binary that the tests run, built with the race detector.
 var pushd string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(withBinary(m))
-}
-
-func withBinary(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "pushd-chaos-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	pushd = filepath.Join(dir, "pushd")
-	if out, err := exec.Command("go", "build", "-race", "-o", pushd, "pushd.example/cmd/pushd").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building pushd: %v\n%s", err, out)
-		return 1
-	}
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	testkit.MainWith(m, func(dir string) (func(), error) {
+		pushd = filepath.Join(dir, "pushd")
+		out, err := exec.Command("go", "build", "-race", "-o", pushd, "pushd.example/cmd/pushd").CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("building pushd: %w\n%s", err, out)
+		}
+		return nil, err
+	})
 }
 
 // run is one run: nodes, who pushes and who listens while faults strike, and
@@ -206,21 +188,13 @@ func (r *run) readHistories() map[string]chaos.History {
 	return all
 }
 
-// eventually tries until try returns nil.
+// eventually calls try until it returns nil. A call that hangs is given up when
+// the wait is over.
 func (r *run) eventually(what string, try func(context.Context) error) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
-			r.Fatalf("waited %v for %s: %v", patience, what, err)
-		}
-		pause(ctx, 20*time.Millisecond)
-	}
+	testkit.WaitForSuccess(r, what, func() error { return try(ctx) })
 }
 
 // pause waits for d or until ctx ends.

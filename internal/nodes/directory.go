@@ -14,10 +14,10 @@ func (n *Nodes) Presence(ctx context.Context, users []string) ([]int, error) {
 	if len(users) == 0 {
 		return counts, nil
 	}
-	answers, err := n.ask(ctx, question{Presence: users})
-	for _, a := range answers {
-		for i := range min(len(counts), len(a.Counts)) {
-			counts[i] += a.Counts[i]
+	replies, err := n.ask(ctx, request{Presence: users})
+	for _, r := range replies {
+		for i := range min(len(counts), len(r.Counts)) {
+			counts[i] += r.Counts[i]
 		}
 	}
 	return counts, err
@@ -27,12 +27,12 @@ func (n *Nodes) Presence(ctx context.Context, users []string) ([]int, error) {
 // connection on any node, in the order of their bytes, and whether there are
 // more.
 func (n *Nodes) Online(ctx context.Context, after string, limit int) (users []string, more bool, err error) {
-	answers, err := n.ask(ctx, question{Online: &onlineQuestion{after, limit}})
-	for _, a := range answers {
-		users = append(users, a.Users...)
-		more = more || a.More
+	replies, err := n.ask(ctx, request{Online: &onlineRequest{after, limit}})
+	for _, r := range replies {
+		users = append(users, r.Users...)
+		more = more || r.More
 	}
-	// The first limit of all are among the first limit of each.
+	// The first limit users of all nodes are among the first limit of each node.
 	slices.Sort(users)
 	users = slices.Compact(users)
 	if len(users) > limit {
@@ -43,10 +43,10 @@ func (n *Nodes) Online(ctx context.Context, after string, limit int) (users []st
 
 // Connections returns the connections of user on all nodes, the oldest first.
 func (n *Nodes) Connections(ctx context.Context, user string) ([]conn.Connection, error) {
-	answers, err := n.ask(ctx, question{Connections: &user})
+	replies, err := n.ask(ctx, request{Connections: &user})
 	var list []conn.Connection
-	for _, a := range answers {
-		list = append(list, a.Connections...)
+	for _, r := range replies {
+		list = append(list, r.Connections...)
 	}
 	slices.SortFunc(list, func(a, b conn.Connection) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Node, b.Node), cmp.Compare(a.ID, b.ID))
@@ -55,12 +55,12 @@ func (n *Nodes) Connections(ctx context.Context, user string) ([]conn.Connection
 }
 
 // Disconnect closes the connections that d names on all nodes, and returns how
-// many. After an error some may have been closed; it is safe to try again.
+// many. After an error some of them may be closed; it is safe to retry.
 func (n *Nodes) Disconnect(ctx context.Context, d conn.Departure) (int, error) {
-	answers, err := n.ask(ctx, question{Disconnect: &d})
+	replies, err := n.ask(ctx, request{Disconnect: &d})
 	closed := 0
-	for _, a := range answers {
-		closed += a.Closed
+	for _, r := range replies {
+		closed += r.Closed
 	}
 	return closed, err
 }

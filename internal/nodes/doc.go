@@ -1,22 +1,22 @@
-// Package nodes makes the connections of several nodes one directory.
+// Package nodes makes one directory of the connections of several nodes.
 //
-// Each node knows its own connections ([conn.Server]) and nobody else's. A
-// question goes to all nodes at once, by Redis' sharded pub/sub, and whoever
-// asked adds up the answers:
+// Each node knows only its own connections ([conn.Server]). A request goes to all
+// nodes at once, by Redis' sharded pub/sub, and the node that sent it adds up the
+// replies:
 //
-//	node a                       Redis                       nodes a, b, c
-//	ask ── SPUBLISH {…}ask ────▶ 3 receivers ──────────────▶ look at their own
-//	add up ◀──────────────────── {…}answer:a ◀── SPUBLISH ── connections
+//	node a                           Redis                      nodes a, b, c
+//	request ── SPUBLISH {…}ask ────▶ 3 receivers ─────────────▶ read their own
+//	add up ◀──────────────────────── {…}answer:a ◀── SPUBLISH ─ connections
 //
-// The number of receivers, which SPUBLISH returns, says how many answers to
-// wait for. If one is missing when the time is up the call fails: half of an
-// answer would look like a whole one. Nothing is stored, so nothing has to be
+// SPUBLISH returns the number of receivers, which is the number of replies to wait
+// for. If one of them is missing when the time is up, the call fails: an incomplete
+// result would look like a complete one. Nothing is stored, so nothing needs to be
 // cleaned up after a node that died, and an idle cluster costs nothing.
 //
-// A node that is just reconnecting to Redis does not receive the question, so
-// for that moment its connections are not in the answers, and a refusal
-// (Departure.Refuse) does not reach it.
+// A node that is reconnecting to Redis does not receive the request. Until it is
+// back, its connections are missing in results, and a refusal (Departure.Refuse)
+// does not reach it.
 //
-// Both channels have one hash tag and so one slot: in a Cluster they live on
-// one shard (sharded pub/sub needs Redis 7.0).
+// Both channels have the same hash tag and so the same slot: in a Cluster they are
+// on one shard (sharded pub/sub needs Redis 7.0).
 package nodes

@@ -16,8 +16,8 @@ import (
 	"pushd.example/internal/history"
 )
 
-// Directory is what one node says about its own connections; *conn.Server is
-// one.
+// Directory lists and closes the connections of one node. *conn.Server implements
+// it.
 type Directory interface {
 	Presence(ctx context.Context, users []string) ([]int, error)
 	Online(ctx context.Context, after string, limit int) (users []string, more bool, err error)
@@ -25,21 +25,20 @@ type Directory interface {
 	Disconnect(ctx context.Context, d conn.Departure) (int, error)
 }
 
-// Config is what Nodes need. Redis, Prefix and Local must be set.
+// Config configures Nodes. Redis, Prefix and Local are required.
 type Config struct {
-	// Redis carries questions and answers. It is the caller's to close, after
-	// Close.
+	// Redis carries requests and replies. The caller closes it, after Close.
 	Redis redis.UniversalClient
-	// Prefix begins the channels' names; only nodes with the same one hear each
-	// other.
+	// Prefix begins the channels' names. Nodes with different prefixes do not see
+	// each other.
 	Prefix string
 	// Node names this node in errors and in the log.
 	Node string
 	// Local is this node's own directory.
 	Local Directory
-	// Patience is how long the nodes have to answer. Default 2 s.
-	Patience time.Duration
-	// Log; nil discards.
+	// Timeout is how long the nodes have to reply. Default 2 s.
+	Timeout time.Duration
+	// Log gets failed replies. Nil discards them.
 	Log *slog.Logger
 }
 
@@ -47,28 +46,28 @@ type Config struct {
 type Nodes struct {
 	// Set once.
 	cfg    Config
-	member string // what this process is called in answers' channels
+	member string // names this process in the channel for its replies
 	sub    *redis.PubSub
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	busy   chan struct{} // a token for each question being answered
+	slots  chan struct{} // one value for each request being served
 
-	mu      sync.Mutex // guards what follows
-	asked   uint64
-	waiting map[uint64]chan answer
+	mu      sync.Mutex            // guards what follows
+	lastID  uint64                // of this node's own requests
+	waiting map[uint64]chan reply // by request id
 }
 
-// atOnce is how many questions of others a node answers at the same time; more
-// wait.
-const atOnce = 16
+// maxServing is the number of requests that a node serves at the same time. More
+// requests wait.
+const maxServing = 16
 
-// Join takes part, until Close. Redis need not be there yet.
+// Join makes this node a member until Close. Redis need not be reachable yet.
 func Join(cfg Config) (*Nodes, error) {
 	if cfg.Redis == nil || cfg.Prefix == "" || cfg.Local == nil {
 		return nil, errors.New("nodes: Config.Redis, Config.Prefix and Config.Local are required")
 	}
-	if cfg.Patience <= 0 {
-		cfg.Patience = 2 * time.Second
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 2 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -76,14 +75,14 @@ func Join(cfg Config) (*Nodes, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Nodes{
 		cfg: cfg, member: rand.Text(), cancel: cancel,
-		busy: make(chan struct{}, atOnce), waiting: map[uint64]chan answer{},
+		slots: make(chan struct{}, maxServing), waiting: map[uint64]chan reply{},
 	}
-	n.sub = cfg.Redis.SSubscribe(ctx, n.questions(), n.answers(n.member))
+	n.sub = cfg.Redis.SSubscribe(ctx, n.requestChannel(), n.replyChannel(n.member))
 	n.done.Go(func() { n.listen(ctx) })
 	return n, nil
 }
 
-// Close leaves. Questions that are under way fail.
+// Close ends the membership. Requests in flight fail.
 func (n *Nodes) Close() error {
 	n.cancel()
 	err := n.sub.Close()
@@ -91,129 +90,128 @@ func (n *Nodes) Close() error {
 	return err
 }
 
-func (n *Nodes) questions() string            { return "{" + n.cfg.Prefix + "}ask" }
-func (n *Nodes) answers(member string) string { return "{" + n.cfg.Prefix + "}answer:" + member }
+func (n *Nodes) requestChannel() string            { return "{" + n.cfg.Prefix + "}ask" }
+func (n *Nodes) replyChannel(member string) string { return "{" + n.cfg.Prefix + "}answer:" + member }
 
-// listen is the goroutine that takes in what the channels bring. go-redis
-// subscribes again by itself when the connection breaks.
+// listen receives requests and replies. go-redis subscribes again automatically
+// when the connection breaks.
 func (n *Nodes) listen(ctx context.Context) {
 	for m := range n.sub.Channel(redis.WithChannelSize(1024)) {
-		if m.Channel != n.questions() {
-			n.take([]byte(m.Payload))
+		if m.Channel != n.requestChannel() {
+			n.deliver([]byte(m.Payload))
 			continue
 		}
 		select {
-		case n.busy <- struct{}{}:
+		case n.slots <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
 		n.done.Go(func() {
-			defer func() { <-n.busy }()
-			n.answer(ctx, []byte(m.Payload))
+			defer func() { <-n.slots }()
+			n.serve(ctx, []byte(m.Payload))
 		})
 	}
 }
 
-// take brings an answer to who waits for it, if anybody still does.
-func (n *Nodes) take(payload []byte) {
-	var a answer
-	if err := json.Unmarshal(payload, &a); err != nil {
-		n.cfg.Log.Warn("an answer of another node makes no sense", "error", err)
+// deliver passes a reply to the call that waits for it, if there still is one.
+func (n *Nodes) deliver(payload []byte) {
+	var r reply
+	if err := json.Unmarshal(payload, &r); err != nil {
+		n.cfg.Log.Warn("cannot decode another node's reply", "error", err)
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if c := n.waiting[a.ID]; c != nil {
+	if c := n.waiting[r.ID]; c != nil {
 		select {
-		case c <- a:
-		default: // more answers than nodes: somebody answered twice
+		case c <- r:
+		default: // more replies than nodes: a node replied twice
 		}
 	}
 }
 
-// answer asks the local directory and sends what it says.
-func (n *Nodes) answer(ctx context.Context, payload []byte) {
-	var q question
-	if err := json.Unmarshal(payload, &q); err != nil {
-		n.cfg.Log.Warn("a question of another node makes no sense", "error", err)
+// serve asks the local directory and sends its reply.
+func (n *Nodes) serve(ctx context.Context, payload []byte) {
+	var req request
+	if err := json.Unmarshal(payload, &req); err != nil {
+		n.cfg.Log.Warn("cannot decode another node's request", "error", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.Patience)
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
 	defer cancel()
-	a := n.look(ctx, &q)
-	text, err := json.Marshal(a)
+	text, err := json.Marshal(n.askLocal(ctx, &req))
 	if err == nil {
-		err = n.cfg.Redis.SPublish(ctx, n.answers(q.From), text).Err()
+		err = n.cfg.Redis.SPublish(ctx, n.replyChannel(req.From), text).Err()
 	}
 	if err != nil && ctx.Err() == nil {
-		n.cfg.Log.Warn("answering another node", "error", err)
+		n.cfg.Log.Warn("replying to another node", "error", err)
 	}
 }
 
-func (n *Nodes) look(ctx context.Context, q *question) answer {
-	a := answer{ID: q.ID, Node: n.cfg.Node}
+func (n *Nodes) askLocal(ctx context.Context, req *request) reply {
+	r := reply{ID: req.ID, Node: n.cfg.Node}
 	var err error
 	switch local := n.cfg.Local; {
-	case q.Presence != nil:
-		a.Counts, err = local.Presence(ctx, q.Presence)
-	case q.Online != nil:
-		a.Users, a.More, err = local.Online(ctx, q.Online.After, q.Online.Limit)
-	case q.Connections != nil:
-		a.Connections, err = local.Connections(ctx, *q.Connections)
-	case q.Disconnect != nil:
-		a.Closed, err = local.Disconnect(ctx, *q.Disconnect)
+	case req.Presence != nil:
+		r.Counts, err = local.Presence(ctx, req.Presence)
+	case req.Online != nil:
+		r.Users, r.More, err = local.Online(ctx, req.Online.After, req.Online.Limit)
+	case req.Connections != nil:
+		r.Connections, err = local.Connections(ctx, *req.Connections)
+	case req.Disconnect != nil:
+		r.Closed, err = local.Disconnect(ctx, *req.Disconnect)
 	default:
-		err = errors.New("an unknown question: this node is older than the one that asks")
+		err = errors.New("unknown request: this node has an older version than the one that sent it")
 	}
 	if err != nil {
-		a.Error = err.Error()
+		r.Error = err.Error()
 	}
-	return a
+	return r
 }
 
-// ask puts q to all nodes and returns what they say, in no particular order.
-// Errors wrap history.ErrUnavailable.
-func (n *Nodes) ask(ctx context.Context, q question) ([]answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.Patience)
+// ask sends req to all nodes and returns their replies, in any order. Errors wrap
+// history.ErrUnavailable.
+func (n *Nodes) ask(ctx context.Context, req request) ([]reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
 	defer cancel()
-	const mostNodes = 1024
-	answers := make(chan answer, mostNodes)
-	q.From = n.member
+	const maxNodes = 1024
+	replies := make(chan reply, maxNodes)
+	req.From = n.member
 	n.mu.Lock()
-	n.asked++
-	q.ID = n.asked
-	n.waiting[q.ID] = answers
+	n.lastID++
+	req.ID = n.lastID
+	n.waiting[req.ID] = replies
 	n.mu.Unlock()
 	defer func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		delete(n.waiting, q.ID)
+		delete(n.waiting, req.ID)
 	}()
-	text, err := json.Marshal(q)
+	text, err := json.Marshal(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking all nodes: %w", err)
 	}
-	receivers, err := n.cfg.Redis.SPublish(ctx, n.questions(), text).Result()
+	receivers, err := n.cfg.Redis.SPublish(ctx, n.requestChannel(), text).Result()
 	if err != nil {
 		return nil, fmt.Errorf("asking all nodes: %w: %w", history.ErrUnavailable, err)
 	}
-	if receivers == 0 { // not even this one
-		return nil, fmt.Errorf("asking all nodes: %w: none listens", history.ErrUnavailable)
+	if receivers == 0 { // not even this node
+		return nil, fmt.Errorf("asking all nodes: %w: no node is subscribed, this one included", history.ErrUnavailable)
 	}
-	return n.collect(ctx, answers, int(receivers))
+	return n.collect(ctx, replies, int(receivers))
 }
 
-func (n *Nodes) collect(ctx context.Context, answers <-chan answer, want int) ([]answer, error) {
-	got := make([]answer, 0, want)
+func (n *Nodes) collect(ctx context.Context, replies <-chan reply, want int) ([]reply, error) {
+	got := make([]reply, 0, want)
 	for len(got) < want {
 		select {
-		case a := <-answers:
-			if a.Error != "" {
-				return nil, fmt.Errorf("asking all nodes: %w: %s says: %s", history.ErrUnavailable, a.Node, a.Error)
+		case r := <-replies:
+			if r.Error != "" {
+				return nil, fmt.Errorf("asking all nodes: %w: node %s: %s", history.ErrUnavailable, r.Node, r.Error)
 			}
-			got = append(got, a)
+			got = append(got, r)
 		case <-ctx.Done():
-			return nil, fmt.Errorf("asking all nodes: %w: %d of %d answered in %v", history.ErrUnavailable, len(got), want, n.cfg.Patience)
+			return nil, fmt.Errorf("asking all nodes: %w: %d of %d replied within %v", history.ErrUnavailable, len(got), want, n.cfg.Timeout)
 		}
 	}
 	return got, nil

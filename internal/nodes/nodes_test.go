@@ -19,9 +19,10 @@ import (
 	"pushd.example/internal/history/memory"
 	"pushd.example/internal/nodes"
 	"pushd.example/internal/redistest"
+	"pushd.example/internal/testkit"
 )
 
-const patience = 20 * time.Second
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // node is one member with a clients' door.
 type node struct {
@@ -32,42 +33,41 @@ type node struct {
 // start runs a node whose Redis is at one of addrs.
 func start(t *testing.T, name string, addrs ...string) node {
 	t.Helper()
-	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs, MaxRetries: -1})
-	store, err := memory.New(memory.Config{})
-	must(t, err)
-	open, err := auth.New(auth.Config{Open: true})
-	must(t, err)
-	door, err := conn.New(conn.Config{Listen: "127.0.0.1:0", Node: name, Store: store, Auth: open})
-	must(t, err)
-	var served sync.WaitGroup
-	served.Go(func() { must(t, door.Serve()) })
-	all, err := nodes.Join(nodes.Config{Redis: client, Prefix: "test:", Node: name, Local: door, Patience: time.Second})
-	must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		must(t, all.Close())
-		must(t, door.Shutdown(ctx))
-		served.Wait()
-		must(t, client.Close())
-	})
-	return node{door, all}
+	return startWith(t, name, func(d nodes.Directory) nodes.Directory { return d }, addrs...)
 }
 
-func must(t testing.TB, err error) {
+// startWith is start with the node's own directory changed by local.
+func startWith(t *testing.T, name string, local func(nodes.Directory) nodes.Directory, addrs ...string) node {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addrs, MaxRetries: -1})
+	store, err := memory.New(memory.Config{})
+	testkit.Must(t, err)
+	open, err := auth.New(auth.Config{Open: true})
+	testkit.Must(t, err)
+	door, err := conn.New(conn.Config{Listen: "127.0.0.1:0", Node: name, Store: store, Auth: open})
+	testkit.Must(t, err)
+	var served sync.WaitGroup
+	served.Go(func() { testkit.Must(t, door.Serve()) })
+	all, err := nodes.Join(nodes.Config{Redis: client, Prefix: "test:", Node: name, Local: local(door), Timeout: time.Second})
+	testkit.Must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+		defer cancel()
+		testkit.Must(t, all.Close())
+		testkit.Must(t, door.Shutdown(ctx))
+		served.Wait()
+		testkit.Must(t, client.Close())
+	})
+	return node{door, all}
 }
 
 func (n node) connect(t *testing.T, user string) *websocket.Conn {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), fmt.Sprintf("ws://%s/push?user=%s", n.door.Addr(), user), nil)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { ws.CloseNow() })
 	_, _, err = ws.Read(t.Context()) // hello
-	must(t, err)
+	testkit.Must(t, err)
 	return ws
 }
 
@@ -79,24 +79,14 @@ func await(t *testing.T, user string, members ...node) {
 		n.connect(t, user)
 	}
 	for _, n := range members {
-		waitFor(t, "the nodes to find each other", func() bool {
+		testkit.WaitFor(t, "the nodes to find each other", func() bool {
 			counts, err := n.all.Presence(t.Context(), []string{user})
 			return err == nil && counts[0] == len(members)
 		})
 	}
 }
 
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond) // between two looks
-	}
-}
-
-// checkDirectory puts every question to three nodes that have Redis in common.
+// checkDirectory sends every request to three nodes that share Redis.
 func checkDirectory(t *testing.T, addrs ...string) {
 	a, b, c := start(t, "a", addrs...), start(t, "b", addrs...), start(t, "c", addrs...)
 	await(t, "everybody", a, b, c)
@@ -106,7 +96,7 @@ func checkDirectory(t *testing.T, addrs ...string) {
 	ctx := t.Context()
 
 	counts, err := c.all.Presence(ctx, []string{"42", "nobody", "43"})
-	must(t, err)
+	testkit.Must(t, err)
 	if fmt.Sprint(counts) != "[2 0 1]" {
 		t.Errorf("presence %v", counts)
 	}
@@ -115,16 +105,19 @@ func checkDirectory(t *testing.T, addrs ...string) {
 	for after, more := "", true; more; {
 		var page []string
 		page, more, err = a.all.Online(ctx, after, 2)
-		must(t, err)
+		testkit.Must(t, err)
 		online = append(online, page...)
 		after = page[len(page)-1]
 	}
 	if strings.Join(online, " ") != "42 43 everybody" {
 		t.Errorf("online %q", online)
 	}
+	if page, more, err := a.all.Online(ctx, "42", 100); err != nil || more || strings.Join(page, " ") != "43 everybody" {
+		t.Errorf("online after 42: %q, more: %v, %v", page, more, err)
+	}
 
 	list, err := c.all.Connections(ctx, "42")
-	must(t, err)
+	testkit.Must(t, err)
 	var on []string
 	for _, connection := range list {
 		on = append(on, connection.Node)
@@ -136,14 +129,17 @@ func checkDirectory(t *testing.T, addrs ...string) {
 
 	i := slices.IndexFunc(list, func(c conn.Connection) bool { return c.Node == "b" })
 	n, err := a.all.Disconnect(ctx, conn.Departure{User: "42", Connection: list[i].ID, Reason: "moved"})
-	must(t, err)
+	testkit.Must(t, err)
 	var end websocket.CloseError
 	if _, _, err := phone.Read(ctx); n != 1 || !errors.As(err, &end) || end.Code != 4002 || end.Reason != "moved" {
 		t.Errorf("disconnected %d; the client: %v", n, err)
 	}
 
 	_, err = a.all.Disconnect(ctx, conn.Departure{User: "44", Refuse: time.Hour})
-	must(t, err)
+	testkit.Must(t, err)
+	if n, err := c.all.Disconnect(ctx, conn.Departure{User: "everybody"}); err != nil || n != 3 {
+		t.Errorf("disconnected %d of 3 on as many nodes, %v", n, err)
+	}
 	for _, n := range []node{a, b, c} {
 		_, res, err := websocket.Dial(ctx, fmt.Sprintf("ws://%s/push?user=44", n.door.Addr()), nil)
 		if err == nil || res.StatusCode != 403 {
@@ -165,7 +161,8 @@ func TestDirectoryOnCluster(t *testing.T) {
 	checkDirectory(t, addrs...)
 }
 
-// While Redis is away questions fail at once; when it is back they work.
+// TestRedisGoesAndComes: while Redis is away requests fail at once; when it is
+// back they work.
 func TestRedisGoesAndComes(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{})
 	a, b := start(t, "a", server.Addr()), start(t, "b", server.Addr())
@@ -174,12 +171,12 @@ func TestRedisGoesAndComes(t *testing.T) {
 	if _, err := a.all.Presence(t.Context(), []string{"42"}); !errors.Is(err, history.ErrUnavailable) {
 		t.Errorf("without Redis: %v", err)
 	}
-	must(t, server.Restart())
+	testkit.Must(t, server.Restart())
 	await(t, "after", a, b)
 }
 
-// A node that received the question and does not answer makes it fail: what
-// the others say would not be all.
+// TestSilentNode: a node that receives the request and does not reply makes it
+// fail, because the result would be incomplete.
 func TestSilentNode(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{})
 	a := start(t, "a", server.Addr())
@@ -189,9 +186,76 @@ func TestSilentNode(t *testing.T) {
 	sub := silent.SSubscribe(t.Context(), "{test:}ask")
 	defer sub.Close()
 	_, err := sub.Receive(t.Context()) // it is subscribed
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = a.all.Presence(t.Context(), []string{"42"})
-	if !errors.Is(err, history.ErrUnavailable) || !strings.Contains(err.Error(), "1 of 2 answered") {
+	if !errors.Is(err, history.ErrUnavailable) || !strings.Contains(err.Error(), "1 of 2 replied") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// listed is a directory with other connections.
+type listed struct {
+	nodes.Directory
+	list []conn.Connection
+}
+
+func (l listed) Connections(context.Context, string) ([]conn.Connection, error) { return l.list, nil }
+
+func TestConnectionsOldestFirst(t *testing.T) {
+	addr := redistest.Start(t, redistest.Options{}).Addr()
+	at := func(seconds int64, id string) conn.Connection {
+		return conn.Connection{ID: id, Since: time.Unix(seconds, 0)}
+	}
+	with := func(list ...conn.Connection) func(nodes.Directory) nodes.Directory {
+		return func(d nodes.Directory) nodes.Directory { return listed{d, list} }
+	}
+	a := startWith(t, "a", with(at(1, "first"), at(4, "fourth")), addr)
+	b := startWith(t, "b", with(at(2, "second"), at(3, "third")), addr)
+	await(t, "42", a, b)
+	list, err := a.all.Connections(t.Context(), "42")
+	testkit.Must(t, err)
+	var ids []string
+	for _, c := range list {
+		ids = append(ids, c.ID)
+	}
+	if got := strings.Join(ids, " "); got != "first second third fourth" {
+		t.Errorf("connections %s", got)
+	}
+}
+
+// failing is a directory that cannot tell who is online.
+type failing struct{ nodes.Directory }
+
+func (failing) Online(context.Context, string, int) ([]string, bool, error) {
+	return nil, false, errors.New("shutting down")
+}
+
+// TestFailingNode: the error of one node fails the call, and names the node.
+func TestFailingNode(t *testing.T) {
+	addr := redistest.Start(t, redistest.Options{}).Addr()
+	a := start(t, "a", addr)
+	b := startWith(t, "b", func(d nodes.Directory) nodes.Directory { return failing{d} }, addr)
+	await(t, "42", a, b)
+	users, _, err := a.all.Online(t.Context(), "", 10)
+	if !errors.Is(err, history.ErrUnavailable) || !strings.Contains(err.Error(), "node b: shutting down") {
+		t.Errorf("got %q, %v", users, err)
+	}
+}
+
+// TestMoreOnline: a page that is full with the users of one node is not the last
+// if that node has more.
+func TestMoreOnline(t *testing.T) {
+	a := start(t, "a", redistest.Start(t, redistest.Options{}).Addr())
+	await(t, "42", a)
+	a.connect(t, "43")
+	for _, c := range []struct {
+		after string
+		want  string
+		more  bool
+	}{{"", "42", true}, {"42", "43", false}, {"43", "", false}} {
+		users, more, err := a.all.Online(t.Context(), c.after, 1)
+		if err != nil || more != c.more || strings.Join(users, " ") != c.want {
+			t.Errorf("after %q: %q, more: %v, %v", c.after, users, more, err)
+		}
 	}
 }

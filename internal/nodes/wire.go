@@ -2,24 +2,24 @@ package nodes
 
 import "pushd.example/internal/conn"
 
-// question goes to every node. Exactly one of the pointers is set.
-type question struct {
+// request goes to every node. Exactly one of its last four fields is set.
+type request struct {
 	ID   uint64 `json:"id"`
-	From string `json:"from"` // the member to answer
+	From string `json:"from"` // the member to reply to
 
-	Presence    []string        `json:"presence,omitempty"`
-	Online      *onlineQuestion `json:"online,omitempty"`
-	Connections *string         `json:"connections,omitempty"`
+	Presence    []string        `json:"presence,omitempty"`    // users
+	Online      *onlineRequest  `json:"online,omitempty"`      // a page of users
+	Connections *string         `json:"connections,omitempty"` // a user
 	Disconnect  *conn.Departure `json:"disconnect,omitempty"`
 }
 
-type onlineQuestion struct {
+type onlineRequest struct {
 	After string `json:"after"`
 	Limit int    `json:"limit"`
 }
 
-// answer is what one node says to a question.
-type answer struct {
+// reply is the reply of one node to a request.
+type reply struct {
 	ID    uint64 `json:"id"`
 	Node  string `json:"node"`
 	Error string `json:"error,omitempty"`

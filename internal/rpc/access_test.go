@@ -21,6 +21,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
+	"pushd.example/internal/testkit"
 )
 
 // The verdicts of the access table.
@@ -180,7 +181,7 @@ func (r *rig) served() []method {
 				continue
 			}
 			d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + m.Name))
-			must(r.t, err)
+			testkit.Must(r.t, err)
 			others = append(others, method{MethodDescriptor: d.(protoreflect.MethodDescriptor)})
 		}
 	}
@@ -242,7 +243,7 @@ func expectInDocs(t *testing.T, file, name, text string) {
 	t.Helper()
 	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->"
 	doc, err := os.ReadFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	head, rest, ok1 := strings.Cut(string(doc), begin)
 	was, tail, ok2 := strings.Cut(rest, end)
 	switch {
@@ -251,7 +252,7 @@ func expectInDocs(t *testing.T, file, name, text string) {
 	case was == text:
 		return
 	case os.Getenv("PUSHD_UPDATE_DOCS") != "":
-		must(t, os.WriteFile(file, []byte(head+begin+text+end+tail), 0o644))
+		testkit.Must(t, os.WriteFile(file, []byte(head+begin+text+end+tail), 0o644))
 	}
 	t.Errorf("%s, %s:\n got %s\nwant %s\n(PUSHD_UPDATE_DOCS=1 go test -run %s ./internal/rpc mends it)", file, name, was, text, t.Name())
 }
@@ -268,7 +269,7 @@ func TestEveryMethodHasARule(t *testing.T) {
 			}
 		}
 	}
-	_, err := (&guard{auth: r.auth, rules: rules}).admit(t.Context(), "/push.v1.PushService/Later", nil)
+	_, err := (&interceptor{auth: r.auth, rules: rules}).admit(t.Context(), "/push.v1.PushService/Later", nil)
 	if _, ok := err.(denied); !ok {
 		t.Errorf("a method without a rule: %v", err)
 	}
@@ -293,7 +294,7 @@ func TestCredentialForms(t *testing.T) {
 		equal(t, c.header, re.status, c.want)
 	}
 	req, err := http.NewRequest("GET", r.url+"/v1/users/42/history", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	req.Header["Authorization"] = []string{"Bearer " + keyAll, "Bearer " + keyRead}
 	equal(t, "two credentials", r.do(req).status, 401)
 
@@ -305,9 +306,9 @@ func TestCredentialForms(t *testing.T) {
 // TestOpen: what -dev means at these doors.
 func TestOpen(t *testing.T) {
 	open, err := auth.New(auth.Config{Open: true})
-	must(t, err)
+	testkit.Must(t, err)
 	r := newRig(t, options{auth: open})
-	must(t, r.callAs("", &pushv1.UnicastRequest{User: "42", Data: hi}))
+	testkit.Must(t, r.callAs("", &pushv1.UnicastRequest{User: "42", Data: hi}))
 	equal(t, "REST", r.rest("", "POST", "/v1/broadcast", `{"data":1}`).status, 200)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"pushd.example/internal/history/redis"
 	"pushd.example/internal/redistest"
 	gateway "pushd.example/internal/rpc/gateway/push/v1"
+	"pushd.example/internal/testkit"
 )
 
 // The benchmarks compare ours, with auth, checks, metrics and a real append,
@@ -53,7 +55,7 @@ func BenchmarkREST(b *testing.B) {
 	})
 	b.Run("gateway-noop", func(b *testing.B) {
 		mux := gwruntime.NewServeMux()
-		must(b, gateway.RegisterPushServiceHandlerServer(b.Context(), mux, noop{}))
+		testkit.Must(b, gateway.RegisterPushServiceHandlerServer(b.Context(), mux, noop{}))
 		benchREST(b, mux, `{"user":"%d","data":"eyJ0aXRsZSI6IkhpIiwidGV4dCI6IlRoZSBxdWljayBicm93biBmb3gganVtcHMgb3ZlciB0aGUgbGF6eSBkb2ciLCJuIjo5MDA3MTk5MjU0NzQwOTkzfQ=="}`)
 	})
 	eachStore(b, func(b *testing.B, r *rig) { benchREST(b, r.server.REST(), raw) })
@@ -66,15 +68,15 @@ func eachStore(b *testing.B, run func(*testing.B, *rig)) {
 	for _, sync := range []embedded.Sync{embedded.SyncNever, embedded.SyncInterval, embedded.SyncAlways} {
 		b.Run("embedded-fsync-"+sync.String(), func(b *testing.B) {
 			store, err := embedded.Open(embedded.Config{Dir: b.TempDir(), Sync: sync})
-			must(b, err)
-			b.Cleanup(func() { must(b, store.Close()) })
+			testkit.Must(b, err)
+			b.Cleanup(func() { testkit.Must(b, store.Close()) })
 			run(b, newRig(b, options{store: func(history.Store) history.Store { return store }}))
 		})
 	}
 	b.Run("redis", func(b *testing.B) {
 		store, err := redis.Open(b.Context(), redis.Config{URL: redistest.Start(b, redistest.Options{}).URL(), Node: "bench"})
-		must(b, err)
-		b.Cleanup(func() { must(b, store.Close()) })
+		testkit.Must(b, err)
+		b.Cleanup(func() { testkit.Must(b, store.Close()) })
 		run(b, newRig(b, options{store: func(history.Store) history.Store { return store }}))
 	})
 }
@@ -90,7 +92,7 @@ func benchREST(b *testing.B, h http.Handler, body string) {
 	measure(b, func(pb *testing.PB) {
 		user := callers.Add(1)
 		c, err := net.Dial("tcp", l.Addr().String())
-		must(b, err)
+		testkit.Must(b, err)
 		defer c.Close()
 		br := bufio.NewReader(c)
 		text := fmt.Sprintf(body, user)
@@ -123,7 +125,7 @@ func measure(b *testing.B, caller func(*testing.PB)) {
 
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
-	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	testkit.Must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
@@ -141,7 +143,7 @@ func benchGRPC(b *testing.B, s *grpc.Server) {
 	go func() { _ = s.Serve(l) }()
 	b.Cleanup(s.Stop)
 	conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	must(b, err)
+	testkit.Must(b, err)
 	b.Cleanup(func() { _ = conn.Close() })
 	client := pushv1.NewPushServiceClient(conn)
 	ctx := metadata.AppendToOutgoingContext(b.Context(), "authorization", "Bearer "+keyAll)
@@ -162,7 +164,7 @@ func BenchmarkHistory(b *testing.B) {
 	r := newRig(b, options{})
 	for range 60 {
 		_, err := r.store.Append(b.Context(), history.Push{Kind: history.Unicast, Users: []string{"42"}, Data: []byte(benchData)})
-		must(b, err)
+		testkit.Must(b, err)
 	}
 	b.Run("REST", func(b *testing.B) {
 		b.ReportAllocs()
@@ -175,9 +177,14 @@ func BenchmarkHistory(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			_, err := r.push.History(ctx, &pushv1.HistoryRequest{User: "42"})
-			must(b, err)
+			testkit.Must(b, err)
 		}
 	})
+}
+
+// benchLongData is a list of benchData.
+func benchLongData() string {
+	return "[" + benchData + strings.Repeat(","+benchData, 64<<10/len(benchData)-1) + "]"
 }
 
 // BenchmarkCodec is what JSON costs.
@@ -189,7 +196,7 @@ func BenchmarkCodec(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			copy(buf, body)
-			must(b, k.Unmarshal(buf, new(pushv1.UnicastRequest)))
+			testkit.Must(b, k.Unmarshal(buf, new(pushv1.UnicastRequest)))
 		}
 	})
 	b.Run("unicast-response", func(b *testing.B) {
@@ -197,9 +204,21 @@ func BenchmarkCodec(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			_, err := k.Marshal(resp)
-			must(b, err)
+			testkit.Must(b, err)
 		}
 	})
+	for name, data := range map[string]string{"small": benchData, "64KiB": benchLongData()} {
+		for _, rules := range []DataRules{AnyData, StrictData} {
+			b.Run("check-"+name+"-"+string(rules), func(b *testing.B) {
+				value := []byte(data)
+				b.SetBytes(int64(len(data)))
+				b.ReportAllocs()
+				for b.Loop() {
+					testkit.Must(b, rules.check(value, 1<<20))
+				}
+			})
+		}
+	}
 	b.Run("page-of-50", func(b *testing.B) {
 		page := make([]history.Message, 50)
 		for i := range page {
@@ -209,7 +228,7 @@ func BenchmarkCodec(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			_, err := k.Marshal(resp)
-			must(b, err)
+			testkit.Must(b, err)
 		}
 	})
 }

@@ -18,8 +18,9 @@ import (
 
 // codec is JSON as REST callers see it: protojson with the proto's names and
 // zero values written out, except that bytes fields named data hold any JSON
-// value, byte for byte, both ways. PHP sends ids such as 9007199254740993, and
-// they must arrive as they were: so data is cut out of the text, never decoded.
+// value, byte for byte, in both directions. PHP sends ids such as
+// 9007199254740993, which a JSON number in most languages cannot hold, so data is
+// cut out of the text and never decoded.
 type codec struct {
 	marshal protojson.MarshalOptions
 }
@@ -34,11 +35,11 @@ const dataField = "data"
 // ContentType implements runtime.Marshaler.
 func (codec) ContentType(any) string { return "application/json" }
 
-// NewDecoder implements runtime.Marshaler. The body of a call is left alone:
-// call.fill reads it behind the guard.
+// NewDecoder implements runtime.Marshaler. It does not read the body of a call:
+// restCall.decode does, after the interceptor has admitted the caller.
 func (k codec) NewDecoder(r io.Reader) runtime.Decoder {
 	return runtime.DecoderFunc(func(v any) error {
-		if c, ok := r.(*call); ok {
+		if c, ok := r.(*restCall); ok {
 			c.hasBody = true
 			return nil
 		}
@@ -61,8 +62,8 @@ func (k codec) NewEncoder(w io.Writer) runtime.Encoder {
 	})
 }
 
-// Unmarshal implements runtime.Marshaler: v becomes what body, one JSON object,
-// says. Errors are FieldErrors. body is overwritten.
+// Unmarshal implements runtime.Marshaler: it sets v from body, one JSON object.
+// Errors are FieldErrors. It overwrites body.
 func (codec) Unmarshal(body []byte, v any) error {
 	msg, ok := v.(proto.Message)
 	if !ok {
@@ -88,20 +89,45 @@ func (codec) Unmarshal(body []byte, v any) error {
 	return nil
 }
 
-// memberAtFault finds out which member of body protojson refused, since its
-// errors do not always say: each is read again alone.
+// memberAtFault returns a FieldError for the member of body that protojson
+// refused. protojson's own errors do not always name it, so each member is read
+// again alone.
 func memberAtFault(body []byte, m protoreflect.Message, err error) error {
 	for mem := range members(body) {
 		alone := slices.Concat([]byte("{"), body[mem.key:mem.end], []byte("}"))
 		if err := protojson.Unmarshal(alone, m.New().Interface()); err != nil {
-			return &FieldError{clip(mem.name(body)), protojsonProblem(err)}
+			return &FieldError{clip(mem.name(body)), memberProblem(fieldNamed(m, mem.name(body)), body[mem.value:mem.end], err)}
 		}
 	}
 	return &FieldError{"body", protojsonProblem(err)}
 }
 
-// protojsonProblem takes off the prefix, whose space differs from build to
-// build, and the place, which is not one in the caller's text.
+// memberProblem says what is wrong with value, which protojson has refused for
+// field. It knows the habits of callers whose language has no types.
+func memberProblem(field protoreflect.FieldDescriptor, value []byte, err error) string {
+	got := clip(string(value))
+	switch wrongType := strings.Contains(err.Error(), "invalid value for string"); {
+	case isDuration(field):
+		return wantDuration(string(value))
+	case wrongType && field.IsList():
+		return `want strings in quotes, such as ["7"], got ` + got
+	case wrongType:
+		return `want a string in quotes, such as "7", got ` + got
+	}
+	return protojsonProblem(err)
+}
+
+func isDuration(field protoreflect.FieldDescriptor) bool {
+	return field.Message() != nil && field.Message().FullName() == "google.protobuf.Duration"
+}
+
+// wantDuration is the problem of a value that is not a duration.
+func wantDuration(value string) string {
+	return `want seconds in a string, such as "90s", got ` + clip(value)
+}
+
+// protojsonProblem removes the prefix, whose space differs from build to build,
+// and the position, which is not one in the caller's text.
 func protojsonProblem(err error) string {
 	text := strings.TrimPrefix(err.Error(), "proto:")
 	if before, after, ok := strings.Cut(text, "): "); ok && strings.Contains(before, "(line ") {
@@ -119,9 +145,9 @@ func rawField(d protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
 	return field
 }
 
-// cutData returns a copy of the value of data in body, nil if there is none,
-// and blanks the member, so that protojson reads the rest. Members that m does not know, or twice, are errors.
-// body is valid JSON.
+// cutData returns a copy of the value of data in body, nil if there is none, and
+// blanks that member, so that protojson can read the rest. A member that m does
+// not have, or that is given twice, is an error. body is valid JSON.
 func cutData(body []byte, m protoreflect.Message) (data []byte, err error) {
 	raw := rawField(m.Descriptor())
 	var seen [8]protoreflect.FieldNumber

@@ -15,6 +15,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // FuzzUnmarshal: any bytes at all are taken exactly when protojson takes them
@@ -94,11 +95,11 @@ func FuzzMarshalPage(f *testing.F) {
 			m.Data = []byte(data)
 		}
 		text, err := k.Marshal(resp)
-		must(t, err)
+		testkit.Must(t, err)
 		var back struct {
 			Messages []struct{ Data json.RawMessage }
 		}
-		must(t, json.Unmarshal(text, &back))
+		testkit.Must(t, json.Unmarshal(text, &back))
 		equal(t, "messages", len(back.Messages), len(page))
 		for _, m := range back.Messages {
 			equal(t, "data", string(m.Data), strings.Trim(data, " \t\r\n"))
@@ -112,22 +113,22 @@ func FuzzMarshalPage(f *testing.F) {
 func expectLikeProtojson(t *testing.T, k codec, resp *pushv1.HistoryResponse) {
 	t.Helper()
 	text, err := k.Marshal(resp)
-	must(t, err)
+	testkit.Must(t, err)
 	bare := proto.Clone(resp).(*pushv1.HistoryResponse)
 	for _, m := range bare.GetMessages() {
 		m.Data = nil
 	}
 	oracle, err := k.marshal.Marshal(bare)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "page", canonical(t, text), canonical(t, oracle))
 }
 
 func canonical(t *testing.T, text []byte) string {
 	t.Helper()
 	var v any
-	must(t, json.Unmarshal(text, &v))
+	testkit.Must(t, json.Unmarshal(text, &v))
 	out, err := json.Marshal(v)
-	must(t, err)
+	testkit.Must(t, err)
 	return string(out)
 }
 
@@ -137,7 +138,7 @@ func TestPageOrder(t *testing.T) {
 	whole := history.FirstIDAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	page := []history.Message{{ID: id, Kind: history.Unicast, Data: []byte(`{ }`)}, {ID: whole, Kind: history.Broadcast}}
 	text, err := newCodec().Marshal(&pushv1.HistoryResponse{Messages: messages(page), Cursor: "c", Unread: 2})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "page", string(text), `{"messages":[`+
 		`{"id":"`+id.String()+`","log":"inbox","kind":"unicast","time":"2026-01-02T03:04:05.060Z","data":{ }},`+
 		`{"id":"`+whole.String()+`","log":"broadcast","kind":"broadcast","time":"2026-01-02T03:04:05Z","data":null}`+
@@ -202,10 +203,10 @@ func TestWriterKnowsEveryField(t *testing.T) {
 func TestCodecElsewhere(t *testing.T) {
 	k := newCodec()
 	var req pushv1.UnicastRequest
-	must(t, k.NewDecoder(strings.NewReader(`{"user":"42","data":[ ]}`)).Decode(&req))
+	testkit.Must(t, k.NewDecoder(strings.NewReader(`{"user":"42","data":[ ]}`)).Decode(&req))
 	equal(t, "decoded", string(req.GetData()), "[ ]")
 	var out strings.Builder
-	must(t, k.NewEncoder(&out).Encode(&pushv1.AckResponse{Unread: 7}))
+	testkit.Must(t, k.NewEncoder(&out).Encode(&pushv1.AckResponse{Unread: 7}))
 	equal(t, "encoded", out.String(), `{"unread":7}`)
 	if _, err := k.Marshal(7); err == nil {
 		t.Error("7 is not a message")
@@ -219,7 +220,7 @@ func TestCodecElsewhere(t *testing.T) {
 func TestChecksAllocateNothing(t *testing.T) {
 	data := []byte(awkward[0])
 	got := testing.AllocsPerRun(100, func() {
-		if checkData(data, 1<<10) != nil || checkUser("user", "42") != nil || checkText("idempotency_key", "k", maxKey) != nil {
+		if StrictData.check(data, 1<<10) != nil || checkUser("user", "42") != nil || checkText("idempotency_key", "k", maxKey) != nil {
 			t.Error("refused")
 		}
 	})

@@ -15,9 +15,11 @@ import (
 	"pushd.example/internal/history"
 )
 
-// Directory knows who is connected. *conn.Server is one.
+// Directory lists and closes connections. *conn.Server implements it for one node,
+// *nodes.Nodes for all.
 type Directory interface {
-	// Presence returns how many connections each of users has, in their order.
+	// Presence returns the number of connections of each user, in the order of
+	// users.
 	Presence(ctx context.Context, users []string) ([]int, error)
 	// Online returns the first limit users after the given one that have a
 	// connection, in the order of their bytes, and whether there are more.
@@ -29,7 +31,7 @@ type Directory interface {
 }
 
 const (
-	maxPresence   = 1000 // users in a question
+	maxPresence   = 1000 // users in a Presence request
 	defaultList   = 100  // entries in a page of a list
 	maxList       = 1000
 	maxRefuse     = 24 * time.Hour
@@ -43,7 +45,7 @@ type connections struct {
 	directory Directory
 	events    history.Events
 	metrics   *watchMetrics
-	draining  context.Context // ends when streams must
+	draining  context.Context // done when streams must end
 }
 
 // Presence implements pushv1.ConnectionServiceServer.
@@ -54,7 +56,7 @@ func (c *connections) Presence(ctx context.Context, req *pushv1.PresenceRequest)
 	}
 	counts, err := c.directory.Presence(ctx, users)
 	if err != nil {
-		return nil, fmt.Errorf("looking for connections: %w", err)
+		return nil, fmt.Errorf("reading presence: %w", err)
 	}
 	resp := &pushv1.PresenceResponse{Users: make([]*pushv1.UserPresence, len(users))}
 	for i, n := range counts {
@@ -75,7 +77,7 @@ func (c *connections) ListOnline(ctx context.Context, req *pushv1.ListOnlineRequ
 	}
 	users, more, err := c.directory.Online(ctx, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("listing who is online: %w", err)
+		return nil, fmt.Errorf("listing online users: %w", err)
 	}
 	resp := &pushv1.ListOnlineResponse{Users: users}
 	if more {
@@ -143,7 +145,7 @@ func checkRefuse(d *durationpb.Duration, connection string) (time.Duration, erro
 	}
 	switch refuse := d.AsDuration(); {
 	case connection != "":
-		return 0, &FieldError{"refuse", "it is about the user and cannot be set together with connection"}
+		return 0, &FieldError{"refuse", "it refuses all connections of the user and cannot be set together with connection"}
 	case refuse <= 0:
 		return 0, &FieldError{"refuse", fmt.Sprintf("more than 0s, got %v", refuse)}
 	case refuse > maxRefuse:
@@ -153,7 +155,7 @@ func checkRefuse(d *durationpb.Duration, connection string) (time.Duration, erro
 	}
 }
 
-// listLimit is how many entries a page of a list has.
+// listLimit returns the number of entries in a page of a list.
 func listLimit(limit *int32) (int, error) {
 	if limit == nil {
 		return defaultList, nil
@@ -164,47 +166,47 @@ func listLimit(limit *int32) (int, error) {
 	return int(*limit), nil
 }
 
-// pageToken names the page after last. It is opaque to callers, and safe in a
-// query whatever the bytes of last are.
+// pageToken returns the token of the page that begins after last. It is opaque to
+// callers, and safe in a query for any bytes in last.
 func pageToken(last string) string { return base64.RawURLEncoding.EncodeToString([]byte(last)) }
 
-// readPageToken returns what pageToken was given, "" for "".
+// readPageToken is the inverse of pageToken; it returns "" for "".
 func readPageToken(token string) (last string, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(token) > 0 && checkUser("", string(b)) != nil {
-		return "", &FieldError{"page_token", "not one of a page before"}
+		return "", &FieldError{"page_token", "want the next_page_token of the page before"}
 	}
 	return string(b), nil
 }
 
-// localConnections is ConnectionService as the gateway calls it.
-type localConnections struct {
+// inProcessConnections is ConnectionService for the gateway; see inProcess.
+type inProcessConnections struct {
 	pushv1.UnimplementedConnectionServiceServer
-	*local
+	*inProcess
 	svc pushv1.ConnectionServiceServer
 }
 
 // Presence implements pushv1.ConnectionServiceServer.
-func (l *localConnections) Presence(ctx context.Context, req *pushv1.PresenceRequest) (*pushv1.PresenceResponse, error) {
-	return through(ctx, l.local, pushv1.ConnectionService_Presence_FullMethodName, req, l.svc.Presence)
+func (l *inProcessConnections) Presence(ctx context.Context, req *pushv1.PresenceRequest) (*pushv1.PresenceResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.ConnectionService_Presence_FullMethodName, req, l.svc.Presence)
 }
 
 // ListEvents implements pushv1.ConnectionServiceServer.
-func (l *localConnections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequest) (*pushv1.ListEventsResponse, error) {
-	return through(ctx, l.local, pushv1.ConnectionService_ListEvents_FullMethodName, req, l.svc.ListEvents)
+func (l *inProcessConnections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequest) (*pushv1.ListEventsResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.ConnectionService_ListEvents_FullMethodName, req, l.svc.ListEvents)
 }
 
 // ListOnline implements pushv1.ConnectionServiceServer.
-func (l *localConnections) ListOnline(ctx context.Context, req *pushv1.ListOnlineRequest) (*pushv1.ListOnlineResponse, error) {
-	return through(ctx, l.local, pushv1.ConnectionService_ListOnline_FullMethodName, req, l.svc.ListOnline)
+func (l *inProcessConnections) ListOnline(ctx context.Context, req *pushv1.ListOnlineRequest) (*pushv1.ListOnlineResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.ConnectionService_ListOnline_FullMethodName, req, l.svc.ListOnline)
 }
 
 // ListConnections implements pushv1.ConnectionServiceServer.
-func (l *localConnections) ListConnections(ctx context.Context, req *pushv1.ListConnectionsRequest) (*pushv1.ListConnectionsResponse, error) {
-	return through(ctx, l.local, pushv1.ConnectionService_ListConnections_FullMethodName, req, l.svc.ListConnections)
+func (l *inProcessConnections) ListConnections(ctx context.Context, req *pushv1.ListConnectionsRequest) (*pushv1.ListConnectionsResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.ConnectionService_ListConnections_FullMethodName, req, l.svc.ListConnections)
 }
 
 // Disconnect implements pushv1.ConnectionServiceServer.
-func (l *localConnections) Disconnect(ctx context.Context, req *pushv1.DisconnectRequest) (*pushv1.DisconnectResponse, error) {
-	return through(ctx, l.local, pushv1.ConnectionService_Disconnect_FullMethodName, req, l.svc.Disconnect)
+func (l *inProcessConnections) Disconnect(ctx context.Context, req *pushv1.DisconnectRequest) (*pushv1.DisconnectResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.ConnectionService_Disconnect_FullMethodName, req, l.svc.Disconnect)
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/testkit"
 )
 
 // client is a WebSocket client of the rig.
@@ -28,12 +29,12 @@ func (r *rig) connect(user string) client {
 	ws, _, err := websocket.Dial(r.t.Context(), fmt.Sprintf("ws://%s/push?token=%s",
 		r.door.Addr(), r.token(user, time.Now().Add(time.Hour))), &websocket.DialOptions{
 		HTTPHeader: map[string][]string{"User-Agent": {"Bell/7"}}})
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	r.t.Cleanup(func() { ws.CloseNow() })
 	_, hello, err := ws.Read(r.t.Context())
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	var h struct{ Connection string }
-	must(r.t, json.Unmarshal(hello, &h))
+	testkit.Must(r.t, json.Unmarshal(hello, &h))
 	return client{ws, h.Connection}
 }
 
@@ -42,7 +43,7 @@ func TestPresence(t *testing.T) {
 	r.connect("a/b")
 	r.connect("a/b")
 	resp, err := r.connections.Presence(r.as(keyRead), &pushv1.PresenceRequest{Users: []string{"a/b", "c"}})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "users", len(resp.GetUsers()), 2)
 	equal(t, "who", resp.Users[0].User, "a/b")
 	equal(t, "online", resp.Users[0].Online, true)
@@ -63,7 +64,7 @@ func TestListOnline(t *testing.T) {
 	var viaGRPC, viaREST []string
 	for token := ""; ; {
 		resp, err := r.connections.ListOnline(r.as(keyRead), &pushv1.ListOnlineRequest{Limit: &limit, PageToken: token})
-		must(t, err)
+		testkit.Must(t, err)
 		viaGRPC = append(viaGRPC, resp.GetUsers()...)
 		if token = resp.GetNextPageToken(); token == "" {
 			break
@@ -76,7 +77,7 @@ func TestListOnline(t *testing.T) {
 			Users         []string
 			NextPageToken string `json:"next_page_token"`
 		}
-		must(t, json.Unmarshal([]byte(re.body), &page))
+		testkit.Must(t, json.Unmarshal([]byte(re.body), &page))
 		viaREST = append(viaREST, page.Users...)
 		if token = page.NextPageToken; token == "" {
 			break
@@ -91,7 +92,7 @@ func TestConnectionsAndDisconnect(t *testing.T) {
 	r := newRig(t, options{})
 	first, second := r.connect("a/b"), r.connect("a/b")
 	resp, err := r.connections.ListConnections(r.as(keyRead), &pushv1.ListConnectionsRequest{User: "a/b"})
-	must(t, err)
+	testkit.Must(t, err)
 	ids := []string{}
 	for _, c := range resp.GetConnections() {
 		ids = append(ids, c.GetId())
@@ -115,7 +116,7 @@ func TestConnectionsAndDisconnect(t *testing.T) {
 	first.expectClosed(t, 4002, "moved")
 	gone, err := r.connections.Disconnect(r.as(keyManage), &pushv1.DisconnectRequest{
 		User: "a/b", Reason: "logged out", Refuse: durationpb.New(time.Minute)})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "disconnected", gone.GetDisconnected(), 1)
 	second.expectClosed(t, 4002, "logged out")
 
@@ -170,7 +171,7 @@ func TestBadConnectionInput(t *testing.T) {
 		{"online, bad token", func() error {
 			_, err := r.connections.ListOnline(r.as(keyAll), &pushv1.ListOnlineRequest{PageToken: "!"})
 			return err
-		}, "GET", "/v1/online?page_token=!", "page_token: not one of a page before"},
+		}, "GET", "/v1/online?page_token=!", "page_token: want the next_page_token of the page before"},
 		{"connections of a bad user", func() error {
 			_, err := r.connections.ListConnections(r.as(keyAll), &pushv1.ListConnectionsRequest{User: longUser})
 			return err
@@ -186,7 +187,7 @@ func TestBadConnectionInput(t *testing.T) {
 		{"disconnect one and refuse", func() error {
 			_, err := r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: "42", Connection: "x", Refuse: durationpb.New(time.Second)})
 			return err
-		}, "DELETE", "/v1/users/42/connections/x?refuse=1s", "refuse: it is about the user and cannot be set together with connection"},
+		}, "DELETE", "/v1/users/42/connections/x?refuse=1s", "refuse: it refuses all connections of the user and cannot be set together with connection"},
 		{"refuse for too long", func() error {
 			_, err := r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: "42", Refuse: durationpb.New(25 * time.Hour)})
 			return err

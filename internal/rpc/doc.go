@@ -1,22 +1,26 @@
-// Package rpc is the backends' door: PushService over gRPC and, through
-// grpc-gateway in the same process, over REST.
+// Package rpc is the API for backends: the services of api/push/v1 over gRPC and,
+// through grpc-gateway in the same process, over REST.
 //
-//	gRPC ────────────────────────▶ ┌ guard ─────────────────────────┐
-//	                               │ count, recover, map errors     │   service       history
-//	REST ──▶ gateway ──▶ local ──▶ │ who is it? may they?           │──▶ validate ──▶ Append
-//	         route      (no hop)   │ (REST: now read query and body)│    reply        Page, Ack
-//	                               └────────────────────────────────┘
+//	gRPC ────────────────────────────▶ ┌ interceptor ─────────────────┐
+//	                                   │ count, recover, map errors   │   service       history
+//	REST ──▶ gateway ──▶ inProcess ──▶ │ authenticate, authorize      │──▶ check    ──▶ Append
+//	         route       (no copy)     │ (REST: read query and body)  │    reply        Page, Ack
+//	                                   └──────────────────────────────┘
 //
-// It only appends and reads; delivery follows the log, and nothing here knows
-// of connections.
+// The package only appends to the history and reads it. Delivery follows the
+// history; it is the work of package conn.
 //
-// Both doors pass the same guard. A REST request's body is read behind it, so
-// that a caller without a credential cannot make the server hold a body, and
-// every refusal is mapped and counted in one place.
+// gRPC and REST pass the same interceptor. It reads the body of a REST request
+// only after it has admitted the caller, so that a caller without a credential
+// cannot make the server hold a body, and every refusal is mapped and counted in
+// one place.
 //
 // In REST, data is any JSON value and passes byte for byte (codec); everything
 // else is protojson with the proto's names.
 //
-// Errors: errors.go alone knows gRPC codes. A handler returns what went wrong
-// in its own words, the guard turns it into a status.
+// Only errors.go knows gRPC codes. A service returns plain errors, which the
+// interceptor maps to statuses.
+//
+// Publish carries many sends on one stream (publish.go); a sequencer keeps the
+// sends to each user in order.
 package rpc

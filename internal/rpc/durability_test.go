@@ -7,6 +7,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // recording is a store that notes what it is asked to append.
@@ -39,10 +40,10 @@ func TestExcludeConnection(t *testing.T) {
 		return store
 	}})
 	_, err := r.push.Unicast(r.as(keyAll), &pushv1.UnicastRequest{User: "42", Data: hi, ExcludeConnection: "c1"})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "unicast", store.last().ExcludeConnection, "c1")
 	_, err = r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: hi, ExcludeConnection: "c2"})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "broadcast", store.last().ExcludeConnection, "c2")
 	re := r.rest(keyAll, "POST", "/v1/multicast", `{"users":["42"],"data":1,"exclude_connection":"c3"}`)
 	equal(t, "status", re.status, 200)
@@ -60,10 +61,10 @@ func TestDurability(t *testing.T) {
 		"": history.AsConfigured, "memory": history.Memory, "replicated": history.Replicated,
 	} {
 		_, err := r.push.Unicast(r.as(keyAll), &pushv1.UnicastRequest{User: "42", Data: hi, Durability: name})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "unicast", store.last().Durability, want)
 		_, err = r.push.Multicast(r.as(keyAll), &pushv1.MulticastRequest{Users: []string{"42", "43"}, Data: hi, Durability: name})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "multicast", store.last().Durability, want)
 		re := r.rest(keyAll, "POST", "/v1/broadcast", `{"data":1,"durability":"`+name+`"}`)
 		equal(t, "status", re.status, 200)

@@ -16,19 +16,20 @@ import (
 	"pushd.example/internal/history"
 )
 
-// errPanic is what a call that panicked failed with; the guard has logged it.
+// errPanic is the error of a call that panicked. The interceptor has logged the
+// panic.
 var errPanic = errors.New("the call panicked")
 
-// denied is why a known caller may not make a call.
+// denied says why a known caller may not make a call.
 type denied string
 
 func (d denied) Error() string { return string(d) }
 
-// tooLarge is a REST body over the limit, in bytes. gRPC's own check answers
-// with the same code.
+// tooLarge is a REST body over the limit, in bytes. gRPC's own check for a message
+// over the limit answers with the same code.
 type tooLarge struct {
 	limit int
-	size  int64 // as announced, -1 if it was not
+	size  int64 // Content-Length; -1 if the request has none
 }
 
 func (e tooLarge) Error() string {
@@ -40,47 +41,47 @@ func (e tooLarge) Error() string {
 
 const internalError = "internal error"
 
-// meaning is what a sentinel of another package means to a caller.
-type meaning struct {
+// errorMapping maps a sentinel of another package to a status.
+type errorMapping struct {
 	err  error
 	code codes.Code
-	// say is shown instead of the error's own text. It is set where that text
-	// is about this machine (paths, system calls) and not about what the
-	// caller sent.
-	say string
-	// retry is when another try may succeed; 0 gives no hint.
+	// text replaces the error's own text where that is about this machine (paths,
+	// system calls) and not about the request. Empty: the error's own text.
+	text string
+	// retry is the delay after which another try may succeed; 0 gives no hint.
 	retry time.Duration
 }
 
-// meanings holds every sentinel of history and auth.
-var meanings = []meaning{
-	// First, since what stopped a push halfway is in the error too.
-	{err: history.ErrUnknown, code: codes.Unavailable, say: "whether it was done is unknown: do it again, a send with the same idempotency_key", retry: time.Second},
+// errorMappings holds every sentinel of history and auth.
+var errorMappings = []errorMapping{
+	// The first row, because such an error also wraps what stopped the push
+	// halfway, which may be a sentinel below.
+	{err: history.ErrUnknown, code: codes.Unavailable, text: "the outcome is unknown; retry, and give sends the same idempotency_key", retry: time.Second},
 	{err: history.ErrUser, code: codes.InvalidArgument},
 	{err: history.ErrGroup, code: codes.InvalidArgument},
 	{err: history.ErrCursor, code: codes.InvalidArgument},
 	{err: history.ErrPosition, code: codes.InvalidArgument},
 	{err: history.ErrID, code: codes.InvalidArgument},
-	{err: history.ErrNotFound, code: codes.NotFound, say: "id: no message has this id, or retention has dropped it"},
-	{err: history.ErrReadOnly, code: codes.Unavailable, say: "history is read-only: the store cannot write", retry: 5 * time.Second},
-	{err: history.ErrUnavailable, code: codes.Unavailable, say: "history is unavailable; nothing was done", retry: time.Second},
-	{err: history.ErrClosed, code: codes.Unavailable, say: "this node is shutting down", retry: time.Second},
-	{err: history.ErrLocked, code: codes.Unavailable, say: "history is not open", retry: 5 * time.Second},
+	{err: history.ErrNotFound, code: codes.NotFound, text: "id: no message has this id, or retention has dropped it"},
+	{err: history.ErrReadOnly, code: codes.Unavailable, text: "history is read-only: the store cannot write", retry: 5 * time.Second},
+	{err: history.ErrUnavailable, code: codes.Unavailable, text: "history is unavailable; nothing was done", retry: time.Second},
+	{err: history.ErrClosed, code: codes.Unavailable, text: "this node is shutting down", retry: time.Second},
+	{err: history.ErrLocked, code: codes.Unavailable, text: "history is not open", retry: 5 * time.Second},
 
 	{err: auth.ErrNoCredential, code: codes.Unauthenticated},
 	{err: auth.ErrBadCredential, code: codes.Unauthenticated},
 	{err: auth.ErrExpired, code: codes.Unauthenticated},
-	{err: auth.ErrNoTokenKey, code: codes.FailedPrecondition, say: auth.ErrNoTokenKey.Error()},
+	{err: auth.ErrNoTokenKey, code: codes.FailedPrecondition, text: auth.ErrNoTokenKey.Error()},
 	{err: auth.ErrUser, code: codes.InvalidArgument},
-	{err: auth.ErrNoKeys, code: codes.Internal, say: internalError},
+	{err: auth.ErrNoKeys, code: codes.Internal, text: internalError},
 
-	{err: errDraining, code: codes.Unavailable, say: "this node is shutting down; what has no reply was not carried out", retry: time.Second},
-	{err: context.DeadlineExceeded, code: codes.DeadlineExceeded, say: "the deadline passed; whether the call was carried out is unknown"},
-	{err: context.Canceled, code: codes.Canceled, say: "canceled; whether the call was carried out is unknown"},
+	{err: errDraining, code: codes.Unavailable, text: "this node is shutting down; requests without a reply were not carried out", retry: time.Second},
+	{err: context.DeadlineExceeded, code: codes.DeadlineExceeded, text: "the deadline passed; whether the call was carried out is unknown"},
+	{err: context.Canceled, code: codes.Canceled, text: "canceled; whether the call was carried out is unknown"},
 }
 
-func (m meaning) status(err error) error {
-	text := m.say
+func (m errorMapping) status(err error) error {
+	text := m.text
 	if text == "" {
 		text = err.Error()
 	}
@@ -90,14 +91,15 @@ func (m meaning) status(err error) error {
 	return withDetail(m.code, text, &errdetails.RetryInfo{RetryDelay: durationpb.New(m.retry)})
 }
 
-// toStatus is the one place that turns errors into gRPC's statuses. What it
-// does not know is logged in full and shown to nobody.
-func (g *guard) toStatus(ctx context.Context, method string, err error) error {
+// toStatus is the one place that turns errors into gRPC statuses. It logs an
+// error that it does not know in full, and tells the caller nothing of it.
+func (i *interceptor) toStatus(ctx context.Context, method string, err error) error {
 	if err == nil {
 		return nil
 	}
-	// Only a bare status is one of gRPC's own (of health, reflection, a broken
-	// stream); a wrapped one is some dependency's and means nothing here.
+	// An error that is a status comes from gRPC itself (health, reflection, a
+	// broken stream). An error that wraps one comes from a dependency, and its
+	// code means nothing to our callers.
 	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return err
 	}
@@ -107,18 +109,18 @@ func (g *guard) toStatus(ctx context.Context, method string, err error) error {
 	if st := subscriptionStatus(err); st != nil {
 		return st
 	}
-	for _, m := range meanings {
+	for _, m := range errorMappings {
 		if errors.Is(err, m.err) {
 			return m.status(err)
 		}
 	}
 	if !errors.Is(err, errPanic) {
-		g.log.ErrorContext(ctx, "internal error in a call", "method", method, "request_id", requestID(ctx), "error", err)
+		i.log.ErrorContext(ctx, "internal error in a call", "method", method, "request_id", requestID(ctx), "error", err)
 	}
 	return status.Error(codes.Internal, internalError)
 }
 
-// faultStatus maps this package's own errors, which are all about the request.
+// faultStatus maps this package's own errors. All of them are about the request.
 func faultStatus(err error) error {
 	if field, ok := errors.AsType[*FieldError](err); ok {
 		return withDetail(codes.InvalidArgument, field.Error(), &errdetails.BadRequest{

@@ -18,7 +18,9 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
+	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // sentinel is what a caller sees of one error.
@@ -40,7 +42,7 @@ var sentinels = []sentinel{
 	{"history.ErrNotFound", history.ErrNotFound, codes.NotFound, 404, "id: no message has this id, or retention has dropped it", ""},
 	{"history.ErrReadOnly", history.ErrReadOnly, codes.Unavailable, 503, "history is read-only: the store cannot write", "5"},
 	{"history.ErrUnavailable", history.ErrUnavailable, codes.Unavailable, 503, "history is unavailable; nothing was done", "1"},
-	{"history.ErrUnknown", history.ErrUnknown, codes.Unavailable, 503, "whether it was done is unknown: do it again, a send with the same idempotency_key", "1"},
+	{"history.ErrUnknown", history.ErrUnknown, codes.Unavailable, 503, "the outcome is unknown; retry, and give sends the same idempotency_key", "1"},
 	{"history.ErrClosed", history.ErrClosed, codes.Unavailable, 503, "this node is shutting down", "1"},
 	{"history.ErrLocked", history.ErrLocked, codes.Unavailable, 503, "history is not open", "5"},
 	{"auth.ErrNoCredential", auth.ErrNoCredential, codes.Unauthenticated, 401, "", ""},
@@ -50,8 +52,10 @@ var sentinels = []sentinel{
 	{"auth.ErrUser", auth.ErrUser, codes.InvalidArgument, 400, "", ""},
 	{"auth.ErrNoKeys", auth.ErrNoKeys, codes.Internal, 500, "internal error", ""},
 
-	{"", fmt.Errorf("%w: %w", history.ErrUnknown, history.ErrUnavailable), codes.Unavailable, 503, "whether it was done is unknown: do it again, a send with the same idempotency_key", "1"},
-	{"", errDraining, codes.Unavailable, 503, "this node is shutting down; what has no reply was not carried out", "1"},
+	{"", fmt.Errorf("%w: %w", history.ErrUnknown, history.ErrUnavailable), codes.Unavailable, 503, "the outcome is unknown; retry, and give sends the same idempotency_key", "1"},
+	{"", conn.ErrCrowd, codes.ResourceExhausted, 429, "this user has as many connections as one may have", ""},
+	{"", conn.ErrTruncated, codes.OutOfRange, 400, conn.ErrTruncated.Error(), ""},
+	{"", errDraining, codes.Unavailable, 503, "this node is shutting down; requests without a reply were not carried out", "1"},
 	{"", context.Canceled, codes.Canceled, 499, "canceled; whether the call was carried out is unknown", ""},
 	{"", context.DeadlineExceeded, codes.DeadlineExceeded, 504, "the deadline passed; whether the call was carried out is unknown", ""},
 	{"", errors.New("disk /var/lib/secret"), codes.Internal, 500, "internal error", ""},
@@ -103,11 +107,11 @@ func TestEverySentinelHasARow(t *testing.T) {
 		}
 		for _, name := range names {
 			if !rows[pkg+"."+name] {
-				t.Errorf("%s.%s has no row in sentinels (and in meanings?)", pkg, name)
+				t.Errorf("%s.%s has no row in sentinels (and in errorMappings?)", pkg, name)
 			}
 		}
 	}
-	for _, m := range meanings {
+	for _, m := range errorMappings {
 		if !rowFor(m.err) {
 			t.Errorf("%v is mapped but not tested", m.err)
 		}
@@ -127,10 +131,10 @@ func rowFor(err error) bool {
 func exportedErrors(t *testing.T, pkg string) (names []string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", pkg, "*.go"))
-	must(t, err)
+	testkit.Must(t, err)
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-		must(t, err)
+		testkit.Must(t, err)
 		for _, decl := range f.Decls {
 			gen, ok := decl.(*ast.GenDecl)
 			if !ok || gen.Tok != token.VAR {

@@ -15,6 +15,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // FuzzREST: whatever stands in path, query and body of whatever route, the
@@ -41,7 +42,7 @@ func FuzzREST(f *testing.F) {
 		}
 		req := httptest.NewRequest(rt.verb, "http://pushd/", strings.NewReader(body))
 		at, err := url.Parse("http://pushd" + path)
-		must(t, err)
+		testkit.Must(t, err)
 		req.URL = at
 		req.URL.RawQuery = query
 		req.Header.Set("Authorization", "Bearer "+keyAll)
@@ -87,7 +88,7 @@ func FuzzPublish(f *testing.F) {
 		unicast(1, "42", "1"), multicast(-1, []string{"a", ""}, "{"), broadcast(0, `"x"`), {Number: 7},
 	} {
 		text, err := proto.Marshal(req)
-		must(f, err)
+		testkit.Must(f, err)
 		f.Add(text)
 		f.Add(text[:len(text)-1])
 	}
@@ -97,9 +98,9 @@ func FuzzPublish(f *testing.F) {
 		defer cancel()
 		stream, err := r.conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
 			pushv1.PushService_Publish_FullMethodName, grpc.ForceCodec(rawCodec{}))
-		must(t, err)
-		must(t, stream.SendMsg(text))
-		must(t, stream.CloseSend())
+		testkit.Must(t, err)
+		testkit.Must(t, stream.SendMsg(text))
+		testkit.Must(t, stream.CloseSend())
 		var answer []byte
 		err = stream.RecvMsg(&answer)
 		var req pushv1.PublishRequest
@@ -109,9 +110,9 @@ func FuzzPublish(f *testing.F) {
 			}
 			return
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		var reply pushv1.PublishResponse
-		must(t, proto.Unmarshal(answer, &reply))
+		testkit.Must(t, proto.Unmarshal(answer, &reply))
 		if reply.GetNumber() != req.GetNumber() || reply.GetReply() == nil || codes.Code(reply.GetError().GetCode()) == codes.Internal {
 			t.Fatalf("%v has the reply %v", &req, &reply)
 		}

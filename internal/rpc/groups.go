@@ -13,7 +13,7 @@ type groups struct {
 	pushv1.UnimplementedGroupServiceServer
 
 	store    history.Groups
-	maxUsers int // in one change
+	maxUsers int // in one request
 }
 
 // AddMembers implements pushv1.GroupServiceServer.
@@ -74,7 +74,8 @@ func (g *groups) ListGroups(ctx context.Context, req *pushv1.ListGroupsRequest) 
 // lister is history.Groups.Members or GroupsOf.
 type lister func(ctx context.Context, of, after string, limit int) (names []string, more bool, err error)
 
-// list reads the page of names that a request asks for.
+// list returns the page of names that a request asks for, and the token of the
+// next page.
 func list(ctx context.Context, read lister, of string, limit *int32, token string) (names []string, next string, err error) {
 	n, err := listLimit(limit)
 	if err != nil {
@@ -106,34 +107,34 @@ func (g *groups) DeleteGroup(ctx context.Context, req *pushv1.DeleteGroupRequest
 	return &pushv1.DeleteGroupResponse{Removed: count(removed)}, nil
 }
 
-// localGroups is GroupService as the gateway calls it.
-type localGroups struct {
+// inProcessGroups is GroupService for the gateway; see inProcess.
+type inProcessGroups struct {
 	pushv1.UnimplementedGroupServiceServer
-	*local
+	*inProcess
 	svc pushv1.GroupServiceServer
 }
 
 // AddMembers implements pushv1.GroupServiceServer.
-func (l *localGroups) AddMembers(ctx context.Context, req *pushv1.AddMembersRequest) (*pushv1.AddMembersResponse, error) {
-	return through(ctx, l.local, pushv1.GroupService_AddMembers_FullMethodName, req, l.svc.AddMembers)
+func (l *inProcessGroups) AddMembers(ctx context.Context, req *pushv1.AddMembersRequest) (*pushv1.AddMembersResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.GroupService_AddMembers_FullMethodName, req, l.svc.AddMembers)
 }
 
 // RemoveMembers implements pushv1.GroupServiceServer.
-func (l *localGroups) RemoveMembers(ctx context.Context, req *pushv1.RemoveMembersRequest) (*pushv1.RemoveMembersResponse, error) {
-	return through(ctx, l.local, pushv1.GroupService_RemoveMembers_FullMethodName, req, l.svc.RemoveMembers)
+func (l *inProcessGroups) RemoveMembers(ctx context.Context, req *pushv1.RemoveMembersRequest) (*pushv1.RemoveMembersResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.GroupService_RemoveMembers_FullMethodName, req, l.svc.RemoveMembers)
 }
 
 // ListMembers implements pushv1.GroupServiceServer.
-func (l *localGroups) ListMembers(ctx context.Context, req *pushv1.ListMembersRequest) (*pushv1.ListMembersResponse, error) {
-	return through(ctx, l.local, pushv1.GroupService_ListMembers_FullMethodName, req, l.svc.ListMembers)
+func (l *inProcessGroups) ListMembers(ctx context.Context, req *pushv1.ListMembersRequest) (*pushv1.ListMembersResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.GroupService_ListMembers_FullMethodName, req, l.svc.ListMembers)
 }
 
 // ListGroups implements pushv1.GroupServiceServer.
-func (l *localGroups) ListGroups(ctx context.Context, req *pushv1.ListGroupsRequest) (*pushv1.ListGroupsResponse, error) {
-	return through(ctx, l.local, pushv1.GroupService_ListGroups_FullMethodName, req, l.svc.ListGroups)
+func (l *inProcessGroups) ListGroups(ctx context.Context, req *pushv1.ListGroupsRequest) (*pushv1.ListGroupsResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.GroupService_ListGroups_FullMethodName, req, l.svc.ListGroups)
 }
 
 // DeleteGroup implements pushv1.GroupServiceServer.
-func (l *localGroups) DeleteGroup(ctx context.Context, req *pushv1.DeleteGroupRequest) (*pushv1.DeleteGroupResponse, error) {
-	return through(ctx, l.local, pushv1.GroupService_DeleteGroup_FullMethodName, req, l.svc.DeleteGroup)
+func (l *inProcessGroups) DeleteGroup(ctx context.Context, req *pushv1.DeleteGroupRequest) (*pushv1.DeleteGroupResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.GroupService_DeleteGroup_FullMethodName, req, l.svc.DeleteGroup)
 }

@@ -14,13 +14,14 @@ import (
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/testkit"
 )
 
 // must makes a call that must succeed.
 func (r *rig) must(req proto.Message) proto.Message {
 	r.t.Helper()
 	reply, err := r.invoke(r.as(keyAll), req)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	return reply
 }
 
@@ -103,12 +104,12 @@ func groupInputs() []badInput {
 		{"members of a long group", &pushv1.ListMembersRequest{Group: long}, "", `group: at most 128 bytes, got 129`},
 		{"no members", &pushv1.ListMembersRequest{Group: "g", Limit: limit(0)}, "", `limit: between 1 and 1000, got 0`},
 		{"too many members", &pushv1.ListMembersRequest{Group: "g", Limit: limit(1001)}, "", `limit: between 1 and 1000, got 1001`},
-		{"a token that is none", &pushv1.ListMembersRequest{Group: "g", PageToken: "?"}, "", `page_token: not one of a page before`},
-		{"a token of no name", &pushv1.ListMembersRequest{Group: "g", PageToken: notName}, "", `page_token: not one of a page before`},
+		{"a token that is none", &pushv1.ListMembersRequest{Group: "g", PageToken: "?"}, "", `page_token: want the next_page_token of the page before`},
+		{"a token of no name", &pushv1.ListMembersRequest{Group: "g", PageToken: notName}, "", `page_token: want the next_page_token of the page before`},
 		{"groups of nobody", &pushv1.ListGroupsRequest{}, "", `user: required`},
 		{"groups of a long user", &pushv1.ListGroupsRequest{User: longUser}, "", `user: at most 128 bytes, got 130`},
 		{"no groups", &pushv1.ListGroupsRequest{User: "42", Limit: limit(-1)}, "", `limit: between 1 and 1000, got -1`},
-		{"groups, a token that is none", &pushv1.ListGroupsRequest{User: "42", PageToken: "="}, "", `page_token: not one of a page before`},
+		{"groups, a token that is none", &pushv1.ListGroupsRequest{User: "42", PageToken: "="}, "", `page_token: want the next_page_token of the page before`},
 		{"delete no group", &pushv1.DeleteGroupRequest{}, "", `group: required`},
 		{"delete a long group", &pushv1.DeleteGroupRequest{Group: long}, "", `group: at most 128 bytes, got 129`},
 
@@ -140,7 +141,7 @@ func TestMulticastToGroups(t *testing.T) {
 	equal(t, "retried", fmt.Sprint(again.GetId(), " ", again.GetDuplicate(), " ", again.GetRecipients()), first.GetId()+" true 0")
 	for user, want := range map[string]int{"a": 1, "b": 1, "c": 1, "e": 1, "d": 0, "f": 0, "x": 0, "late": 0} {
 		page, err := r.store.Page(t.Context(), user, history.Query{Limit: 10})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "messages of "+user, len(page.Messages), want)
 		for _, m := range page.Messages {
 			equal(t, "id for "+user, m.ID.String(), first.GetId())
@@ -150,7 +151,7 @@ func TestMulticastToGroups(t *testing.T) {
 	re := r.rest(keySend, "POST", "/v1/multicast", `{"groups":["h"],"except":["b"],"data":1}`)
 	equal(t, "status", re.status, 200)
 	var reply struct{ Recipients int }
-	must(t, json.Unmarshal([]byte(re.body), &reply))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &reply))
 	equal(t, "recipients", reply.Recipients, 2)
 	re = r.rest(keySend, "POST", "/v1/multicast", `{"users":["a","b"],"except":["b"],"data":1}`)
 	contains(t, "without groups", re.body, `"recipients":1`)
@@ -208,7 +209,7 @@ func TestBigGroup(t *testing.T) {
 // TestGroupsOfABrokenStore: the store's trouble is mapped as for sends.
 func TestGroupsOfABrokenStore(t *testing.T) {
 	r := newRig(t, options{})
-	must(t, r.groups.(*memory.Store).Close())
+	testkit.Must(t, r.groups.(*memory.Store).Close())
 	for _, req := range []proto.Message{
 		&pushv1.AddMembersRequest{Group: "g", Users: []string{"a"}},
 		&pushv1.RemoveMembersRequest{Group: "g", Users: []string{"a"}},
@@ -236,13 +237,13 @@ func TestPublishToGroupsInOrder(t *testing.T) {
 			req = multicast(n, nil, fmt.Sprint(n))
 			req.GetMulticast().Groups = []string{"g"}
 		}
-		must(t, stream.Send(req))
+		testkit.Must(t, stream.Send(req))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	answers, _ := replies(t, stream)
 	equal(t, "replies", len(answers), sends)
 	page, err := r.store.Page(t.Context(), "42", history.Query{Direction: history.Forward, Limit: 2 * sends})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "messages", len(page.Messages), sends)
 	for n, m := range page.Messages {
 		equal(t, "message in its place", string(m.Data), fmt.Sprint(n))

@@ -26,13 +26,13 @@ func (s *service) History(ctx context.Context, req *pushv1.HistoryRequest) (*pus
 	if err := checkUser("user", req.GetUser()); err != nil {
 		return nil, err
 	}
-	q, err := newQuestion(req)
+	q, err := newPageQuery(req)
 	if err != nil {
 		return nil, err
 	}
 	page, err := q.read(ctx, s.store)
 	if err != nil {
-		return nil, fmt.Errorf("reading a page: %w", q.blame(err))
+		return nil, fmt.Errorf("reading a page: %w", q.fieldError(err))
 	}
 	resp := &pushv1.HistoryResponse{
 		Messages:  messages(page.Messages),
@@ -47,27 +47,27 @@ func (s *service) History(ctx context.Context, req *pushv1.HistoryRequest) (*pus
 	return resp, nil
 }
 
-// question is what a HistoryRequest asks.
-type question struct {
+// pageQuery is a checked HistoryRequest.
+type pageQuery struct {
 	history.Query
 	user string
-	// from is the least id in the page, kinds the only kinds; none: all.
+	// from is the least id in the page. kinds are the only kinds; none means all.
 	from  history.ID
 	kinds []history.Kind
-	// begins: the page begins at since, not at a cursor that the caller gave.
-	begins bool
+	// fromSince: the page begins at since, not at a cursor of the caller.
+	fromSince bool
 }
 
-// blame names the field that the store's error is about.
-func (q question) blame(err error) error {
-	if q.begins && errors.Is(err, history.ErrCursor) {
-		return &FieldError{"since", "at most a minute ahead of the clock"}
+// fieldError names the field that the store's error is about.
+func (q pageQuery) fieldError(err error) error {
+	if q.fromSince && errors.Is(err, history.ErrCursor) {
+		return &FieldError{"since", "at most a minute ahead of the server's clock"}
 	}
-	return blame("after", err)
+	return fieldError("after", err)
 }
 
-func newQuestion(req *pushv1.HistoryRequest) (q question, err error) {
-	q = question{user: req.GetUser()}
+func newPageQuery(req *pushv1.HistoryRequest) (q pageQuery, err error) {
+	q = pageQuery{user: req.GetUser()}
 	q.Limit, q.MaxBytes, q.Unread = defaultPage, maxPageBytes, req.GetUnreadOnly()
 	if req.Limit != nil {
 		q.Limit = int(req.GetLimit())
@@ -81,31 +81,31 @@ func newQuestion(req *pushv1.HistoryRequest) (q question, err error) {
 	after, before := req.GetAfter(), req.GetBefore()
 	switch {
 	case after != "" && before != "":
-		return q, &FieldError{"after", "after and before cannot both be set"}
+		return q, &FieldError{"after", "cannot be set together with before"}
 	case after != "":
 		q.Direction = history.Forward
 		if q.After, err = history.ParseCursor(after); err != nil {
-			return q, blame("after", err)
+			return q, fieldError("after", err)
 		}
 	case before != "":
 		q.Direction = history.Backward
 		if q.Before, err = history.ParseID(before); err != nil {
-			return q, blame("before", err)
+			return q, fieldError("before", err)
 		}
 	}
-	return q, q.beginAt(req.GetSince())
+	return q, q.applySince(req.GetSince())
 }
 
-// beginAt leaves out what was stored before since, nil for nothing.
-func (q *question) beginAt(since *timestamppb.Timestamp) error {
+// applySince leaves out messages stored before since; nil leaves out none.
+func (q *pageQuery) applySince(since *timestamppb.Timestamp) error {
 	if since == nil {
 		return nil
 	}
 	if err := since.CheckValid(); err != nil {
-		return &FieldError{"since", "between the years 1 and 9999"}
+		return &FieldError{"since", "want a time between the years 1 and 9999"}
 	}
-	// Times of messages are whole milliseconds: the first that is not before
-	// since is since rounded up.
+	// Messages have times in whole milliseconds, so the first time that is not
+	// before since is since rounded up.
 	q.from = history.FirstIDAt(since.AsTime().Add(time.Millisecond - 1))
 	if q.Direction == history.Backward {
 		return nil
@@ -113,7 +113,7 @@ func (q *question) beginAt(since *timestamppb.Timestamp) error {
 	begin := q.from - min(q.from, 1)
 	q.Direction = history.Forward
 	if at := q.After.Max(history.Cursor{Inbox: begin, Broadcast: begin}); at != q.After {
-		q.After, q.begins = at, true
+		q.After, q.fromSince = at, true
 	}
 	return nil
 }
@@ -136,8 +136,8 @@ func parseKinds(words []string) (kinds []history.Kind, err error) {
 	return kinds, nil
 }
 
-// messages allocates once for the whole page: a page of 50 would otherwise
-// cost a hundred small objects.
+// messages returns page as the API has it. It allocates once for the whole page:
+// a page of 50 would otherwise cost a hundred small objects.
 func messages(page []history.Message) []*pushv1.Message {
 	type item struct {
 		message pushv1.Message

@@ -15,6 +15,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // sent is what the tests of History find again: ids in the order of sending.
@@ -43,7 +44,7 @@ func (r *rig) append(kind history.Kind, data string) string {
 		push.Users = nil
 	}
 	receipt, err := r.store.Append(context.Background(), push)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	return receipt.ID.String()
 }
 
@@ -61,9 +62,9 @@ func (r *rig) history(req *pushv1.HistoryRequest) *pushv1.HistoryResponse {
 	r.t.Helper()
 	req.User = "42"
 	reply, err := r.invoke(r.as(keyRead), req)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	text, err := newCodec().Marshal(reply)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	re := r.restOfAs(keyRead, req, "")
 	equal(r.t, "status of "+re.body, re.status, 200)
 	equal(r.t, "REST and gRPC", re.body, string(text))
@@ -125,7 +126,7 @@ func TestHistoryFilters(t *testing.T) {
 	// broadcasts up to index 5.
 	mark := history.Cursor{Inbox: parseID(t, all[9].id), Broadcast: parseID(t, all[5].id)}
 	_, err := r.store.Ack(t.Context(), "42", mark)
-	must(t, err)
+	testkit.Must(t, err)
 	unread := func(i int, s sent) bool {
 		return i > 9 || s.kind == history.Broadcast && i > 5
 	}
@@ -158,7 +159,7 @@ func TestHistoryFilters(t *testing.T) {
 func parseID(t testing.TB, s string) history.ID {
 	t.Helper()
 	id, err := history.ParseID(s)
-	must(t, err)
+	testkit.Must(t, err)
 	return id
 }
 
@@ -230,7 +231,7 @@ func TestHistoryKindsIsBounded(t *testing.T) {
 		for {
 			pages = 0
 			reply, err := r.invoke(r.as(keyRead), req)
-			must(t, err)
+			testkit.Must(t, err)
 			calls++
 			if pages > scanPages+1 {
 				t.Fatalf("one call read %d pages", pages)
@@ -319,7 +320,7 @@ func (r *rig) walkOverGRPC(req *pushv1.HistoryRequest, forward bool) (got []stri
 	}
 	for range 1000 {
 		reply, err := r.invoke(r.as(keyRead), req)
-		must(r.t, err)
+		testkit.Must(r.t, err)
 		p := reply.(*pushv1.HistoryResponse)
 		if forward {
 			got, req.After = append(got, idsOf(p)...), p.GetCursor()

@@ -15,6 +15,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // badInput is a request that must be refused, with what the refusal says. It
@@ -63,16 +64,16 @@ func badInputs() []badInput {
 		{"data not UTF-8", &pushv1.UnicastRequest{User: "42", Data: []byte("\"abc\xff\"")}, "{\"user\":\"42\",\"data\":\"abc\xff\"}", `data: not valid UTF-8 at byte 5`},
 		{"key too long", &pushv1.UnicastRequest{User: "42", Data: hi, IdempotencyKey: strings.Repeat("k", 129)}, `{"user":"42","data":{"title":"Hi"},"idempotency_key":"` + strings.Repeat("k", 129) + `"}`, `idempotency_key: at most 128 bytes, got 129`},
 		{"excluded connection too long", &pushv1.BroadcastRequest{Data: hi, ExcludeConnection: strings.Repeat("c", 129)}, "", `exclude_connection: at most 128 bytes, got 129`},
-		{"ephemeral with a key", &pushv1.UnicastRequest{User: "42", Data: hi, Ephemeral: true, IdempotencyKey: "k"}, "", `idempotency_key: not together with ephemeral: such a message is not kept`},
-		{"ephemeral with a ttl", &pushv1.MulticastRequest{Users: []string{"42"}, Data: hi, Ephemeral: true, Ttl: durationpb.New(time.Second)}, "", `ttl: not together with ephemeral: such a message is not kept`},
-		{"ephemeral with a durability", &pushv1.BroadcastRequest{Data: hi, Ephemeral: true, Durability: "memory"}, "", `durability: not together with ephemeral: such a message is not kept`},
-		{"ephemeral with a collapse key", &pushv1.BroadcastRequest{Data: hi, Ephemeral: true, CollapseKey: "k"}, "", `collapse_key: not together with ephemeral: such a message is not kept`},
-		{"ephemeral with an event", &pushv1.UnicastRequest{User: "42", Data: hi, Ephemeral: true, NotifyUnackedAfter: durationpb.New(time.Minute)}, `{"user":"42","data":1,"ephemeral":true,"notify_unacked_after":"60s"}`, `notify_unacked_after: not together with ephemeral: such a message is not kept`},
+		{"ephemeral with a key", &pushv1.UnicastRequest{User: "42", Data: hi, Ephemeral: true, IdempotencyKey: "k"}, "", `idempotency_key: cannot be set together with ephemeral: such a message is not kept`},
+		{"ephemeral with a ttl", &pushv1.MulticastRequest{Users: []string{"42"}, Data: hi, Ephemeral: true, Ttl: durationpb.New(time.Second)}, "", `ttl: cannot be set together with ephemeral: such a message is not kept`},
+		{"ephemeral with a durability", &pushv1.BroadcastRequest{Data: hi, Ephemeral: true, Durability: "memory"}, "", `durability: cannot be set together with ephemeral: such a message is not kept`},
+		{"ephemeral with a collapse key", &pushv1.BroadcastRequest{Data: hi, Ephemeral: true, CollapseKey: "k"}, "", `collapse_key: cannot be set together with ephemeral: such a message is not kept`},
+		{"ephemeral with an event", &pushv1.UnicastRequest{User: "42", Data: hi, Ephemeral: true, NotifyUnackedAfter: durationpb.New(time.Minute)}, `{"user":"42","data":1,"ephemeral":true,"notify_unacked_after":"60s"}`, `notify_unacked_after: cannot be set together with ephemeral: such a message is not kept`},
 		{"event too soon", &pushv1.UnicastRequest{User: "42", Data: hi, NotifyUnackedAfter: durationpb.New(999 * time.Millisecond)}, `{"user":"42","data":1,"notify_unacked_after":"0.999s"}`, `notify_unacked_after: at least 1s, got 999ms`},
 		{"event too late", &pushv1.MulticastRequest{Users: []string{"42"}, Data: hi, NotifyUnackedAfter: durationpb.New(200 * time.Hour)}, `{"users":["42"],"data":1,"notify_unacked_after":"720000s"}`, `notify_unacked_after: at most 168h0m0s, got 200h0m0s`},
 		{"event after the ttl", &pushv1.MulticastRequest{Users: []string{"42"}, Data: hi, Ttl: durationpb.New(time.Minute), NotifyUnackedAfter: durationpb.New(time.Minute)}, `{"users":["42"],"data":1,"ttl":"60s","notify_unacked_after":"60s"}`, `notify_unacked_after: less than the ttl, which is 1m0s, got 1m0s`},
 		{"collapse key too long", &pushv1.MulticastRequest{Users: []string{"42"}, Data: hi, CollapseKey: strings.Repeat("k", 129)}, "", `collapse_key: at most 128 bytes, got 129`},
-		{"durability unknown", &pushv1.UnicastRequest{User: "42", Data: hi, Durability: "disk"}, `{"user":"42","data":1,"durability":"disk"}`, `durability: "memory", "replicated" or empty, got "disk"`},
+		{"durability unknown", &pushv1.UnicastRequest{User: "42", Data: hi, Durability: "disk"}, `{"user":"42","data":1,"durability":"disk"}`, `durability: want "memory", "replicated" or empty, got "disk"`},
 		{"ttl 0", &pushv1.UnicastRequest{User: "42", Data: hi, Ttl: durationpb.New(0)}, `{"user":"42","data":1,"ttl":"0s"}`, `ttl: at least 1ms, got 0s`},
 		{"ttl negative", &pushv1.UnicastRequest{User: "42", Data: hi, Ttl: durationpb.New(-time.Second)}, `{"user":"42","data":1,"ttl":"-1s"}`, `ttl: at least 1ms, got -1s`},
 		{"ttl below a millisecond", &pushv1.BroadcastRequest{Data: hi, Ttl: durationpb.New(500 * time.Microsecond)}, `{"data":1,"ttl":"0.0005s"}`, `ttl: at least 1ms, got 500µs`},
@@ -89,7 +90,7 @@ func badInputs() []badInput {
 		{"limit 0", &pushv1.HistoryRequest{User: "42", Limit: limit(0)}, "", `limit: between 1 and 1000, got 0`},
 		{"limit negative", &pushv1.HistoryRequest{User: "42", Limit: limit(-1)}, "", `limit: between 1 and 1000, got -1`},
 		{"limit too large", &pushv1.HistoryRequest{User: "42", Limit: limit(1001)}, "", `limit: between 1 and 1000, got 1001`},
-		{"after and before", &pushv1.HistoryRequest{User: "42", After: "0", Before: "1"}, "", `after: after and before cannot both be set`},
+		{"after and before", &pushv1.HistoryRequest{User: "42", After: "0", Before: "1"}, "", `after: cannot be set together with before`},
 		{"after damaged", &pushv1.HistoryRequest{User: "42", After: "abc"}, "", `after: bad cursor: want 22 characters or "0", got 3`},
 		{"after foreign", &pushv1.HistoryRequest{User: "42", After: "ZZZZZZZZZZZZZZZZZZZZZZ"}, "", `after: bad cursor: "ZZZZZZZZZZZZZZZZZZZZZZ" is not two ids in base 36`},
 		{"after from the future", &pushv1.HistoryRequest{User: "42", After: future}, "", `after: bad cursor: it names a message from the future`},
@@ -98,7 +99,7 @@ func badInputs() []badInput {
 		{"unknown kind", &pushv1.HistoryRequest{User: "42", Kinds: []string{"unicast", "Broadcast"}}, "", `kinds[1]: want unicast, multicast or broadcast, got "Broadcast"`},
 		{"empty kind", &pushv1.HistoryRequest{User: "42", Kinds: []string{""}}, "", `kinds[0]: want unicast, multicast or broadcast, got ""`},
 		{"kind given twice", &pushv1.HistoryRequest{User: "42", Kinds: []string{"unicast", "unicast"}}, "", `kinds[1]: "unicast" is given twice`},
-		{"since in the future", &pushv1.HistoryRequest{User: "42", Since: timestamppb.New(time.Now().Add(time.Hour))}, "", `since: at most a minute ahead of the clock`},
+		{"since in the future", &pushv1.HistoryRequest{User: "42", Since: timestamppb.New(time.Now().Add(time.Hour))}, "", `since: at most a minute ahead of the server's clock`},
 		{"ack without user", &pushv1.AckRequest{Cursor: "0"}, "", `user: required`},
 		{"ack, user too long", &pushv1.AckRequest{User: longUser, Cursor: "0"}, "", `user: at most 128 bytes, got 130`},
 		{"ack without cursor", &pushv1.AckRequest{User: "42"}, "", `cursor: required`},
@@ -151,7 +152,7 @@ func (r *rig) expectNothingStored(t *testing.T) {
 	t.Helper()
 	for _, user := range []string{"42", "a", "user1"} {
 		page, err := r.store.Page(t.Context(), user, history.Query{Limit: 10})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "messages of "+user, len(page.Messages), 0)
 	}
 }
@@ -229,9 +230,9 @@ func TestGoodInput(t *testing.T) {
 		"shortest ttl":         {User: "42", Data: hi, Ttl: durationpb.New(time.Millisecond)},
 		"longest ttl":          {User: "42", Data: hi, Ttl: durationpb.New(87600 * time.Hour)},
 	} {
-		t.Run(name, func(t *testing.T) { must(t, r.with(t).call(req)) })
+		t.Run(name, func(t *testing.T) { testkit.Must(t, r.with(t).call(req)) })
 	}
-	must(t, r.call(&pushv1.MulticastRequest{Users: users(10_000), Data: hi}))
+	testkit.Must(t, r.call(&pushv1.MulticastRequest{Users: users(10_000), Data: hi}))
 }
 
 func TestLimitsOfConfig(t *testing.T) {
@@ -263,7 +264,7 @@ func TestUndecodable(t *testing.T) {
 		err := r.conn.Invoke(r.as(keyAll), pushv1.PushService_Unicast_FullMethodName, []byte(message), &reply, grpc.ForceCodec(rawCodec{}))
 		equal(t, name, status.Code(err), codes.Internal)
 	}
-	must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
+	testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
 	r.expectNothingStored(t)
 }
 

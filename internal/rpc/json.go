@@ -5,18 +5,18 @@ import (
 	"iter"
 )
 
-// What follows finds its way in JSON that json.Valid has accepted, so it needs
-// no errors of its own: there is always a closing quote, bracket or brace.
+// The functions of this file read JSON that json.Valid has accepted. They need no
+// errors of their own: there is always a closing quote, bracket or brace.
 
-// member is where one member of an object stands in its text.
+// member is the position of one member of an object in its text.
 type member struct {
-	comma       int // before it, -1 for the first
-	key, keyEnd int // with quotes
+	comma       int // before the member; -1 for the first
+	key, keyEnd int // quotes included
 	value, end  int
 }
 
-// members goes through the members of the object in b; the only error is that
-// b is no object.
+// members yields the members of the object in b. The only error is that b is no
+// object.
 func members(b []byte) iter.Seq2[member, error] {
 	return func(yield func(member, error) bool) {
 		i := skipSpace(b, 0)
@@ -39,7 +39,7 @@ func members(b []byte) iter.Seq2[member, error] {
 	}
 }
 
-// name returns the member's name with its escapes resolved.
+// name returns the member's name without escapes.
 func (m member) name(b []byte) string {
 	key := b[m.key+1 : m.keyEnd-1]
 	for _, c := range key {
@@ -52,7 +52,7 @@ func (m member) name(b []byte) string {
 	return string(key)
 }
 
-// blank takes the member out of its object and leaves spaces in its place.
+// blank overwrites the member, and the comma that separates it, with spaces.
 func (m member) blank(b []byte) {
 	from := m.key
 	if m.comma >= 0 {
@@ -74,7 +74,7 @@ func skipSpace(b []byte, i int) int {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// stringEnd returns the place after the string that begins at i.
+// stringEnd returns the index after the string that begins at i.
 func stringEnd(b []byte, i int) int {
 	for i++; b[i] != '"'; i++ {
 		if b[i] == '\\' {
@@ -84,7 +84,7 @@ func stringEnd(b []byte, i int) int {
 	return i + 1
 }
 
-// valueEnd returns the place after the value that begins at i.
+// valueEnd returns the index after the value that begins at i.
 func valueEnd(b []byte, i int) int {
 	switch b[i] {
 	case '"':

@@ -31,10 +31,10 @@ func (s *service) Recall(ctx context.Context, req *pushv1.RecallRequest) (*pushv
 	return &pushv1.RecallResponse{}, nil
 }
 
-// mayRecall returns nil if the caller might have sent a message of this kind.
-// The guard has let in who may send anything at all.
+// mayRecall returns nil if the caller may send messages of this kind. The
+// interceptor admits callers that may send any kind.
 func (s *service) mayRecall(ctx context.Context, kind history.Kind) error {
-	caller, err := s.guard.caller(ctx)
+	caller, err := s.interceptor.caller(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,25 +63,25 @@ func (s *service) GetReceipt(ctx context.Context, req *pushv1.GetReceiptRequest)
 	}
 	for i, u := range o.Users {
 		resp.Users[i] = &pushv1.UserReceipt{
-			User: u.User, Delivered: u.Delivered, DeliveredAt: known(u.DeliveredAt), Acked: u.Acked, AckedAt: known(u.AckedAt),
+			User: u.User, Delivered: u.Delivered, DeliveredAt: timestampOrNil(u.DeliveredAt), Acked: u.Acked, AckedAt: timestampOrNil(u.AckedAt),
 		}
 	}
 	return resp, nil
 }
 
-// known returns t, nil if it is zero.
-func known(t time.Time) *timestamppb.Timestamp {
+// timestampOrNil returns nil for the zero time.
+func timestampOrNil(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
 	}
 	return timestamppb.New(t)
 }
 
-// checkID reads the id of a message.
+// checkID parses the id of a message.
 func checkID(id string) (history.ID, error) {
 	if id == "" {
 		return 0, &FieldError{"id", "required"}
 	}
 	n, err := history.ParseID(id)
-	return n, blame("id", err)
+	return n, fieldError("id", err)
 }

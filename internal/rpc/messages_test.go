@@ -8,6 +8,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // aUnicast sends a message to ownUser and returns its id.
@@ -45,7 +46,7 @@ func TestRecall(t *testing.T) {
 	r.wantMessages("43", 0)
 	for _, want := range []struct{ id, log string }{{unicast, "inbox"}, {multicast, "inbox"}, {broadcast, "broadcast"}} {
 		resp, err := c.Recv()
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "recalled", resp.GetRecall().GetId(), want.id)
 		equal(t, "log", resp.GetRecall().GetLog(), want.log)
 		equal(t, "cursor", resp.GetCursor(), c.cursor)
@@ -60,10 +61,10 @@ func TestGetReceipt(t *testing.T) {
 	broadcast := r.aBroadcast()
 	page := r.must(&pushv1.HistoryRequest{User: "42"}).(*pushv1.HistoryResponse)
 	inbox, err := history.ParseID(id)
-	must(t, err)
+	testkit.Must(t, err)
 	all, err := history.ParseID(broadcast)
-	must(t, err)
-	must(t, r.messages.RecordDelivered(t.Context(), history.Deliveries{
+	testkit.Must(t, err)
+	testkit.Must(t, r.messages.RecordDelivered(t.Context(), history.Deliveries{
 		Inboxes:    []history.UserRange{{User: "42", Range: history.Range{To: inbox, At: now.Add(time.Second)}}, {User: "c", Range: history.Range{To: inbox}}},
 		Broadcasts: map[history.ID]int{all: 7},
 	}))
@@ -89,17 +90,12 @@ func TestReceiptOfADelivery(t *testing.T) {
 	c := r.subscribe(keyAll, ownUser, "")
 	id := r.aUnicast()
 	c.expect(string(hi))
-	for end := time.Now().Add(20 * time.Second); ; {
-		receipt := r.must(&pushv1.GetReceiptRequest{Id: id}).(*pushv1.GetReceiptResponse)
-		if receipt.GetDelivered() == 1 {
-			equal(t, "of the user", receipt.GetUsers()[0].GetDelivered(), true)
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the receipt does not know that it was delivered")
-		}
-		time.Sleep(10 * time.Millisecond) // between two looks
-	}
+	var receipt *pushv1.GetReceiptResponse
+	testkit.WaitFor(t, "the receipt to say delivered", func() bool {
+		receipt = r.must(&pushv1.GetReceiptRequest{Id: id}).(*pushv1.GetReceiptResponse)
+		return receipt.GetDelivered() == 1
+	})
+	equal(t, "of the user", receipt.GetUsers()[0].GetDelivered(), true)
 	equal(t, "delivered before", r.must(&pushv1.GetReceiptRequest{Id: before}).(*pushv1.GetReceiptResponse).GetDelivered(), 0)
 }
 

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"pushd.example/internal/testkit"
 )
 
 // method is one method of push.v1, as its descriptor and http.yaml have it.
@@ -68,8 +70,8 @@ func httpRoutes(t testing.TB) map[string][]route {
 		}
 	}
 	text, err := os.ReadFile("../../api/push/v1/http.yaml")
-	must(t, err)
-	must(t, yaml.Unmarshal(text, &file))
+	testkit.Must(t, err)
+	testkit.Must(t, yaml.Unmarshal(text, &file))
 	out := map[string][]route{}
 	for _, rule := range file.HTTP.Rules {
 		for _, b := range append([]binding{rule.binding}, rule.More...) {
@@ -110,7 +112,7 @@ func methodOf(t testing.TB, req proto.Message) method {
 func (m method) newReply(t testing.TB) proto.Message {
 	t.Helper()
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(m.Output().FullName())
-	must(t, err)
+	testkit.Must(t, err)
 	return kind.New().Interface()
 }
 
@@ -194,7 +196,7 @@ func jsonOf(t testing.TB, m protoreflect.Message) string {
 	options := newCodec().marshal
 	options.EmitDefaultValues = false
 	text, err := options.Marshal(m.Interface())
-	must(t, err)
+	testkit.Must(t, err)
 	body := string(text)
 	switch {
 	case data == "":

@@ -9,16 +9,16 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// metrics are counted by the guard and nowhere else.
+// metrics are the counters of calls. Only the interceptor counts.
 type metrics struct {
 	methods map[string]*methodMetrics // by full method name
-	other   *methodMetrics            // names that no rule knows
+	other   *methodMetrics            // of methods without a rule
 	panics  prometheus.Counter
 	limited *prometheus.CounterVec // by API key
 }
 
-// methodMetrics are those of one method, looked up once: a lookup by labels on
-// every call would cost as much as the counting.
+// methodMetrics are the metrics of one method. They are looked up once, because a
+// lookup by labels in every call would cost as much as the counting.
 type methodMetrics struct {
 	ok       prometheus.Counter
 	notOK    *prometheus.CounterVec // by code
@@ -30,22 +30,22 @@ type methodMetrics struct {
 func newMetrics(reg prometheus.Registerer, rules map[string]rule) (*metrics, error) {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pushd_rpc_requests_total",
-		Help: "Calls that ended, of gRPC and REST, by method and gRPC code.",
+		Help: "Finished calls over gRPC and REST, by method and gRPC code.",
 	}, []string{"method", "code"})
 	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "pushd_rpc_duration_seconds",
-		Help:    "Time from the decoded head of a call to its reply; of a stream, to its end.",
+		Help:    "Time from the decoded head of a call to its reply, or to the end of a stream.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"method"})
 	m := &metrics{
 		methods: make(map[string]*methodMetrics, len(rules)),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushd_rpc_panics_total",
-			Help: "Panics that were recovered, each the end of one call.",
+			Help: "Panics that were recovered. Each ended one call.",
 		}),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushd_rpc_rate_limited_total",
-			Help: "Requests past the rate of their API key, by the key's name: refused, or on a Publish stream made to wait.",
+			Help: "Requests over the rate of their API key, by the key's name. They were refused, or on a Publish stream delayed.",
 		}, []string{"key"}),
 	}
 	of := func(label string) *methodMetrics {

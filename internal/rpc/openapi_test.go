@@ -15,6 +15,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // openAPI is the document as far as the tests read it.
@@ -64,7 +65,7 @@ func (r *rig) openAPI() openAPI {
 	re := r.rest("", "GET", "/openapi.json", "")
 	equal(r.t, "status", re.status, 200)
 	var doc openAPI
-	must(r.t, json.Unmarshal([]byte(re.body), &doc))
+	testkit.Must(r.t, json.Unmarshal([]byte(re.body), &doc))
 	return doc
 }
 
@@ -171,12 +172,12 @@ func (d openAPI) request(t *testing.T, path string, op operation) request {
 			body := d.resolve(p.Schema)
 			rq.body = string(body.Example)
 			if body.Required != nil {
-				must(t, json.Unmarshal(body.Required, &rq.must))
+				testkit.Must(t, json.Unmarshal(body.Required, &rq.must))
 			}
-			must(t, d.conforms(p.Schema, body.Example, false))
+			testkit.Must(t, d.conforms(p.Schema, body.Example, false))
 			continue
 		}
-		must(t, d.conforms(p.schema, p.Example, true))
+		testkit.Must(t, d.conforms(p.schema, p.Example, true))
 		values := texts(t, p.Example)
 		switch {
 		case p.In == "path":
@@ -198,7 +199,7 @@ func newExampleRig(t *testing.T) *rig {
 	r := newRig(t, options{now: func() time.Time { return history.ID(id).Time() }})
 	equal(t, "id of the first message", r.aUnicast(), history.ID(id).String())
 	r.must(&pushv1.AckRequest{User: ownUser, Cursor: history.Cursor{Inbox: id}.String()})
-	must(t, r.messages.RecordDelivered(t.Context(), history.Deliveries{
+	testkit.Must(t, r.messages.RecordDelivered(t.Context(), history.Deliveries{
 		Inboxes: []history.UserRange{{User: ownUser, Range: history.Range{To: id, At: history.ID(id).Time()}}},
 	}))
 	return r
@@ -236,12 +237,12 @@ func TestOpenAPIExamples(t *testing.T) {
 	doc.each(t, func(t *testing.T, verb, path string, op operation) {
 		r, rq := r.with(t), doc.request(t, path, op)
 		answer := op.Responses["200"]
-		must(t, doc.conforms(answer.Schema, answer.Examples["application/json"], true))
+		testkit.Must(t, doc.conforms(answer.Schema, answer.Examples["application/json"], true))
 		expect := func(query url.Values) {
 			t.Helper()
 			re := r.rest(keyAll, verb, rq.target(query), rq.body)
 			equal(t, verb+" "+rq.target(query)+" "+rq.body+": "+re.body, re.status, 200)
-			must(t, doc.conforms(answer.Schema, json.RawMessage(re.body), true))
+			testkit.Must(t, doc.conforms(answer.Schema, json.RawMessage(re.body), true))
 		}
 		expect(rq.query)
 		for name, values := range rq.more { // some exclude each other
@@ -270,7 +271,7 @@ func TestOpenAPIRequired(t *testing.T) {
 			return
 		}
 		var whole map[string]json.RawMessage
-		must(t, json.Unmarshal([]byte(rq.body), &whole))
+		testkit.Must(t, json.Unmarshal([]byte(rq.body), &whole))
 		least := map[string]json.RawMessage{}
 		for _, name := range rq.must {
 			least[name] = whole[name]
@@ -292,7 +293,7 @@ func TestOpenAPIRequired(t *testing.T) {
 func jsonText(t *testing.T, v any) string {
 	t.Helper()
 	text, err := json.Marshal(v)
-	must(t, err)
+	testkit.Must(t, err)
 	return string(text)
 }
 
@@ -306,7 +307,7 @@ func TestOpenAPIErrors(t *testing.T) {
 		for credential, want := range map[string]int{"": 401, keyAll: 400} {
 			re := r.rest(credential, verb, rq.target(url.Values{"unknown": {"1"}}), rq.body)
 			equal(t, "status", re.status, want)
-			must(t, doc.conforms(op.Responses["default"].Schema, json.RawMessage(re.body), true))
+			testkit.Must(t, doc.conforms(op.Responses["default"].Schema, json.RawMessage(re.body), true))
 		}
 		equal(t, "code", r.rest("", verb, rq.target(rq.query), rq.body).problem(t).Code, codes.Unauthenticated)
 	})

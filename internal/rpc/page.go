@@ -7,9 +7,9 @@ import (
 	pushv1 "pushd.example/api/push/v1"
 )
 
-// appendHistory writes a page as protojson would, except that data is raw. By
-// hand, because a page is long and read often: 50 messages cost 12 µs and one
-// allocation; by protojson, with the data spliced in afterwards, they cost
+// appendHistory appends page as protojson would write it, except that data is raw.
+// It is written by hand because pages are long and read often: 50 messages take
+// 12 µs and one allocation; protojson, with the data inserted afterwards, took
 // 109 µs and 532.
 func appendHistory(b []byte, page *pushv1.HistoryResponse) []byte {
 	b = append(b, `{"messages":[`...)
@@ -27,7 +27,8 @@ func appendHistory(b []byte, page *pushv1.HistoryResponse) []byte {
 	return append(b, '}')
 }
 
-// pageSize is about how long the text of page is, rather more than less.
+// pageSize estimates the length of the text of page, more often too high than too
+// low.
 func pageSize(page *pushv1.HistoryResponse) int {
 	const perMessage, rest = 128, 128
 	size := rest
@@ -42,15 +43,15 @@ func appendMessage(b []byte, m *pushv1.Message) []byte {
 	b = appendString(append(b, `,"log":`...), m.GetLog())
 	b = appendString(append(b, `,"kind":`...), m.GetKind())
 	b = append(b, `,"time":"`...)
-	// protojson leaves a fraction of zero out. There is nothing below a
-	// millisecond in our times.
+	// protojson omits a fraction of zero. Times of messages are whole
+	// milliseconds.
 	layout := "2006-01-02T15:04:05.000Z"
 	if m.GetTime().GetNanos() == 0 {
 		layout = "2006-01-02T15:04:05Z"
 	}
 	b = m.GetTime().AsTime().AppendFormat(b, layout)
 	b = append(b, `","data":`...)
-	if len(m.GetData()) == 0 { // nothing that came through this door
+	if len(m.GetData()) == 0 { // stored by another program: the API refuses empty data
 		b = append(b, "null"...)
 	}
 	b = append(b, m.GetData()...)
@@ -60,8 +61,8 @@ func appendMessage(b []byte, m *pushv1.Message) []byte {
 	return append(b, '}')
 }
 
-// appendString is for ids, cursors and the words of the API, which need no
-// escapes; should one ever, it is still written right.
+// appendString appends s as a JSON string. It is fast for ids, cursors and the
+// words of the API, which need no escapes, and correct for all others.
 func appendString(b []byte, s string) []byte {
 	for _, c := range []byte(s) {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {

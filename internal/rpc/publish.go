@@ -10,47 +10,48 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
 )
 
-// What one Publish stream may have in flight: requests that were read and whose
-// replies gRPC has not taken yet. Past it the stream is not read, so that
-// gRPC's flow control holds the caller back.
+// The bounds of one Publish stream's requests in flight: those that were read and
+// whose replies gRPC has not taken yet. At a bound the stream is not read, so
+// that gRPC's flow control holds the caller back.
 const (
 	maxInFlight      = 1024
 	maxInFlightBytes = 8 << 20 // or one request that is larger
 )
 
-// recheckEvery is how long a stream goes on with a key that was taken out of
-// the key file.
-const recheckEvery = time.Second
+// recheckInterval is how long a stream continues after its API key was removed
+// from the key file.
+const recheckInterval = time.Second
 
-// errDraining ends Publish streams at shutdown, when all that was taken from
-// them has its reply.
+// errDraining ends Publish streams at shutdown, when every request that was taken
+// has its reply.
 var errDraining = errors.New("this node is shutting down")
 
 // Publish implements pushv1.PushServiceServer.
 func (s *service) Publish(stream grpc.BidiStreamingServer[pushv1.PublishRequest, pushv1.PublishResponse]) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	f := &flight{service: s, stream: stream, ctx: ctx}
-	f.lanes.seed = maphash.MakeSeed()
-	f.room.L, f.news.L = &f.mu, &f.mu
-	defer context.AfterFunc(s.draining, func() { f.end(errDraining) })()
-	// Ends when the stream does, which is when this returns.
-	go func() { f.end(f.read()) }()
-	return f.write()
+	p := &publishStream{service: s, stream: stream, ctx: ctx}
+	p.sequencer.seed = maphash.MakeSeed()
+	p.spaceFreed.L, p.replyReady.L = &p.mu, &p.mu
+	defer context.AfterFunc(s.draining, func() { p.end(errDraining) })()
+	// The reader ends when the stream does, which is when this function returns.
+	go func() { p.end(p.read()) }()
+	return p.write()
 }
 
-// flight is the requests of one stream on their way:
+// publishStream is one Publish stream and its requests in flight:
 //
-//	reader ──▶ lanes ──▶ workers, one for each task that runs ──▶ replies ──▶ writer
+//	reader ──▶ sequencer ──▶ workers, one for each task that runs ──▶ replies ──▶ writer
 //
 // The writer is the handler itself: when the stream must end while the reader
-// waits for a request, gRPC lets the reader go only when the handler returns.
-type flight struct {
+// waits in Recv, gRPC ends that wait only when the handler returns.
+type publishStream struct {
 	*service
 	stream grpc.BidiStreamingServer[pushv1.PublishRequest, pushv1.PublishResponse]
 	ctx    context.Context
@@ -59,112 +60,114 @@ type flight struct {
 	caller  auth.Caller
 	checked time.Time // when caller was last looked up
 
-	mu       sync.Mutex
-	room     sync.Cond // for the reader: there may be room, or the end came
-	news     sync.Cond // for the writer: a reply, or the end
-	lanes    lanes
-	inFlight int
-	bytes    int // in flight
-	running  int // tasks without a reply
-	replies  []outcome
-	ended    bool // nothing more is taken
-	why      error
+	mu         sync.Mutex // guards what follows
+	spaceFreed sync.Cond  // for the reader: there may be space, or the stream ends
+	replyReady sync.Cond  // for the writer: a reply, or the stream ends
+	sequencer  sequencer
+	inFlight   int
+	bytes      int // in flight
+	running    int // tasks without a reply
+	replies    []finished
+	ended      bool // no further request is taken
+	endErr     error
 }
 
-// task is one request.
+// task is one request on its way.
 type task struct {
 	req     *pushv1.PublishRequest
-	refused error // why it is not carried out
+	refused error // why it is not carried out; nil otherwise
 	bytes   int
-	// What lanes knows of it.
-	lanes   []int
-	waiting int // in how many of them others are before it
-	one     [1]int
+	// The sequencer's.
+	stripes []int
+	blocked int    // stripes in which other tasks are before it
+	one     [1]int // memory for the stripes of a unicast
 }
 
-// outcome is a reply on its way to the writer.
-type outcome struct {
+// finished is a reply on its way to the writer.
+type finished struct {
 	reply *pushv1.PublishResponse
-	bytes int
+	bytes int // of its request
 }
 
-// end takes no more requests. The first reason counts.
-func (f *flight) end(why error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.ended {
-		f.ended, f.why = true, why
+// end makes the stream take no more requests. The first reason given counts.
+func (p *publishStream) end(reason error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		p.ended, p.endErr = true, reason
 	}
-	f.room.Broadcast()
-	f.news.Signal()
+	p.spaceFreed.Broadcast()
+	p.replyReady.Signal()
 }
 
 // read takes requests until there are no more, or no more may be taken.
-func (f *flight) read() error {
+func (p *publishStream) read() error {
 	for {
-		req, err := f.stream.Recv()
+		req, err := p.stream.Recv()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := f.admit(); err != nil {
+		if err := p.admit(); err != nil {
 			return err
 		}
-		if !f.take(req) {
+		if !p.take(req) {
 			return nil
 		}
 	}
 }
 
-// admit looks whether the caller is still known, from time to time, and waits
-// where it is over its rate: a stream can be held back, so it need not fail.
-func (f *flight) admit() (err error) {
-	if now := time.Now(); now.Sub(f.checked) > recheckEvery {
-		if f.caller, err = f.guard.caller(f.ctx); err != nil {
+// admit checks from time to time that the caller's key is still valid, and waits
+// while the key is over its rate: a stream can be held back, so its requests need
+// not fail. A wait that the caller's deadline does not allow ends the stream.
+func (p *publishStream) admit() (err error) {
+	if now := time.Now(); now.Sub(p.checked) > recheckInterval {
+		if p.caller, err = p.interceptor.caller(p.ctx); err != nil {
 			return err
 		}
-		f.checked = now
+		p.checked = now
 	}
-	l := f.caller.Limiter
-	if l == nil || l.Allow() {
+	over := p.interceptor.spend(p.caller)
+	if over == nil {
 		return nil
 	}
-	f.guard.metrics.limited.WithLabelValues(f.caller.Name).Inc()
-	return l.Wait(f.ctx)
+	if err := p.caller.Limiter.Wait(p.ctx); err != nil && p.ctx.Err() == nil {
+		return over
+	}
+	return p.ctx.Err()
 }
 
-// take puts req into the lanes once there is room. False: the end came first.
-func (f *flight) take(req *pushv1.PublishRequest) bool {
-	t := &task{req: req}
-	t.refused = f.permit(req)
-	t.bytes = size(req)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for !f.ended && (f.inFlight == maxInFlight || f.bytes > 0 && f.bytes+t.bytes > maxInFlightBytes) {
-		f.room.Wait()
+// take hands req to the sequencer as soon as there is space for it. It returns
+// false if the stream ended first.
+func (p *publishStream) take(req *pushv1.PublishRequest) bool {
+	t := &task{req: req, refused: p.permit(req), bytes: sizeInMemory(req)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.ended && (p.inFlight == maxInFlight || p.bytes > 0 && p.bytes+t.bytes > maxInFlightBytes) {
+		p.spaceFreed.Wait()
 	}
-	if f.ended {
+	if p.ended {
 		return false
 	}
-	f.inFlight++
-	f.running++
-	f.bytes += t.bytes
-	f.route(t)
-	if f.lanes.add(t) {
-		go f.work(t)
+	p.inFlight++
+	p.running++
+	p.bytes += t.bytes
+	p.setStripes(t)
+	if p.sequencer.add(t) {
+		go p.work(t)
 	}
 	return true
 }
 
-// permit says whether the caller may make the call that req stands for.
-func (f *flight) permit(req *pushv1.PublishRequest) error {
+// permit returns nil if the caller may make the call that req stands for.
+func (p *publishStream) permit(req *pushv1.PublishRequest) error {
 	method := methodOfSend(req)
 	if method == "" {
 		return &FieldError{"send", "required: unicast, multicast or broadcast"}
 	}
-	return f.guard.rules[method].permit(f.caller)
+	return p.interceptor.rules[method].permit(p.caller)
 }
 
 func methodOfSend(req *pushv1.PublishRequest) string {
@@ -179,66 +182,62 @@ func methodOfSend(req *pushv1.PublishRequest) string {
 	return ""
 }
 
-// size is about what req holds in memory.
-func size(req *pushv1.PublishRequest) int {
-	const overhead = 256
-	n := overhead + len(req.GetUnicast().GetData()) + len(req.GetMulticast().GetData()) + len(req.GetBroadcast().GetData())
+// sizeInMemory is about how many bytes req takes: all of its fields, and what
+// Go adds to a request and to each name.
+func sizeInMemory(req *pushv1.PublishRequest) int {
+	const perRequest, perName = 256, 16
 	m := req.GetMulticast()
-	for _, names := range [][]string{m.GetUsers(), m.GetGroups(), m.GetExcept()} {
-		for _, name := range names {
-			n += len(name) + 16
-		}
-	}
-	return n
+	return proto.Size(req) + perRequest + perName*(len(m.GetUsers())+len(m.GetGroups())+len(m.GetExcept()))
 }
 
-// route finds the lanes of t: those of its recipients. A task that is refused
-// keeps nobody waiting.
-func (f *flight) route(t *task) {
-	t.lanes = t.one[:0]
+// setStripes gives t the stripes of its recipients. The members of groups are not
+// known before it runs, so it takes all stripes. A request without a send takes
+// none: it holds nobody up.
+func (p *publishStream) setStripes(t *task) {
+	t.stripes = t.one[:0]
 	switch send := t.req.GetSend().(type) {
 	case *pushv1.PublishRequest_Unicast:
-		t.lanes = append(t.lanes, f.lanes.of(send.Unicast.GetUser()))
+		t.stripes = append(t.stripes, p.sequencer.stripe(send.Unicast.GetUser()))
 	case *pushv1.PublishRequest_Multicast:
-		if len(send.Multicast.GetGroups()) > 0 { // of whom is known when it runs
-			t.lanes = f.lanes.all(t.lanes)
+		if len(send.Multicast.GetGroups()) > 0 {
+			t.stripes = appendAllStripes(t.stripes)
 			return
 		}
-		t.lanes = f.lanes.lanesOf(t.lanes, send.Multicast.GetUsers())
+		t.stripes = p.sequencer.appendStripes(t.stripes, send.Multicast.GetUsers())
 	case *pushv1.PublishRequest_Broadcast:
-		t.lanes = f.lanes.all(t.lanes)
+		t.stripes = appendAllStripes(t.stripes)
 	}
 }
 
-// work runs t, and then what may run because t has.
-func (f *flight) work(t *task) {
+// work runs t, and then the tasks that t was blocking.
+func (p *publishStream) work(t *task) {
 	var ready []*task
 	for {
-		reply := f.do(t)
-		f.mu.Lock()
-		f.replies = append(f.replies, outcome{reply, t.bytes})
-		f.running--
-		ready = f.lanes.done(t, ready[:0])
-		f.mu.Unlock()
-		f.news.Signal()
+		reply := p.execute(t)
+		p.mu.Lock()
+		p.replies = append(p.replies, finished{reply, t.bytes})
+		p.running--
+		ready = p.sequencer.done(t, ready[:0])
+		p.mu.Unlock()
+		p.replyReady.Signal()
 		if len(ready) == 0 {
 			return
 		}
 		t = ready[0]
 		for _, other := range ready[1:] {
-			go f.work(other)
+			go p.work(other)
 		}
 	}
 }
 
-// do carries out one request. It is counted as the call that it stands for.
-func (f *flight) do(t *task) *pushv1.PublishResponse {
+// execute carries out one request. It is counted as the call that it stands for.
+func (p *publishStream) execute(t *task) *pushv1.PublishResponse {
 	reply := &pushv1.PublishResponse{Number: t.req.GetNumber()}
-	err := f.guard.watch(f.ctx, methodOfSend(t.req), func(ctx context.Context) (err error) {
+	err := p.interceptor.observe(p.ctx, methodOfSend(t.req), func(ctx context.Context) (err error) {
 		if t.refused != nil {
 			return t.refused
 		}
-		return f.send(ctx, t.req, reply)
+		return p.send(ctx, t.req, reply)
 	})
 	if err != nil {
 		st := status.Convert(err).Proto()
@@ -249,57 +248,57 @@ func (f *flight) do(t *task) *pushv1.PublishResponse {
 	return reply
 }
 
-func (f *flight) send(ctx context.Context, req *pushv1.PublishRequest, reply *pushv1.PublishResponse) error {
+func (p *publishStream) send(ctx context.Context, req *pushv1.PublishRequest, reply *pushv1.PublishResponse) error {
 	switch send := req.GetSend().(type) {
 	case *pushv1.PublishRequest_Unicast:
-		resp, err := f.Unicast(ctx, send.Unicast)
+		resp, err := p.Unicast(ctx, send.Unicast)
 		reply.Reply = &pushv1.PublishResponse_Unicast{Unicast: resp}
 		return err
 	case *pushv1.PublishRequest_Multicast:
-		resp, err := f.Multicast(ctx, send.Multicast)
+		resp, err := p.Multicast(ctx, send.Multicast)
 		reply.Reply = &pushv1.PublishResponse_Multicast{Multicast: resp}
 		return err
 	case *pushv1.PublishRequest_Broadcast:
-		resp, err := f.Broadcast(ctx, send.Broadcast)
+		resp, err := p.Broadcast(ctx, send.Broadcast)
 		reply.Reply = &pushv1.PublishResponse_Broadcast{Broadcast: resp}
 		return err
 	}
 	return nil
 }
 
-// write sends replies until all is answered and no more is taken, and returns
-// why that is.
-func (f *flight) write() error {
-	var batch []outcome
-	broken := false // nobody reads the replies
+// write sends replies until the stream takes no more requests and every request
+// taken has its reply. It returns why the stream ended.
+func (p *publishStream) write() error {
+	var batch []finished
+	broken := false // the caller is gone
 	for {
-		batch = f.next(batch)
+		batch = p.next(batch)
 		if len(batch) == 0 {
-			return f.why
+			return p.endErr
 		}
 		bytes := 0
-		for _, o := range batch {
-			broken = broken || f.stream.Send(o.reply) != nil
-			bytes += o.bytes
+		for _, f := range batch {
+			broken = broken || p.stream.Send(f.reply) != nil
+			bytes += f.bytes
 		}
-		f.mu.Lock()
-		f.inFlight -= len(batch)
-		f.bytes -= bytes
-		f.mu.Unlock()
-		f.room.Signal()
+		p.mu.Lock()
+		p.inFlight -= len(batch)
+		p.bytes -= bytes
+		p.mu.Unlock()
+		p.spaceFreed.Signal()
 	}
 }
 
-// next waits for replies and takes them all; none: there will be no more. spent
-// is memory to use again.
-func (f *flight) next(spent []outcome) []outcome {
+// next waits for replies and returns all that are there; none if no more will
+// come. It uses the memory of spent again.
+func (p *publishStream) next(spent []finished) []finished {
 	clear(spent)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for len(f.replies) == 0 && !(f.ended && f.running == 0) {
-		f.news.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.replies) == 0 && !(p.ended && p.running == 0) {
+		p.replyReady.Wait()
 	}
-	batch := f.replies
-	f.replies = spent[:0]
+	batch := p.replies
+	p.replies = spent[:0]
 	return batch
 }

@@ -18,6 +18,7 @@ import (
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/testkit"
 )
 
 // Publish does nothing but answer.
@@ -57,8 +58,8 @@ func BenchmarkPublish(b *testing.B) {
 			}
 			b.Run(name, func(b *testing.B) {
 				store, err := embedded.Open(embedded.Config{Dir: b.TempDir(), Sync: sync})
-				must(b, err)
-				b.Cleanup(func() { must(b, store.Close()) })
+				testkit.Must(b, err)
+				b.Cleanup(func() { testkit.Must(b, store.Close()) })
 				r := newRig(b, options{store: func(history.Store) history.Store { return store }})
 				if live {
 					r.connectAll(b, benchUsers)
@@ -91,11 +92,11 @@ func (c *counting) Follow(func([]history.Delivery)) func() { return func() {} }
 func (r *rig) connectAll(b *testing.B, n int) {
 	for i := range n {
 		conn, err := net.Dial("tcp", r.door.Addr().String())
-		must(b, err)
+		testkit.Must(b, err)
 		token := r.token(strconv.Itoa(i), time.Now().Add(time.Hour))
 		dialer := ws.Dialer{NetDial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
 		_, _, _, err = dialer.Dial(b.Context(), fmt.Sprintf("ws://%s/push?token=%s", r.door.Addr(), token))
-		must(b, err)
+		testkit.Must(b, err)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -110,12 +111,12 @@ func benchPublish(b *testing.B, s *grpc.Server) {
 	go func() { _ = s.Serve(l) }()
 	b.Cleanup(s.Stop)
 	conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	must(b, err)
+	testkit.Must(b, err)
 	b.Cleanup(func() { _ = conn.Close() })
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(b.Context(), "authorization", "Bearer "+keyAll))
 	defer cancel()
 	stream, err := pushv1.NewPushServiceClient(conn).Publish(ctx)
-	must(b, err)
+	testkit.Must(b, err)
 	b.ReportAllocs()
 	b.ResetTimer()
 	before := cpuTime(b)
@@ -136,7 +137,7 @@ func benchPublish(b *testing.B, s *grpc.Server) {
 		if err == io.EOF || err != nil && replies == b.N {
 			break
 		}
-		must(b, err)
+		testkit.Must(b, err)
 		if reply.GetUnicast().GetId() == "" {
 			b.Fatalf("reply %v", reply)
 		}

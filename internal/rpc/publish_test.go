@@ -22,16 +22,17 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
-type publishStream = grpc.BidiStreamingClient[pushv1.PublishRequest, pushv1.PublishResponse]
+type publishClient = grpc.BidiStreamingClient[pushv1.PublishRequest, pushv1.PublishResponse]
 
-func (r *rig) publish(credential string) publishStream {
+func (r *rig) publish(credential string) publishClient {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.as(credential))
 	r.t.Cleanup(cancel)
 	stream, err := r.push.Publish(ctx)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	return stream
 }
 
@@ -51,7 +52,7 @@ func broadcast(n int, data string) *pushv1.PublishRequest {
 }
 
 // replies reads until the stream ends, by number.
-func replies(t testing.TB, stream publishStream) (map[uint64]*pushv1.PublishResponse, error) {
+func replies(t testing.TB, stream publishClient) (map[uint64]*pushv1.PublishResponse, error) {
 	t.Helper()
 	all := map[uint64]*pushv1.PublishResponse{}
 	for {
@@ -85,9 +86,9 @@ func TestPublish(t *testing.T) {
 		withKey, again,
 		unicast(1<<40, "42", "{"),
 	} {
-		must(t, stream.Send(req))
+		testkit.Must(t, stream.Send(req))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	equal(t, "replies", len(got), 9)
@@ -160,7 +161,7 @@ func TestPublishOrder(t *testing.T) {
 	}})
 	stream := r.publish(keyAll)
 	users := users(40)
-	must(t, r.call(&pushv1.AddMembersRequest{Group: "all", Users: users}))
+	testkit.Must(t, r.call(&pushv1.AddMembersRequest{Group: "all", Users: users}))
 	random := rand.New(rand.NewPCG(3, 4))
 	want := map[string][]string{}
 	const n = 800
@@ -201,7 +202,7 @@ func TestPublishOrder(t *testing.T) {
 	equal(t, "replies", len(got), n)
 	for _, user := range users {
 		page, err := r.store.Page(t.Context(), user, history.Query{Direction: history.Forward, Limit: n})
-		must(t, err)
+		testkit.Must(t, err)
 		var data []string
 		for _, m := range page.Messages {
 			data = append(data, string(m.Data))
@@ -265,7 +266,7 @@ func TestPublishBackPressure(t *testing.T) {
 		}
 		_ = stream.CloseSend()
 	}()
-	// Users may share a lane; what is let in waits for nothing else.
+	// Users may share a stripe; what is let in waits for nothing else.
 	most := maxInFlightBytes / (size + 256)
 	h.await(t, most*2/3)
 	select {
@@ -280,6 +281,42 @@ func TestPublishBackPressure(t *testing.T) {
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	equal(t, "replies", len(got), n)
+}
+
+// TestPublishBoundCountsWholeRequests: every field of a request in flight counts,
+// here idempotency keys that are too long, behind a send that waits.
+func TestPublishBoundCountsWholeRequests(t *testing.T) {
+	h := newHeld()
+	r := newRig(t, h.options())
+	stream := r.publish(keyAll)
+	const n, size = 400, 60_000
+	key := strings.Repeat("k", size)
+	testkit.Must(t, stream.Send(unicast(0, "42", "1")))
+	h.await(t, 1)
+	var sent atomic.Int64
+	go func() {
+		for i := range n {
+			req := unicast(i+1, "42", "1")
+			req.GetUnicast().IdempotencyKey = key
+			if stream.Send(req) != nil {
+				return
+			}
+			sent.Add(1)
+		}
+		_ = stream.CloseSend()
+	}()
+	const most = maxInFlightBytes / size
+	testkit.WaitFor(t, "the stream to fill", func() bool { return sent.Load() >= most*9/10 })
+	time.Sleep(300 * time.Millisecond) // nothing says that the stream is not read
+	// gRPC's own buffers on the way take a few more.
+	if got := sent.Load(); got > most*12/10 {
+		t.Errorf("%d requests of %d bytes were read, want about %d", got, size, most)
+	}
+	close(h.release)
+	got, err := replies(t, stream)
+	equal(t, "the end", err, io.EOF)
+	equal(t, "replies", len(got), n+1)
+	equal(t, "refused", got[1].GetError().GetMessage(), "idempotency_key: at most 128 bytes, got 60000")
 }
 
 // arrivals is closed when n more appends have arrived, if they do while the
@@ -307,9 +344,9 @@ func TestPublishBroken(t *testing.T) {
 	ctx, cancel := context.WithCancel(r.as(keyAll))
 	defer cancel()
 	stream, err := r.push.Publish(ctx)
-	must(t, err)
+	testkit.Must(t, err)
 	for i := range 50 {
-		must(t, stream.Send(unicast(i, "42", fmt.Sprint(i))))
+		testkit.Must(t, stream.Send(unicast(i, "42", fmt.Sprint(i))))
 	}
 	for range 20 {
 		h.await(t, 1)
@@ -321,7 +358,7 @@ func TestPublishBroken(t *testing.T) {
 	equal(t, "the end", status.Code(err), codes.Canceled)
 	r.server.GRPC().GracefulStop() // returns when the handler has
 	page, err := r.store.Page(t.Context(), "42", history.Query{Direction: history.Forward, Limit: 100})
-	must(t, err)
+	testkit.Must(t, err)
 	if len(page.Messages) < 20 {
 		t.Fatalf("%d stored", len(page.Messages))
 	}
@@ -338,9 +375,9 @@ func TestPublishDrain(t *testing.T) {
 	stream, idle := r.publish(keyAll), r.publish(keyAll)
 	const n = 20
 	for i := range n {
-		must(t, stream.Send(unicast(i, fmt.Sprint("first", i), "1")))
+		testkit.Must(t, stream.Send(unicast(i, fmt.Sprint("first", i), "1")))
 	}
-	h.await(t, n*2/3) // users may share a lane
+	h.await(t, n*2/3) // users may share a stripe
 	r.server.Drain()
 	for i := n; i < 2*n; i++ {
 		_ = stream.Send(unicast(i, fmt.Sprint("late", i), "1"))
@@ -351,7 +388,7 @@ func TestPublishDrain(t *testing.T) {
 	got, err := replies(t, stream)
 	p := grpcProblem(t, err)
 	equal(t, "the end", p.Code, codes.Unavailable)
-	equal(t, "message", p.Message, "this node is shutting down; what has no reply was not carried out")
+	equal(t, "message", p.Message, "this node is shutting down; requests without a reply were not carried out")
 	equal(t, "retry", p.Details[0].RetryDelay, "1s")
 	if len(got) < n*2/3 {
 		t.Errorf("%d replies", len(got))
@@ -362,7 +399,7 @@ func TestPublishDrain(t *testing.T) {
 			user = fmt.Sprint("late", i)
 		}
 		page, err := r.store.Page(t.Context(), user, history.Query{Limit: 1})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "stored for "+user+" and answered", len(page.Messages) == 1, got[uint64(i)].GetUnicast().GetId() != "")
 	}
 	r.server.GRPC().GracefulStop()
@@ -380,9 +417,9 @@ func TestPublishPanic(t *testing.T) {
 	}))
 	stream := r.publish(keyAll)
 	for i := range 3 {
-		must(t, stream.Send(unicast(i, "42", "1")))
+		testkit.Must(t, stream.Send(unicast(i, "42", "1")))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	equal(t, "the first", codes.Code(got[0].GetError().GetCode()), codes.Internal)
@@ -398,9 +435,9 @@ func TestPublishRate(t *testing.T) {
 	began := time.Now()
 	stream := r.publish(keySlow) // takes one
 	for i := range 5 {
-		must(t, stream.Send(unicast(i, "42", "1")))
+		testkit.Must(t, stream.Send(unicast(i, "42", "1")))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
 	for i := range uint64(5) {
@@ -414,17 +451,36 @@ func TestPublishRate(t *testing.T) {
 	}
 }
 
+// TestPublishRatePastDeadline: a stream whose deadline is too near for the next
+// request ends with the reason, and the requests before it have their replies.
+func TestPublishRatePastDeadline(t *testing.T) {
+	a, _ := authWith(t, keyFile+"slow send "+keySlow+" rate=0.01,burst=3\n")
+	r := newRig(t, options{auth: a})
+	stream := r.publish(keySlow) // takes one; its deadline is 10 s
+	for i := range 5 {
+		testkit.Must(t, stream.Send(unicast(i, "42", "1")))
+	}
+	got, err := replies(t, stream)
+	equal(t, "replies", len(got), 2)
+	equal(t, "the last of them", got[1].GetUnicast().GetId() != "", true)
+	p := grpcProblem(t, err)
+	equal(t, "code", p.Code, codes.ResourceExhausted)
+	contains(t, "message", p.Message, "this API key may make 0.01 requests a second, 3 at once: wait 1m")
+	contains(t, "retry", p.Details[0].RetryDelay, "s")
+	equal(t, "log", r.log.String(), "")
+}
+
 // TestPublishOfRevokedKey: a key that is taken out of the file ends its streams
 // too.
 func TestPublishOfRevokedKey(t *testing.T) {
 	a, path := authWith(t, keyFile+"gone send "+keySlow+"\n")
 	r := newRig(t, options{auth: a})
 	stream := r.publish(keySlow)
-	must(t, stream.Send(unicast(0, "42", "1")))
+	testkit.Must(t, stream.Send(unicast(0, "42", "1")))
 	_, err := stream.Recv()
-	must(t, err)
-	must(t, os.WriteFile(path, []byte(keyFile), 0o600))
-	must(t, a.Reload())
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(path, []byte(keyFile), 0o600))
+	testkit.Must(t, a.Reload())
 	for i := 1; err == nil; i++ {
 		if err = stream.Send(unicast(i, "42", "1")); err != nil {
 			break
@@ -441,11 +497,11 @@ func TestPublishUndecodable(t *testing.T) {
 	r := newRig(t, options{})
 	stream, err := r.conn.NewStream(r.as(keyAll), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
 		pushv1.PushService_Publish_FullMethodName, grpc.ForceCodec(rawCodec{}))
-	must(t, err)
-	must(t, stream.SendMsg([]byte("\x0a\x05ab")))
+	testkit.Must(t, err)
+	testkit.Must(t, stream.SendMsg([]byte("\x0a\x05ab")))
 	var reply []byte
 	equal(t, "code", status.Code(stream.RecvMsg(&reply)), codes.Internal)
-	must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
+	testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "43", Data: hi}))
 }
 
 // TestPublishTakesWhatCallsTake: each control of a message does on a stream what
@@ -469,12 +525,12 @@ func TestPublishTakesWhatCallsTake(t *testing.T) {
 	bad := unicast(6, "42", "6")
 	bad.GetUnicast().Ephemeral, bad.GetUnicast().NotifyUnackedAfter = true, durationpb.New(time.Second)
 	for _, req := range []*pushv1.PublishRequest{topic(1, "1"), topic(2, "2"), brief, asks, excluding, bad, unicast(7, "42", "7")} {
-		must(t, stream.Send(req))
+		testkit.Must(t, stream.Send(req))
 	}
-	must(t, stream.CloseSend())
+	testkit.Must(t, stream.CloseSend())
 	got, err := replies(t, stream)
 	equal(t, "the end", err, io.EOF)
-	equal(t, "refused", got[6].GetError().GetMessage(), "notify_unacked_after: not together with ephemeral: such a message is not kept")
+	equal(t, "refused", got[6].GetError().GetMessage(), "notify_unacked_after: cannot be set together with ephemeral: such a message is not kept")
 	c.expect("3", "4", "7")
 	for user, want := range map[string]string{"42": "[4 5 7]", "44": "[2]"} {
 		var kept []string

@@ -12,15 +12,16 @@ import (
 type overRate struct {
 	rate  float64 // requests a second
 	burst int
-	wait  time.Duration // until there is room for one
+	wait  time.Duration // until another request is allowed
 }
 
 func (e overRate) Error() string {
 	return fmt.Sprintf("this API key may make %g requests a second, %d at once: wait %v", e.rate, e.burst, e.wait.Round(time.Millisecond))
 }
 
-// spend counts a request of caller, or refuses it.
-func (g *guard) spend(caller auth.Caller) error {
+// spend takes one request from what the rate of caller's key allows, or returns
+// an overRate.
+func (i *interceptor) spend(caller auth.Caller) error {
 	l := caller.Limiter
 	if l == nil {
 		return nil
@@ -29,7 +30,7 @@ func (g *guard) spend(caller auth.Caller) error {
 	if l.AllowN(now, 1) {
 		return nil
 	}
-	g.metrics.limited.WithLabelValues(caller.Name).Inc()
+	i.metrics.limited.WithLabelValues(caller.Name).Inc()
 	rate := float64(l.Limit())
 	seconds := math.Max(0, 1-l.TokensAt(now)) / rate
 	return overRate{rate, l.Burst(), time.Duration(seconds * float64(time.Second))}

@@ -10,12 +10,13 @@ import (
 const (
 	maxGroups = 100  // in a multicast
 	maxExcept = 1000 // in a multicast
-	// membersPage is how many members are read at once: they are of one moment.
+	// membersPage is the number of members in one read of a group. A group with
+	// no more members is read at one point in time.
 	membersPage = 10_000
 )
 
-// checkRecipients holds the lists of a multicast to their limits. Naming nobody
-// is an error; that nobody is left need not be.
+// checkRecipients checks the lists of a multicast. A request that names neither
+// users nor groups is an error; one that has no recipients left is not.
 func (s *service) checkRecipients(req *pushv1.MulticastRequest) error {
 	groups, except := req.GetGroups(), req.GetExcept()
 	if len(req.GetUsers()) > 0 || len(groups) == 0 {
@@ -35,8 +36,9 @@ func (s *service) checkRecipients(req *pushv1.MulticastRequest) error {
 	return checkNames("except", except)
 }
 
-// recipients returns to whom req goes, each once if groups or exceptions are
-// named: else the store sees to that. checkRecipients has accepted req.
+// recipients returns the recipients of req, which checkRecipients has accepted.
+// Each is returned once if req has groups or exceptions; otherwise the store
+// removes duplicates.
 func (s *service) recipients(ctx context.Context, req *pushv1.MulticastRequest) ([]string, error) {
 	if len(req.GetGroups()) == 0 && len(req.GetExcept()) == 0 {
 		return req.GetUsers(), nil
@@ -54,7 +56,7 @@ func (s *service) recipients(ctx context.Context, req *pushv1.MulticastRequest) 
 	return u.users, nil
 }
 
-// addMembers adds the members of group, and gives up when there are too many.
+// addMembers adds the members of group to u. Too many recipients are an error.
 func (s *service) addMembers(ctx context.Context, u *union, group string) error {
 	after := ""
 	for more := true; more; {
@@ -75,9 +77,9 @@ func (s *service) addMembers(ctx context.Context, u *union, group string) error 
 	return nil
 }
 
-// union gathers users, each once.
+// union collects users, each once.
 type union struct {
-	seen  map[string]struct{} // and those who are to be left out
+	seen  map[string]struct{} // users, and exceptions
 	users []string
 }
 

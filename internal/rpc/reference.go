@@ -9,15 +9,14 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 )
 
-// What describes the REST door: openapi.json, which openapigen makes, and a page
-// that shows it and needs nothing from elsewhere.
+// referenceFiles describe the REST API: openapi.json, which openapigen writes, and
+// a page that shows it and loads nothing from other servers.
 //
 //go:embed openapi.json reference
-var described embed.FS
+var referenceFiles embed.FS
 
-// registerReference adds routes to the description. It is the same for
-// everybody and tells nothing that the source does not, so it asks for no
-// credential.
+// registerReference adds the routes of the reference. It needs no credential,
+// because it is the same for all callers and public in the source.
 func registerReference(mux *runtime.ServeMux) error {
 	for _, d := range []struct{ at, file, kind string }{
 		{"/openapi.json", "openapi.json", "application/json"},
@@ -25,7 +24,7 @@ func registerReference(mux *runtime.ServeMux) error {
 		{"/docs/reference.js", "reference/reference.js", "text/javascript; charset=utf-8"},
 		{"/docs/reference.css", "reference/reference.css", "text/css; charset=utf-8"},
 	} {
-		text, err := described.ReadFile(d.file)
+		text, err := referenceFiles.ReadFile(d.file)
 		if err != nil {
 			return fmt.Errorf("reading the reference: %w", err)
 		}
@@ -36,7 +35,7 @@ func registerReference(mux *runtime.ServeMux) error {
 	return nil
 }
 
-// document answers with text.
+// document returns a handler that answers with text.
 func document(kind string, text []byte) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request, _ map[string]string) {
 		h := w.Header()
@@ -44,6 +43,6 @@ func document(kind string, text []byte) runtime.HandlerFunc {
 		h.Set("Content-Length", strconv.Itoa(len(text)))
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(text) // who does not read it misses it
+		_, _ = w.Write(text) // an error means that the caller is gone
 	}
 }

@@ -16,16 +16,16 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// rest is the REST door: grpc-gateway's routes onto local.
+// rest is the REST API: grpc-gateway's routes to inProcess.
 type rest struct {
-	guard    *guard
-	codec    codec
-	mux      *runtime.ServeMux
-	maxBytes int // of a body
+	interceptor *interceptor
+	codec       codec
+	mux         *runtime.ServeMux
+	maxBytes    int // in a body
 }
 
-func newREST(all services, g *guard, maxBytes int) (*rest, error) {
-	h := &rest{guard: g, codec: newCodec(), maxBytes: maxBytes}
+func newREST(all services, i *interceptor, maxBytes int) (*rest, error) {
+	h := &rest{interceptor: i, codec: newCodec(), maxBytes: maxBytes}
 	h.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, h.codec),
 		runtime.WithIncomingHeaderMatcher(forward),
@@ -35,11 +35,12 @@ func newREST(all services, g *guard, maxBytes int) (*rest, error) {
 		runtime.WithWriteContentLength(),
 		// A percent-encoded slash in a user is part of the user.
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
-		// Both would let a POST run a GET's handler; curl -d sends forms.
+		// Both would let a POST with a form, which curl -d sends, run the handler
+		// of a GET.
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 	)
-	if err := all.registerREST(h.mux, &local{guard: g, codec: h.codec}); err != nil {
+	if err := all.registerREST(h.mux, &inProcess{interceptor: i, codec: h.codec}); err != nil {
 		return nil, fmt.Errorf("rpc: registering REST routes: %w", err)
 	}
 	if err := registerReference(h.mux); err != nil {
@@ -48,16 +49,16 @@ func newREST(all services, g *guard, maxBytes int) (*rest, error) {
 	return h, nil
 }
 
-// forward passes the caller's name for a request on. The gateway itself passes
-// authorization and the caller's address; nothing else is used.
+// forward passes the X-Request-Id header on. The gateway itself passes
+// Authorization and the caller's address; no other header is used.
 func forward(header string) (string, bool) {
 	return requestIDKey, strings.EqualFold(header, requestIDKey)
 }
 
-// matched runs when a route has been found.
+// matched runs when the gateway has found a route.
 func matched(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
-		c := callFrom(r.Context())
+		c := restCallFrom(r.Context())
 		c.params = params
 		if c.probe {
 			c.routed = true
@@ -69,20 +70,23 @@ func matched(next runtime.HandlerFunc) runtime.HandlerFunc {
 
 // ServeHTTP implements http.Handler.
 func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Calls recover by themselves; this is for what the gateway does around
-	// them.
+	// The interceptor recovers from panics in calls; this recovers from panics in
+	// the gateway's code around them.
 	defer func() {
 		if p := recover(); p != nil {
-			h.failed(r.Context(), h.mux, h.codec, w, r, h.guard.panicked(r.Context(), r.URL.Path, p))
+			h.failed(r.Context(), h.mux, h.codec, w, r, h.interceptor.panicked(r.Context(), r.URL.Path, p))
 		}
 	}()
-	c := &call{
+	c := &restCall{
 		ReadCloser: http.MaxBytesReader(w, r.Body, int64(h.maxBytes)),
 		length:     r.ContentLength,
 		limit:      h.maxBytes,
 		query:      r.URL.RawQuery,
+
+		contentType: r.Header.Get("Content-Type"),
+		encoding:    strings.ToLower(r.Header.Get("Content-Encoding")),
 	}
-	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	r = r.WithContext(context.WithValue(r.Context(), restCallKey{}, c))
 	r.Body = c
 	// The query is fill's as well: parsed already, and empty, to the gateway.
 	r.Form, r.PostForm = url.Values{}, url.Values{}
@@ -92,13 +96,13 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-// failed writes err, which is a status unless the gateway itself failed.
+// failed answers with err, which is a status unless the gateway itself failed.
 func (h *rest) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
-	c := callFrom(ctx)
+	c := restCallFrom(ctx)
 	if c != nil && c.probe {
 		return
 	}
-	st := status.Convert(h.guard.toStatus(ctx, r.URL.Path, err))
+	st := status.Convert(h.interceptor.toStatus(ctx, r.URL.Path, err))
 	httpStatus := runtime.HTTPStatusFromCode(st.Code())
 	if c != nil && c.tooLarge {
 		httpStatus = http.StatusRequestEntityTooLarge
@@ -106,9 +110,9 @@ func (h *rest) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marsha
 	h.write(w, httpStatus, st)
 }
 
-// notRouted answers a path that no route has, or not with this method.
+// notRouted answers a request whose path or method has no route.
 func (h *rest) notRouted(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, httpStatus int) {
-	if c := callFrom(ctx); c != nil && c.probe {
+	if c := restCallFrom(ctx); c != nil && c.probe {
 		return
 	}
 	switch httpStatus {
@@ -117,19 +121,19 @@ func (h *rest) notRouted(ctx context.Context, _ *runtime.ServeMux, _ runtime.Mar
 		w.Header().Set("Allow", allowed) // RFC 9110, section 15.5.6
 		h.write(w, httpStatus, status.New(codes.Unimplemented, fmt.Sprintf("method %s is not allowed here, only %s", r.Method, allowed)))
 	case http.StatusNotFound:
-		h.write(w, httpStatus, status.New(codes.NotFound, "there is nothing at this path"))
+		h.write(w, httpStatus, status.New(codes.NotFound, "no such path; /docs lists them all"))
 	default:
-		h.write(w, http.StatusBadRequest, status.New(codes.InvalidArgument, "the path cannot be read"))
+		h.write(w, http.StatusBadRequest, status.New(codes.InvalidArgument, "the path is not valid: each % must begin an escape such as %2F"))
 	}
 }
 
-// methodsOf asks the mux with which methods r's path has a route: it does not
-// tell by itself.
+// methodsOf returns the methods with which r's path has a route. The mux does not
+// tell, so each method is tried.
 func (h *rest) methodsOf(r *http.Request) []string {
 	var methods []string
 	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPost, http.MethodPut} {
-		c := &call{probe: true}
-		probe := r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		c := &restCall{probe: true}
+		probe := r.WithContext(context.WithValue(r.Context(), restCallKey{}, c))
 		probe.Method = method
 		h.mux.ServeHTTP(nil, probe)
 		if c.routed {
@@ -139,7 +143,7 @@ func (h *rest) methodsOf(r *http.Request) []string {
 	return slices.Clip(methods)
 }
 
-// write answers {"code":…,"message":…,"details":[…]}.
+// write answers with st as {"code":…,"message":…,"details":[…]}.
 func (h *rest) write(w http.ResponseWriter, httpStatus int, st *status.Status) {
 	body, err := h.codec.Marshal(st.Proto())
 	if err != nil {
@@ -155,7 +159,7 @@ func (h *rest) write(w http.ResponseWriter, httpStatus int, st *status.Status) {
 		header.Set("Retry-After", strconv.Itoa(int((delay+time.Second-1)/time.Second)))
 	}
 	w.WriteHeader(httpStatus)
-	_, _ = w.Write(body) // who does not read the answer misses it
+	_, _ = w.Write(body) // an error means that the caller is gone
 }
 
 func retryDelay(st *status.Status) time.Duration {

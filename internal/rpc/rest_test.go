@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // TestRESTOfAll walks through the API as a backend with curl would.
@@ -26,21 +29,21 @@ func TestRESTOfAll(t *testing.T) {
 		Online, Recipients *int32
 	}
 	re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":{"title":"Hi"},"idempotency_key":"k1","ttl":"3600s"}`)
-	must(t, json.Unmarshal([]byte(re.body), &sent))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &sent))
 	equal(t, "unicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"recipients":1,"online_users":0,"unknown":1}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":{"title":"Hi"},"idempotencyKey":"k1"}`)
 	equal(t, "retry", re.body, fmt.Sprintf(`{"id":%q,"duplicate":true,"online":0,"recipients":0,"online_users":0,"unknown":0}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/multicast", `{"users":["42","43","42"],"data":[1]}`)
-	must(t, json.Unmarshal([]byte(re.body), &sent))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &sent))
 	equal(t, "multicast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"recipients":2,"online_users":0,"unknown":1}`, sent.ID))
 
 	re = r.rest(keyAll, "POST", "/v1/broadcast", `{"data":null}`)
-	must(t, json.Unmarshal([]byte(re.body), &sent))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &sent))
 	equal(t, "broadcast", re.body, fmt.Sprintf(`{"id":%q,"duplicate":false,"online":0,"online_users":0}`, sent.ID))
 	last, err := history.ParseID(sent.ID)
-	must(t, err)
+	testkit.Must(t, err)
 
 	re = r.rest(keyAll, "GET", "/v1/users/43/history", "")
 	var page struct {
@@ -52,7 +55,7 @@ func TestRESTOfAll(t *testing.T) {
 		Cursor string
 		Unread int
 	}
-	must(t, json.Unmarshal([]byte(re.body), &page))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &page))
 	equal(t, "messages", len(page.Messages), 2)
 	equal(t, "kind", page.Messages[0].Kind+page.Messages[0].Log, "multicastinbox")
 	equal(t, "kind", page.Messages[1].Kind+page.Messages[1].Log, "broadcastbroadcast")
@@ -72,7 +75,7 @@ func TestRESTOfAll(t *testing.T) {
 func TestPaging(t *testing.T) {
 	r := newRig(t, options{})
 	for i := range 7 {
-		must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: fmt.Append(nil, i)}))
+		testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: fmt.Append(nil, i)}))
 	}
 	for limit := int32(1); limit <= 8; limit++ {
 		equal(t, "forward", r.walk(t, limit, true), "0123456")
@@ -88,7 +91,7 @@ func (r *rig) walk(t *testing.T, limit int32, forward bool) (data string) {
 	}
 	for range 10 {
 		page, err := r.push.History(r.as(keyAll), req)
-		must(t, err)
+		testkit.Must(t, err)
 		var part string
 		for _, m := range page.GetMessages() {
 			part += string(m.GetData())
@@ -114,11 +117,11 @@ func TestPageBytes(t *testing.T) {
 	r := newRig(t, options{})
 	large := []byte(`"` + strings.Repeat("x", 60<<10) + `"`)
 	for range 100 {
-		must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: large}))
+		testkit.Must(t, r.call(&pushv1.UnicastRequest{User: "42", Data: large}))
 	}
 	limit := int32(1000)
 	page, err := r.push.History(r.as(keyAll), &pushv1.HistoryRequest{User: "42", After: "0", Limit: &limit})
-	must(t, err)
+	testkit.Must(t, err)
 	if n := len(page.GetMessages()); n != maxPageBytes/len(large) || !page.GetHasMore() {
 		t.Fatalf("%d messages, has_more %v", n, page.GetHasMore())
 	}
@@ -128,7 +131,7 @@ func TestPageBytes(t *testing.T) {
 func TestUsersInPaths(t *testing.T) {
 	r := newRig(t, options{})
 	for _, user := range []string{"42", "a/b", "a b", "a+b", "100%", "%2F", "日本", "ü", "?x=1", "a//b", "..", ".", "history", "a:b", "\x00\n"} {
-		must(t, r.call(&pushv1.UnicastRequest{User: user, Data: []byte(quote(user))}))
+		testkit.Must(t, r.call(&pushv1.UnicastRequest{User: user, Data: []byte(quote(user))}))
 		// PathEscape leaves dots alone, which clients resolve.
 		path := strings.ReplaceAll(url.PathEscape(user), ".", "%2E")
 		for _, path := range []string{path, strings.ReplaceAll(path, "%2F", "%2f"), everyByte(user)} {
@@ -181,10 +184,10 @@ func TestBadREST(t *testing.T) {
 		{"POST", "/v1/unicast", `{"data":1,"user":"42","d\u0061ta":2}`, 400, 3, "data", `data: given twice`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"user":"43"}`, 400, 3, "user", `user: given twice`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"idempotency_key":"a","idempotencyKey":"b"}`, 400, 3, "idempotencyKey", `given twice`},
-		{"POST", "/v1/unicast", `{"user":42,"data":1}`, 400, 3, "user", `user: invalid value for string field user: 42`},
-		{"POST", "/v1/unicast", `{"data":{"x":1},"user":42}`, 400, 3, "user", `user: invalid value for string field user: 42`},
-		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":3600}`, 400, 3, "ttl", `ttl: unexpected token 3600`},
-		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":"1h"}`, 400, 3, "ttl", `ttl: invalid google.protobuf.Duration value "1h"`},
+		{"POST", "/v1/unicast", `{"user":42,"data":1}`, 400, 3, "user", `user: want a string in quotes, such as "7", got 42`},
+		{"POST", "/v1/unicast", `{"data":{"x":1},"user":42}`, 400, 3, "user", `user: want a string in quotes, such as "7", got 42`},
+		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":3600}`, 400, 3, "ttl", `ttl: want seconds in a string, such as "90s", got 3600`},
+		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":"1h"}`, 400, 3, "ttl", `ttl: want seconds in a string, such as "90s", got "1h"`},
 		{"POST", "/v1/unicast", `{"user":"42","data":1,"ttl":"` + strings.Repeat("ä", 500) + `"}`, 400, 3, "ttl", "ä…"},
 		{"POST", "/v1/unicast", "{\"user\":\"4\xff2\",\"data\":1}", 400, 3, "user", `user: invalid UTF-8`},
 		{"POST", "/v1/unicast", `{"user":"\ud800","data":1}`, 400, 3, "user", `user: `},
@@ -192,8 +195,13 @@ func TestBadREST(t *testing.T) {
 		{"POST", "/v1/unicast", `user=42&data=1`, 400, 3, "body", `body: not valid JSON at byte 1: `},
 		{"POST", "/v1/unicast?user=42", `{"data":1}`, 400, 3, "user", `user: unknown query parameter`},
 		{"POST", "/v1/multicast", `{"users":"42","data":1}`, 400, 3, "users", `users: unexpected token "42"`},
+		{"POST", "/v1/multicast", `{"users":["41", 42],"data":1}`, 400, 3, "users", `users: want strings in quotes, such as ["7"], got ["41", 42]`},
+		{"POST", "/v1/multicast", `{"users":[ -7],"data":1}`, 400, 3, "users", `users: want strings in quotes, such as ["7"], got [ -7]`},
+		{"GET", "/v1/presence?users[]=7&users[]=8", ``, 400, 3, "users", `users: write users=a&users=b, without []`},
+		{"GET", "/v1/presence?user[]=7", ``, 400, 3, "user[]", `user[]: unknown query parameter`},
+		{"GET", "/v1/events?wait=30", ``, 400, 3, "wait", `wait: want seconds in a string, such as "90s", got "30"`},
 		{"POST", "/v1/multicast", `{"users":[["42"]],"data":1}`, 400, 3, "users", `users: `},
-		{"POST", "/v1/users/42/ack", `{"user":"43","cursor":"0"}`, 400, 3, "user", `user: the body and the path differ`},
+		{"POST", "/v1/users/42/ack", `{"user":"43","cursor":"0"}`, 400, 3, "user", `user: the body has another value than the path: leave it out of the body`},
 		{"GET", "/v1/users/42/history?limit=abc", ``, 400, 3, "limit", `limit: not a number in range: "abc"`},
 		{"GET", "/v1/users/42/history?limit=99999999999", ``, 400, 3, "limit", `limit: not a number in range: "99999999999"`},
 		{"GET", "/v1/users/42/history?limit=1.5", ``, 400, 3, "limit", `limit: not a number in range: "1.5"`},
@@ -208,10 +216,10 @@ func TestBadREST(t *testing.T) {
 		{"GET", "/v1/users/42/history?%FF=1", ``, 400, 3, "\ufffd", `unknown query parameter`},
 		{"GET", "/v1/users/42/history?a;b", ``, 400, 3, "query", `query: `},
 		{"GET", "/v1/users/42/history?limit[x]=1", ``, 400, 3, "limit[x]", `limit[x]: unknown query parameter`},
-		{"GET", "/v1/unknown", ``, 404, 5, "", `there is nothing at this path`},
-		{"GET", "/", ``, 404, 5, "", `there is nothing at this path`},
-		{"POST", "/v1/unicast/", `{}`, 404, 5, "", `there is nothing at this path`},
-		{"GET", "/v1/users/a/b/history", ``, 404, 5, "", `there is nothing at this path`},
+		{"GET", "/v1/unknown", ``, 404, 5, "", `no such path; /docs lists them all`},
+		{"GET", "/", ``, 404, 5, "", `no such path; /docs lists them all`},
+		{"POST", "/v1/unicast/", `{}`, 404, 5, "", `no such path; /docs lists them all`},
+		{"GET", "/v1/users/a/b/history", ``, 404, 5, "", `no such path; /docs lists them all`},
 		{"GET", "/v1/unicast", ``, 405, 12, "", `method GET is not allowed here, only POST`},
 		{"DELETE", "/v1/users/42/history", ``, 405, 12, "", `method DELETE is not allowed here, only GET`},
 		{"PUT", "/v1/users/42/ack", `{}`, 405, 12, "", `method PUT is not allowed here, only POST`},
@@ -251,7 +259,7 @@ func TestBodyTooLarge(t *testing.T) {
 		"chunked":   struct{ io.Reader }{strings.NewReader(strings.Repeat(" ", limit+1))},
 	} {
 		req, err := http.NewRequest("POST", r.url+"/v1/unicast", body)
-		must(t, err)
+		testkit.Must(t, err)
 		req.Header.Set("Authorization", "Bearer "+keyAll)
 		req.Header.Set("Expect", "100-continue")
 		if body == io.Reader(announced) {
@@ -279,7 +287,7 @@ func TestBodyIsNotReadWithoutCredential(t *testing.T) {
 	r := newRig(t, options{})
 	body := &countingReader{Reader: strings.NewReader(strings.Repeat(" ", 1<<20))}
 	req, err := http.NewRequest("POST", r.url+"/v1/multicast", body)
-	must(t, err)
+	testkit.Must(t, err)
 	req.ContentLength = 1 << 20
 	req.Header.Set("Expect", "100-continue")
 	equal(t, "status", r.do(req).status, 401)
@@ -297,18 +305,72 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// TestForm: a form is named as what it is; JSON is taken whatever it is called.
+func TestForm(t *testing.T) {
+	r := newRig(t, options{})
+	const form = "application/x-www-form-urlencoded"
+	re := r.rest(keyAll, "POST", "/v1/unicast", "user=7&data=1", "Content-Type", form+"; charset=UTF-8")
+	equal(t, "message", re.problem(t).Message, "body: want a JSON object, got a form (content-type "+form+")")
+	equal(t, "status", re.status, 400)
+	re = r.rest(keyAll, "POST", "/v1/unicast", `{"user":"7","data":1}`, "Content-Type", form)
+	equal(t, "JSON that is called a form", re.status, 200)
+	re = r.rest(keyAll, "POST", "/v1/unicast", `{"user":7,"data":1}`, "Content-Type", form)
+	contains(t, "message", re.problem(t).Message, "user: want a string in quotes")
+}
+
+// TestGzip: a compressed body is taken, within the same bounds.
+func TestGzip(t *testing.T) {
+	r := newRig(t, options{limits: Limits{MaxData: 1000, MaxUsers: 10}})
+	limit := Limits{MaxData: 1000, MaxUsers: 10}.maxRequest()
+	compressed := func(body string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, err := w.Write([]byte(body))
+		testkit.Must(t, err)
+		testkit.Must(t, w.Close())
+		return b.String()
+	}
+	send := `{"user":"42","data":{"n":9007199254740993}}`
+	good := compressed(send)
+	for _, c := range []struct {
+		name, body, encoding string
+		status               int
+		message              string
+	}{
+		{"good", good, "gzip", 200, ""},
+		{"upper case", good, "GZIP", 200, ""},
+		{"none", send, "identity", 200, ""},
+		{"truncated", good[:len(good)-9], "gzip", 400, "body: not valid gzip, which its content-encoding is"},
+		{"corrupt", good[:12] + "\xff\xff\xff" + good[15:], "gzip", 400, "body: not valid gzip, which its content-encoding is"},
+		{"not compressed", send, "gzip", 400, "body: not valid gzip, which its content-encoding is"},
+		{"another one", send, "br", 400, `body: want content-encoding gzip or none, got "br"`},
+		{"a bomb", compressed(strings.Repeat(" ", 64<<20)), "gzip", 413, fmt.Sprintf("body: at most %d bytes, got ", limit)},
+		{"just too long", compressed(send + strings.Repeat(" ", limit-len(send)+1)), "gzip", 413, fmt.Sprintf("body: at most %d bytes, got more", limit)},
+		{"as long as may be", compressed(send + strings.Repeat(" ", limit-len(send))), "gzip", 200, ""},
+	} {
+		re := r.rest(keyAll, "POST", "/v1/unicast", c.body, "Content-Encoding", c.encoding)
+		equal(t, c.name, re.status, c.status)
+		if c.status != 200 {
+			contains(t, c.name, re.problem(t).Message, c.message)
+		}
+	}
+	page := r.must(&pushv1.HistoryRequest{User: "42"}).(*pushv1.HistoryResponse)
+	equal(t, "messages", len(page.GetMessages()), 4)
+	equal(t, "data", string(page.GetMessages()[0].GetData()), `{"n":9007199254740993}`)
+}
+
 // TestShortBody: a body that ends before its announced length.
 func TestShortBody(t *testing.T) {
 	r := newRig(t, options{})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
-	must(t, err)
+	testkit.Must(t, err)
 	defer conn.Close()
-	must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	testkit.Must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	_, err = fmt.Fprintf(conn, "POST /v1/unicast HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{\"user\"", keyAll)
-	must(t, err)
-	must(t, conn.(*net.TCPConn).CloseWrite())
+	testkit.Must(t, err)
+	testkit.Must(t, conn.(*net.TCPConn).CloseWrite())
 	answer, err := io.ReadAll(conn)
-	must(t, err)
+	testkit.Must(t, err)
 	contains(t, "answer", string(answer), "HTTP/1.1 400 ")
-	contains(t, "answer", string(answer), "body: it ended early or could not be read")
+	contains(t, "answer", string(answer), "body: it ended before its Content-Length, or could not be read")
 }

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -29,12 +27,13 @@ import (
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
 	// After an answer to an unread body net/http lingers for 500 ms, which
 	// Server.Close does not wait for.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+	testkit.Main(m, "net/http.(*conn).closeWriteAndWait")
 }
 
 // The API keys of every rig, by what they may do.
@@ -64,7 +63,7 @@ type rig struct {
 	door     *conn.Server
 	auth     *auth.Auth
 	metrics  *prometheus.Registry
-	log      *syncBuffer
+	log      *testkit.Buffer
 
 	push        pushv1.PushServiceClient
 	connections pushv1.ConnectionServiceClient
@@ -75,11 +74,12 @@ type rig struct {
 }
 
 type options struct {
-	store  func(history.Store) history.Store // wraps the memory store
-	auth   *auth.Auth                        // nil: one with the keys above
-	limits Limits
-	events int              // that are kept; 0: the default
-	now    func() time.Time // the memory store's clock; nil: time.Now
+	store     func(history.Store) history.Store // wraps the memory store
+	auth      *auth.Auth                        // nil: one with the keys above
+	limits    Limits
+	dataRules DataRules
+	events    int              // that are kept; 0: the default
+	now       func() time.Time // the memory store's clock; nil: time.Now
 }
 
 func newRig(t testing.TB, o options) *rig {
@@ -87,21 +87,21 @@ func newRig(t testing.TB, o options) *rig {
 	if o.auth == nil {
 		o.auth = newAuth(t)
 	}
-	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: &syncBuffer{}}
+	r := &rig{t: t, auth: o.auth, metrics: prometheus.NewRegistry(), log: new(testkit.Buffer)}
 	mem, err := memory.New(memory.Config{Now: o.now, Events: o.events})
-	must(t, err)
+	testkit.Must(t, err)
 	r.store, r.groups, r.messages, r.events = mem, mem, mem, mem
-	t.Cleanup(func() { must(t, mem.Close()) })
+	t.Cleanup(func() { testkit.Must(t, mem.Close()) })
 	if o.store != nil {
 		r.store = o.store(mem)
 	}
 	r.clients(o.auth)
 	r.config = Config{
-		Store: r.store, Groups: r.groups, Messages: r.messages, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits,
+		Store: r.store, Groups: r.groups, Messages: r.messages, Events: r.events, Directory: r.door, Subscriptions: r.door, Auth: r.auth, Limits: o.limits, DataRules: o.dataRules,
 		Log: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: r.metrics,
 	}
 	r.server, err = New(r.config)
-	must(t, err)
+	testkit.Must(t, err)
 	r.serve()
 	return r
 }
@@ -111,13 +111,13 @@ func (r *rig) clients(a *auth.Auth) {
 	r.t.Helper()
 	var err error
 	r.door, err = conn.New(conn.Config{Listen: "127.0.0.1:0", Node: "node-1", Store: r.store, Messages: r.messages, Auth: a})
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	var done sync.WaitGroup
-	done.Go(func() { must(r.t, r.door.Serve()) })
+	done.Go(func() { testkit.Must(r.t, r.door.Serve()) })
 	r.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		must(r.t, r.door.Shutdown(ctx))
+		testkit.Must(r.t, r.door.Shutdown(ctx))
 		done.Wait()
 	})
 }
@@ -133,10 +133,10 @@ func authWith(t testing.TB, keys string) (*auth.Auth, string) {
 	t.Helper()
 	dir := t.TempDir()
 	path, secrets := filepath.Join(dir, "keys"), filepath.Join(dir, "secrets")
-	must(t, os.WriteFile(path, []byte(keys), 0o600))
-	must(t, os.WriteFile(secrets, []byte(strings.Repeat("s", 32)), 0o600))
+	testkit.Must(t, os.WriteFile(path, []byte(keys), 0o600))
+	testkit.Must(t, os.WriteFile(secrets, []byte(strings.Repeat("s", 32)), 0o600))
 	a, err := auth.New(auth.Config{APIKeyFile: path, TokenKeyFile: secrets})
-	must(t, err)
+	testkit.Must(t, err)
 	return a, path
 }
 
@@ -149,7 +149,7 @@ func (r *rig) serve() {
 	conn, err := grpc.NewClient("passthrough:///"+gl.Addr().String(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(64<<20)))
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, ExpectContinueTimeout: 10 * time.Second}
 	r.conn, r.push = conn, pushv1.NewPushServiceClient(conn)
 	r.connections = pushv1.NewConnectionServiceClient(conn)
@@ -166,7 +166,7 @@ func (r *rig) serve() {
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	return l
 }
 
@@ -190,7 +190,7 @@ func (r *rig) as(credential string) context.Context {
 func (r *rig) token(user string, expires time.Time) string {
 	r.t.Helper()
 	token, err := r.auth.Issue(user, expires)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	return token
 }
 
@@ -205,7 +205,7 @@ type reply struct {
 func (r *rig) rest(credential, method, path, body string, header ...string) reply {
 	r.t.Helper()
 	req, err := http.NewRequest(method, r.url+path, strings.NewReader(body))
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	if credential != "" {
 		req.Header.Set("Authorization", "Bearer "+credential)
 	}
@@ -218,10 +218,10 @@ func (r *rig) rest(credential, method, path, body string, header ...string) repl
 func (r *rig) do(req *http.Request) reply {
 	r.t.Helper()
 	resp, err := r.http.Do(req)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	return reply{resp.StatusCode, resp.Header, string(text)}
 }
 
@@ -273,17 +273,10 @@ func grpcProblem(t testing.TB, err error) problem {
 		t.Fatalf("want a status error, got %v", err)
 	}
 	text, err := newCodec().Marshal(st.Proto())
-	must(t, err)
+	testkit.Must(t, err)
 	var p problem
-	must(t, json.Unmarshal(text, &p))
+	testkit.Must(t, json.Unmarshal(text, &p))
 	return p
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func equal[T comparable](t testing.TB, what string, got, want T) {
@@ -298,24 +291,6 @@ func contains(t testing.TB, what, got, want string) {
 	if !strings.Contains(got, want) {
 		t.Fatalf("%s:\n got %s\nwant it to contain %s", what, got, want)
 	}
-}
-
-// syncBuffer is a log that tests read while others write it.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // broken is the memory store with one thing wrong: fail, if set, is asked

@@ -14,23 +14,23 @@ import (
 	"pushd.example/internal/auth"
 )
 
-// rule says who may call a method.
+// rule says which callers may call a method.
 type rule struct {
-	// open: anybody, without a credential.
+	// open: no credential is needed.
 	open bool
-	// scopes are what an API key needs; 0 means that any key will do.
+	// scopes are those that an API key needs; 0 means that any key is enough.
 	scopes auth.Scope
-	// any: one of the scopes is enough.
+	// any: one of scopes is enough.
 	any bool
-	// own: a client token will do, for its own user.
+	// own: a client token is enough for requests about its own user.
 	own bool
 }
 
-// newRules lists every method there is; what is not listed is refused.
+// newRules returns the rule of every method. Other methods are refused.
 //
-// Health is open: load balancers have no credential. Reflection tells no
-// secret, but holds a stream for as long as the caller likes, so it takes a
-// key.
+// Health is open, because load balancers have no credential. Reflection needs a
+// key although it tells no secret, because it holds a stream for as long as the
+// caller wants.
 func newRules() map[string]rule {
 	return map[string]rule{
 		pushv1.PushService_Unicast_FullMethodName:   {scopes: auth.Send},
@@ -38,10 +38,10 @@ func newRules() map[string]rule {
 		pushv1.PushService_Broadcast_FullMethodName: {scopes: auth.Broadcast},
 		pushv1.PushService_History_FullMethodName:   {scopes: auth.Read, own: true},
 		pushv1.PushService_Ack_FullMethodName:       {scopes: auth.Send, own: true},
-		// Each request on the stream needs the scope of the send that it is.
+		// Each request on the stream also needs the scope of its own call.
 		pushv1.PushService_Publish_FullMethodName:    {scopes: auth.Send | auth.Broadcast, any: true},
 		pushv1.PushService_GetReceipt_FullMethodName: {scopes: auth.Read},
-		// And the scope that sending the message takes.
+		// Recall also needs the scope for sending the message.
 		pushv1.PushService_Recall_FullMethodName:    {scopes: auth.Send | auth.Broadcast, any: true},
 		pushv1.PushService_Subscribe_FullMethodName: {scopes: auth.Read, own: true},
 
@@ -86,7 +86,8 @@ func (r rule) permit(caller auth.Caller) error {
 	return nil
 }
 
-// permitRequest returns nil if caller, who may call the method, may ask this.
+// permitRequest returns nil if caller, who may call the method, may do so with
+// req.
 func permitRequest(caller auth.Caller, req any) error {
 	if caller.User == "" {
 		return nil

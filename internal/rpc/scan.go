@@ -7,33 +7,34 @@ import (
 	"pushd.example/internal/history"
 )
 
-// The most that one call looks through for messages of some kinds only: so
-// many pages of so many messages, or of maxPageBytes. Who asks for broadcasts
-// in an inbox full of unicasts gets an empty page and goes on from there.
+// The bounds of one call that filters messages: it reads at most scanPages pages
+// of the store, each of at most scanLimit messages and maxPageBytes. A caller that
+// asks for broadcasts where the inbox is full of unicasts gets an empty page, and
+// continues from its cursor.
 const (
 	scanPages = 4
 	scanLimit = 250
 )
 
-// answer is a page, and where to read on backward from it.
-type answer struct {
+// pageResult is a page, and the id at which a backward reader continues.
+type pageResult struct {
 	history.Page
 	before history.ID
 }
 
-// read answers q. What the store's pages cannot leave out by themselves is left
-// out here, while reading on until the page is full, nothing is left, or it
-// would be too much work.
-func (q question) read(ctx context.Context, store history.Store) (answer, error) {
+// read answers q. Messages that the store cannot filter are filtered here: read
+// continues with the store's next page until the answer is full, the history ends,
+// or scanPages pages were read.
+func (q pageQuery) read(ctx context.Context, store history.Store) (pageResult, error) {
 	if len(q.kinds) == 0 && (q.from == 0 || q.Direction == history.Forward) {
 		p, err := store.Page(ctx, q.user, q.Query)
-		a := answer{Page: p}
+		a := pageResult{Page: p}
 		if len(p.Messages) > 0 {
 			a.before = p.Messages[0].ID
 		}
 		return a, err
 	}
-	s := scan{question: q, next: q.Query}
+	s := scan{pageQuery: q, next: q.Query}
 	for range scanPages {
 		s.next.Limit = min(q.Limit-len(s.out.Messages)+1, maxPage)
 		if len(q.kinds) > 0 {
@@ -41,7 +42,7 @@ func (q question) read(ctx context.Context, store history.Store) (answer, error)
 		}
 		p, err := store.Page(ctx, q.user, s.next)
 		if err != nil {
-			return answer{}, err
+			return pageResult{}, err
 		}
 		if s.take(p) {
 			break
@@ -49,24 +50,24 @@ func (q question) read(ctx context.Context, store history.Store) (answer, error)
 	}
 	if s.Direction == history.Forward && s.stop != 0 {
 		if err := s.cursorAtStop(ctx, store); err != nil {
-			return answer{}, err
+			return pageResult{}, err
 		}
 	}
-	return s.answer(), nil
+	return s.result(), nil
 }
 
-// scan collects a page from several of the store's.
+// scan fills a page from several pages of the store.
 type scan struct {
-	question
-	next  history.Query // what to ask the store for
+	pageQuery
+	next  history.Query // for the next page of the store
 	out   history.Page
 	bytes int // in out
 	begun bool
-	last  history.ID // the last message looked at
-	stop  history.ID // the message that there was no room for
+	last  history.ID // the last message that was read
+	stop  history.ID // the first message that did not fit; 0: all did
 }
 
-// take adds what it wants of p, and says whether the page is complete.
+// take adds the wanted messages of p, and reports whether the page is complete.
 func (s *scan) take(p history.Page) (complete bool) {
 	if !s.begun {
 		s.out.Unread, s.out.Cursor, s.begun = p.Unread, p.Cursor, true
@@ -99,7 +100,7 @@ func (s *scan) wants(k history.Kind) bool {
 	return len(s.kinds) == 0 || slices.Contains(s.kinds, k)
 }
 
-// add takes m into the page if there is room.
+// add adds m to the page if it fits.
 func (s *scan) add(m history.Message) bool {
 	n := len(s.out.Messages)
 	if n == s.Limit || n > 0 && s.bytes+len(m.Data) > s.MaxBytes {
@@ -110,19 +111,19 @@ func (s *scan) add(m history.Message) bool {
 	return true
 }
 
-// cursorAtStop makes the cursor continue with the message at which the page
-// ended in the middle of one of the store's: the cursor of a page that ends
-// below it lies just there.
+// cursorAtStop sets the cursor for a page that ended at s.stop, in the middle of a
+// page of the store: the next page must begin with that message. The cursor of a
+// page that ends just below it is that cursor.
 func (s *scan) cursorAtStop(ctx context.Context, store history.Store) error {
 	p, err := store.Page(ctx, s.user, history.Query{Direction: history.Backward, Before: s.stop, Limit: 1, MaxBytes: 1})
-	// Not behind where the last page began: the logs advance apart, and it may
-	// be ahead in one.
+	// The inbox and the broadcast log advance independently, so the cursor that
+	// the last page began at may be ahead in one of them.
 	s.out.Cursor = p.Cursor.Max(s.next.After)
 	return err
 }
 
-func (s *scan) answer() answer {
-	a := answer{Page: s.out, before: s.last}
+func (s *scan) result() pageResult {
+	a := pageResult{Page: s.out, before: s.last}
 	if s.Direction != history.Forward {
 		slices.Reverse(a.Messages)
 		return a

@@ -23,35 +23,38 @@ import (
 	gateway "pushd.example/internal/rpc/gateway/push/v1"
 )
 
-// Authenticator says who presents a credential.
+// Authenticator checks credentials and issues client tokens.
 type Authenticator interface {
-	// API returns the caller that a bearer credential stands for: an API key's
-	// or a client token's. Without a credential bearer is empty.
+	// API returns the caller that a bearer credential stands for: an API key's or
+	// a client token's. bearer is empty if the call has no credential. Errors:
+	// auth.ErrNoCredential, auth.ErrBadCredential, auth.ErrExpired.
 	API(bearer string) (auth.Caller, error)
 	Issuer
 }
 
-// Config is what a Server is made of.
+// Config says what a Server consists of.
 type Config struct {
 	// Store keeps the histories. Required.
 	Store history.Store
-	// Groups keeps who is in which group. Required.
+	// Groups keeps the members of groups. Required.
 	Groups history.Groups
-	// Events keeps what happens to users. Required.
+	// Events keeps the events that Watch and ListEvents report. Required.
 	Events history.Events
-	// Messages knows of messages that were sent. Required.
+	// Messages recalls messages and keeps receipts. Required.
 	Messages history.Messages
-	// Directory knows who is connected. Required.
+	// Directory lists and closes connections. Required.
 	Directory Directory
-	// Subscriptions lets this node's gRPC subscribers in. Required.
+	// Subscriptions starts the subscriptions of gRPC clients. Required.
 	Subscriptions Subscriptions
-	// Auth knows the callers. Required.
+	// Auth checks credentials. Required.
 	Auth Authenticator
 	// Limits bound requests.
 	Limits Limits
-	// Log gets panics and internal errors; nil discards them.
+	// DataRules say which JSON a message's data may be. Default StrictData.
+	DataRules DataRules
+	// Log gets panics and internal errors. Nil discards them.
 	Log *slog.Logger
-	// Metrics gets the pushd_rpc_ metrics; nil means none.
+	// Metrics gets the pushd_rpc_ metrics. Nil registers none.
 	Metrics prometheus.Registerer
 }
 
@@ -66,12 +69,12 @@ type Limits struct {
 	// MaxRecipients is the most recipients of a multicast to groups. Default
 	// 100,000, at most 1,000,000.
 	MaxRecipients int
-	// MaxTokenTTL is how long an issued client token may be good for. Default
-	// 24 hours, at least a second, at most 365 days.
+	// MaxTokenTTL is the longest ttl of an issued client token. Default 24 hours,
+	// at least a second, at most 365 days.
 	MaxTokenTTL time.Duration
 }
 
-// services are all that the doors offer.
+// services are the services of both APIs, gRPC and REST.
 type services struct {
 	push        pushv1.PushServiceServer
 	groups      pushv1.GroupServiceServer
@@ -86,28 +89,28 @@ func (a services) registerGRPC(s *grpc.Server) {
 	pushv1.RegisterTokenServiceServer(s, a.tokens)
 }
 
-func (a services) registerREST(mux *runtime.ServeMux, l *local) error {
+func (a services) registerREST(mux *runtime.ServeMux, l *inProcess) error {
 	ctx := context.Background() // not used: nothing is dialed
 	return errors.Join(
-		gateway.RegisterPushServiceHandlerServer(ctx, mux, &localPush{local: l, svc: a.push}),
-		gateway.RegisterGroupServiceHandlerServer(ctx, mux, &localGroups{local: l, svc: a.groups}),
-		gateway.RegisterConnectionServiceHandlerServer(ctx, mux, &localConnections{local: l, svc: a.connections}),
-		gateway.RegisterTokenServiceHandlerServer(ctx, mux, &localTokens{local: l, svc: a.tokens}),
+		gateway.RegisterPushServiceHandlerServer(ctx, mux, &inProcessPush{inProcess: l, svc: a.push}),
+		gateway.RegisterGroupServiceHandlerServer(ctx, mux, &inProcessGroups{inProcess: l, svc: a.groups}),
+		gateway.RegisterConnectionServiceHandlerServer(ctx, mux, &inProcessConnections{inProcess: l, svc: a.connections}),
+		gateway.RegisterTokenServiceHandlerServer(ctx, mux, &inProcessTokens{inProcess: l, svc: a.tokens}),
 	)
 }
 
-// Server answers backends.
+// Server is the API for backends, over gRPC and REST.
 type Server struct {
 	grpc   *grpc.Server
 	rest   http.Handler
 	health *health.Server
 
-	draining context.Context // ended by drain
+	draining context.Context // done after Drain
 	drain    context.CancelFunc
 }
 
-// New returns a Server, which is not serving yet (see SetServing). It listens
-// nowhere: whoever calls New serves GRPC and REST.
+// New returns a Server that tells health checkers that it is not serving (see
+// SetServing). It does not listen: the caller serves GRPC and REST.
 func New(c Config) (*Server, error) {
 	if c.Store == nil || c.Groups == nil || c.Messages == nil || c.Events == nil || c.Directory == nil || c.Subscriptions == nil || c.Auth == nil {
 		return nil, errors.New("rpc: Config.Store, Config.Groups, Config.Messages, Config.Events, Config.Directory, Config.Subscriptions and Config.Auth are required")
@@ -116,10 +119,17 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	switch c.DataRules {
+	case "":
+		c.DataRules = StrictData
+	case StrictData, AnyData:
+	default:
+		return nil, fmt.Errorf("rpc: Config.DataRules: want %q or %q, got %q", StrictData, AnyData, c.DataRules)
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	guard, err := newGuard(c.Auth, c.Log, c.Metrics)
+	interceptor, err := newInterceptor(c.Auth, c.Log, c.Metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -130,15 +140,15 @@ func New(c Config) (*Server, error) {
 	s := &Server{health: health.NewServer()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	all := services{
-		push:        &service{store: c.Store, groups: c.Groups, messages: c.Messages, subscriptions: c.Subscriptions, limits: limits, guard: guard, draining: s.draining},
+		push:        &service{store: c.Store, groups: c.Groups, messages: c.Messages, subscriptions: c.Subscriptions, limits: limits, dataRules: c.DataRules, interceptor: interceptor, draining: s.draining},
 		groups:      &groups{store: c.Groups, maxUsers: limits.MaxUsers},
 		connections: &connections{directory: c.Directory, events: c.Events, metrics: watches, draining: s.draining},
 		tokens:      &tokens{issuer: c.Auth, maxTTL: limits.MaxTokenTTL},
 	}
-	if s.rest, err = newREST(all, guard, limits.maxRequest()); err != nil {
+	if s.rest, err = newREST(all, interceptor, limits.maxRequest()); err != nil {
 		return nil, err
 	}
-	s.grpc = grpc.NewServer(grpcOptions(guard, limits)...)
+	s.grpc = grpc.NewServer(grpcOptions(interceptor, limits)...)
 	all.registerGRPC(s.grpc)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
@@ -150,21 +160,22 @@ func New(c Config) (*Server, error) {
 // grpc.health.v1 (needs no credential) and reflection (needs any API key).
 func (s *Server) GRPC() *grpc.Server { return s.grpc }
 
-// REST returns the handler of all paths under /v1, and of /openapi.json and
-// /docs, which describe them. Paths must reach it as they
-// came: a mux in front that cleans paths changes users such as "a//b".
+// REST returns the handler of all paths under /v1, and of /openapi.json and /docs,
+// which describe them. Paths must reach it unchanged: a mux in front that cleans
+// paths would change users such as "a//b".
 func (s *Server) REST() http.Handler { return s.rest }
 
-// Drain begins the end: it tells health checkers to send nothing more, and ends
-// Watch streams, calls of ListEvents that wait, and Publish streams, each when all
-// that was taken from it has its reply. Other calls are still answered; GracefulStop waits for them.
+// Drain begins the shutdown. It tells health checkers to send no more calls, and
+// ends Watch streams, waiting calls of ListEvents, and Publish streams, each as soon
+// as every request that was taken from it has its reply. Other calls are still
+// answered; GracefulStop waits for them.
 func (s *Server) Drain() {
 	s.SetServing(false)
 	s.drain()
 }
 
-// SetServing tells health checkers whether to send calls here. It refuses no
-// call.
+// SetServing tells health checkers whether to send calls to this server. The
+// server answers calls either way.
 func (s *Server) SetServing(serving bool) {
 	status := healthv1.HealthCheckResponse_NOT_SERVING
 	if serving {
@@ -178,12 +189,12 @@ func (s *Server) SetServing(serving bool) {
 	}
 }
 
-// grpcOptions are for backends that keep a few connections with many calls in
-// flight, behind proxies that cut idle connections.
-func grpcOptions(g *guard, l Limits) []grpc.ServerOption {
+// grpcOptions suit backends that have a few connections with many calls in flight,
+// behind proxies that close idle connections.
+func grpcOptions(i *interceptor, l Limits) []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.UnaryInterceptor(g.unary),
-		grpc.StreamInterceptor(g.stream),
+		grpc.UnaryInterceptor(i.unary),
+		grpc.StreamInterceptor(i.stream),
 		grpc.MaxRecvMsgSize(l.maxRequest()),
 		grpc.MaxConcurrentStreams(1024),
 		grpc.MaxHeaderListSize(16 << 10),
@@ -221,10 +232,10 @@ func (l Limits) withDefaults() (Limits, error) {
 	return l, nil
 }
 
-// maxRequest is the most bytes in a request at either door. Anything longer is
-// over another limit too, with room to spare for saying which: JSON encoders
-// that escape non-ASCII letters need up to 3 bytes for one, and data may
-// exceed its limit twice before the request as a whole is refused.
+// maxRequest is the most bytes in a request, over gRPC and over REST. It is larger
+// than any valid request, so that a request over another limit is usually refused
+// with an error that names its field: a JSON encoder may need 3 bytes for each byte
+// of a name, and data may be twice its limit.
 func (l Limits) maxRequest() int {
 	const perUser = 3*history.MaxUser + 4
 	return 2*l.MaxData + (l.MaxUsers+maxGroups+maxExcept)*perUser + 4<<10

@@ -12,8 +12,8 @@ import (
 	"pushd.example/internal/history"
 )
 
-// service is PushService: it checks a request, asks the store and replies. Its
-// errors are plain; the guard around it maps them.
+// service is PushService: it checks a request, calls the store and replies. It
+// returns plain errors, which the interceptor maps to statuses.
 type service struct {
 	pushv1.UnimplementedPushServiceServer
 
@@ -22,8 +22,9 @@ type service struct {
 	messages      history.Messages
 	subscriptions Subscriptions
 	limits        Limits
-	guard         *guard          // for Publish, whose requests are calls
-	draining      context.Context // ends when streams must
+	dataRules     DataRules
+	interceptor   *interceptor    // Publish runs it for each request
+	draining      context.Context // done when streams must end
 }
 
 // Unicast implements pushv1.PushServiceServer.
@@ -88,7 +89,7 @@ func (s *service) Broadcast(ctx context.Context, req *pushv1.BroadcastRequest) (
 	}, nil
 }
 
-// sendRequest is what the three sends have in common.
+// sendRequest is the part that unicasts, multicasts and broadcasts have in common.
 type sendRequest interface {
 	GetData() []byte
 	GetIdempotencyKey() string
@@ -99,10 +100,10 @@ type sendRequest interface {
 	GetCollapseKey() string
 }
 
-// push checks what the three sends have in common, and unackedAfter, nil of a
-// broadcast; it leaves the recipients to the caller.
+// push checks the part that the three sends have in common, and unackedAfter, which
+// is nil for a broadcast. It leaves the recipients to the caller.
 func (s *service) push(kind history.Kind, req sendRequest, unackedAfter *durationpb.Duration) (history.Push, error) {
-	if err := checkData(req.GetData(), s.limits.MaxData); err != nil {
+	if err := s.dataRules.check(req.GetData(), s.limits.MaxData); err != nil {
 		return history.Push{}, err
 	}
 	if err := checkText("idempotency_key", req.GetIdempotencyKey(), maxKey); err != nil {
@@ -151,22 +152,23 @@ func (s *service) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckR
 	}
 	cursor, err := history.ParseCursor(req.GetCursor())
 	if err != nil {
-		return nil, blame("cursor", err)
+		return nil, fieldError("cursor", err)
 	}
 	unread, err := s.store.Ack(ctx, req.GetUser(), cursor)
 	if err != nil {
-		return nil, fmt.Errorf("acking: %w", blame("cursor", err))
+		return nil, fmt.Errorf("acking: %w", fieldError("cursor", err))
 	}
 	return &pushv1.AckResponse{Unread: count(unread)}, nil
 }
 
-// blame names the field that a cursor, position or id came in.
-func blame(field string, err error) error {
+// fieldError makes an error of a cursor, a position or an id one of the field that
+// it was sent in. It returns other errors unchanged.
+func fieldError(field string, err error) error {
 	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) || errors.Is(err, history.ErrPosition) {
 		return &FieldError{field, err.Error()}
 	}
 	return err
 }
 
-// count is n as the API has it: JSON numbers need int32 in the proto.
+// count returns n as an int32: protojson writes an int64 as a string.
 func count(n int) int32 { return int32(min(n, math.MaxInt32)) }

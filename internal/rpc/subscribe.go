@@ -18,7 +18,8 @@ import (
 	"pushd.example/internal/history"
 )
 
-// Subscriptions lets clients in that come by gRPC. *conn.Server does.
+// Subscriptions starts the subscriptions of gRPC clients. *conn.Server implements
+// it.
 type Subscriptions interface {
 	Subscribe(ctx context.Context, c conn.Subscriber) (*conn.Subscription, error)
 }
@@ -30,12 +31,12 @@ func (s *service) Subscribe(req *pushv1.SubscribeRequest, stream grpc.ServerStre
 	}
 	start, err := subscribeStart(req.GetCursor())
 	if err != nil {
-		return blame("cursor", err)
+		return fieldError("cursor", err)
 	}
 	ctx := stream.Context()
 	sub, err := s.subscriptions.Subscribe(ctx, subscriber(ctx, req.GetUser(), start))
 	if err != nil {
-		return fmt.Errorf("subscribing: %w", blame("cursor", err))
+		return fmt.Errorf("subscribing: %w", fieldError("cursor", err))
 	}
 	defer sub.Close()
 	id, begin := sub.Hello()
@@ -64,12 +65,12 @@ func sendRecalls(stream grpc.ServerStreamingServer[pushv1.SubscribeResponse], cu
 	return nil
 }
 
-// sendBatch sends messages, each with the cursor after it, and returns the
-// last.
+// sendBatch sends messages, each with the cursor after it, and returns the last
+// cursor.
 func sendBatch(stream grpc.ServerStreamingServer[pushv1.SubscribeResponse], cursor history.Cursor, batch []history.Message) (history.Cursor, error) {
 	for i, m := range messages(batch) {
 		switch {
-		case batch[i].Ephemeral: // it lies in no log
+		case batch[i].Ephemeral: // it is in no log
 		case batch[i].Kind == history.Broadcast:
 			cursor.Broadcast = batch[i].ID
 		default:
@@ -107,8 +108,7 @@ func subscriber(ctx context.Context, user string, start history.Start) conn.Subs
 	return c
 }
 
-// subscriptionStatus maps the ends of subscriptions that are no errors of the
-// store.
+// subscriptionStatus maps the errors with which conn ends subscriptions.
 func subscriptionStatus(err error) error {
 	if refused, ok := errors.AsType[*conn.RefusedError](err); ok {
 		return withDetail(codes.PermissionDenied, refused.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(refused.For)})

@@ -12,6 +12,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // subscriber is a subscription as its client sees it.
@@ -27,10 +28,10 @@ func (r *rig) subscribe(credential, user, cursor string) *subscriberClient {
 	ctx, cancel := context.WithCancel(r.as(credential))
 	r.t.Cleanup(cancel)
 	stream, err := r.push.Subscribe(ctx, &pushv1.SubscribeRequest{User: user, Cursor: cursor})
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	c := &subscriberClient{ServerStreamingClient: stream, t: r.t}
 	first, err := stream.Recv()
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	c.hello, c.cursor = first.GetHello(), first.GetCursor()
 	if c.hello == nil {
 		r.t.Fatalf("first came %v, want a hello", first)
@@ -43,7 +44,7 @@ func (c *subscriberClient) expect(data ...string) {
 	c.t.Helper()
 	for _, want := range data {
 		resp, err := c.Recv()
-		must(c.t, err)
+		testkit.Must(c.t, err)
 		equal(c.t, "data", string(resp.GetMessage().GetData()), want)
 		c.cursor = resp.GetCursor()
 	}
@@ -59,7 +60,7 @@ func (c *subscriberClient) expectEnd(want codes.Code, message string) {
 func (r *rig) send(user, data string) {
 	r.t.Helper()
 	_, err := r.push.Unicast(r.as(keyAll), &pushv1.UnicastRequest{User: user, Data: []byte(data)})
-	must(r.t, err)
+	testkit.Must(r.t, err)
 }
 
 func TestSubscribe(t *testing.T) {
@@ -73,7 +74,7 @@ func TestSubscribe(t *testing.T) {
 	r.send("43", `"not for 42"`)
 	r.send("42", "3")
 	_, err := r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: []byte("4")})
-	must(t, err)
+	testkit.Must(t, err)
 	c.expect("3", "4")
 
 	// The cursor resumes, acks, and is that of history.
@@ -82,24 +83,24 @@ func TestSubscribe(t *testing.T) {
 	equal(t, "cursor", resumed.cursor, c.cursor)
 	resumed.expect("5")
 	ack, err := r.push.Ack(r.as(token), &pushv1.AckRequest{User: "42", Cursor: c.cursor})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "unread after the ack", ack.GetUnread(), 1)
 	r.subscribe(token, "42", "ack").expect("5")
 	page, err := r.push.History(r.as(token), &pushv1.HistoryRequest{User: "42", After: c.cursor})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "page after it", len(page.GetMessages()), 1)
 	equal(t, "cursor of the page", page.GetCursor(), resumed.cursor)
 
 	// It is a connection.
 	list, err := r.connections.ListConnections(r.as(keyAll), &pushv1.ListConnectionsRequest{User: "42"})
-	must(t, err)
+	testkit.Must(t, err)
 	for _, one := range list.GetConnections() {
 		equal(t, "transport", one.GetTransport(), "grpc")
 		contains(t, "address", one.GetAddress(), "127.0.0.1:")
 		contains(t, "user agent", one.GetUserAgent(), "grpc-go/")
 	}
 	_, err = r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: "42", Connection: c.hello.GetConnection(), Reason: "enough"})
-	must(t, err)
+	testkit.Must(t, err)
 	c.expect("5")
 	c.expectEnd(codes.Aborted, "disconnected by the backend: enough")
 }
@@ -117,14 +118,14 @@ func TestSubscribeIsRefused(t *testing.T) {
 		{&pushv1.SubscribeRequest{User: "42", Cursor: future}, codes.InvalidArgument, "cursor: bad cursor: it names a message from the future"},
 	} {
 		stream, err := r.push.Subscribe(r.as(keyAll), c.req)
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = stream.Recv()
 		equal(t, "code", status.Code(err), c.code)
 		equal(t, "message", status.Convert(err).Message(), c.message)
 	}
-	must(t, r.disconnect("out", time.Hour))
+	testkit.Must(t, r.disconnect("out", time.Hour))
 	stream, err := r.push.Subscribe(r.as(keyAll), &pushv1.SubscribeRequest{User: "out"})
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = stream.Recv()
 	equal(t, "refused", status.Code(err), codes.PermissionDenied)
 	equal(t, "details", len(status.Convert(err).Details()), 1)
@@ -156,7 +157,7 @@ func TestSubscribeKeepsUp(t *testing.T) {
 	for i := range messages {
 		c.expect(fmt.Sprint(i))
 	}
-	must(t, <-done)
+	testkit.Must(t, <-done)
 }
 
 // TestSubscribeEphemeral: what is not kept comes with the cursor as it was.
@@ -170,7 +171,7 @@ func TestSubscribeEphemeral(t *testing.T) {
 	equal(t, "status", re.status, 200)
 	contains(t, "reply", re.body, `"online":1,"recipients":0,"online_users":1,"unknown":0}`)
 	resp, err := c.Recv()
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "data", string(resp.GetMessage().GetData()), "2")
 	equal(t, "log", resp.GetMessage().GetLog(), "none")
 	equal(t, "kind", resp.GetMessage().GetKind(), "multicast")
@@ -178,7 +179,7 @@ func TestSubscribeEphemeral(t *testing.T) {
 	r.send("42", "3")
 	c.expect("3")
 	page, err := r.push.History(r.as(keyAll), &pushv1.HistoryRequest{User: "42"})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "messages", len(page.GetMessages()), 2)
 	equal(t, "unread", page.GetUnread(), 2)
 }
@@ -192,14 +193,14 @@ func TestCollapseKey(t *testing.T) {
 		re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":`+data+`,"collapse_key":"job \"7\""}`)
 		equal(t, "status", re.status, 200)
 		resp, err := c.Recv()
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "data", string(resp.GetMessage().GetData()), data)
 		equal(t, "collapse key", resp.GetMessage().GetCollapseKey(), `job "7"`)
 	}
 	_, err := r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: hi})
-	must(t, err)
+	testkit.Must(t, err)
 	page, err := r.push.History(r.as(keyAll), &pushv1.HistoryRequest{User: "42"})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "messages", len(page.GetMessages()), 2)
 	equal(t, "unread", page.GetUnread(), 2)
 	re := r.rest(keyAll, "GET", "/v1/users/42/history", "")

@@ -15,7 +15,7 @@ import (
 
 // Issuer makes client tokens.
 type Issuer interface {
-	// Issue returns a token for user that ends at expires. Errors:
+	// Issue returns a token for user that is valid until expires. Errors:
 	// auth.ErrNoTokenKey, auth.ErrUser.
 	Issue(user string, expires time.Time) (string, error)
 }
@@ -42,7 +42,8 @@ func (s *tokens) Issue(_ context.Context, req *pushv1.IssueRequest) (*pushv1.Iss
 	if err != nil {
 		return nil, err
 	}
-	// Tokens count whole seconds; nobody gets less than was asked for.
+	// A token's exp is in whole seconds. Rounding up gives no less than was asked
+	// for.
 	expires := time.Now().Add(ttl + time.Second - 1).Truncate(time.Second)
 	token, err := s.issuer.Issue(req.GetUser(), expires)
 	switch {
@@ -61,14 +62,14 @@ func checkTokenTTL(d *durationpb.Duration, most time.Duration) (time.Duration, e
 	return checkDuration("ttl", d, minTokenTTL, most)
 }
 
-// localTokens is TokenService as the gateway calls it.
-type localTokens struct {
+// inProcessTokens is TokenService for the gateway; see inProcess.
+type inProcessTokens struct {
 	pushv1.UnimplementedTokenServiceServer
-	*local
+	*inProcess
 	svc pushv1.TokenServiceServer
 }
 
 // Issue implements pushv1.TokenServiceServer.
-func (l *localTokens) Issue(ctx context.Context, req *pushv1.IssueRequest) (*pushv1.IssueResponse, error) {
-	return through(ctx, l.local, pushv1.TokenService_Issue_FullMethodName, req, l.svc.Issue)
+func (l *inProcessTokens) Issue(ctx context.Context, req *pushv1.IssueRequest) (*pushv1.IssueResponse, error) {
+	return callInProcess(ctx, l.inProcess, pushv1.TokenService_Issue_FullMethodName, req, l.svc.Issue)
 }

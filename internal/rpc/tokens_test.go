@@ -11,6 +11,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
+	"pushd.example/internal/testkit"
 )
 
 // TestIssuedTokenIsGood: what either door issues opens the other doors for its
@@ -19,7 +20,7 @@ func TestIssuedTokenIsGood(t *testing.T) {
 	r := newRig(t, options{})
 	before := time.Now()
 	reply, err := r.invoke(r.as(keyManage), &pushv1.IssueRequest{User: "Zoë", Ttl: durationpb.New(90 * time.Second)})
-	must(t, err)
+	testkit.Must(t, err)
 	issued := reply.(*pushv1.IssueResponse)
 	r.expectTokenOf(t, "Zoë", issued.GetToken(), issued.GetExpires().AsTime(), before, 90*time.Second)
 
@@ -29,7 +30,7 @@ func TestIssuedTokenIsGood(t *testing.T) {
 		Token   string
 		Expires time.Time
 	}
-	must(t, json.Unmarshal([]byte(re.body), &body))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &body))
 	r.expectTokenOf(t, "Zoë", body.Token, body.Expires, before, time.Hour)
 }
 
@@ -39,9 +40,9 @@ func (r *rig) expectTokenOf(t *testing.T, user, token string, expires, before ti
 		t.Errorf("asked for %v at %v: ends at %v", ttl, before, expires)
 	}
 	caller, err := r.auth.Client(token, user)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the token ends", caller.Expires.UTC(), expires.Add(auth.Leeway).UTC())
-	must(t, r.callAs(token, &pushv1.HistoryRequest{User: user}))
+	testkit.Must(t, r.callAs(token, &pushv1.HistoryRequest{User: user}))
 	equal(t, "as another", grpcProblem(t, r.callAs(token, &pushv1.HistoryRequest{User: "43"})).Code, codes.PermissionDenied)
 	equal(t, "issuing more", grpcProblem(t, r.callAs(token, &pushv1.IssueRequest{User: user})).Code, codes.PermissionDenied)
 }
@@ -51,7 +52,7 @@ func TestTokenTTLOfConfig(t *testing.T) {
 	re := r.rest(keyManage, "POST", "/v1/tokens", `{"user":"42","ttl":"61s"}`)
 	equal(t, "too long", re.problem(t).Message, "ttl: at most 1m0s, got 1m1s")
 	reply, err := r.invoke(r.as(keyManage), &pushv1.IssueRequest{User: "42"})
-	must(t, err)
+	testkit.Must(t, err)
 	if left := time.Until(reply.(*pushv1.IssueResponse).GetExpires().AsTime()); left > 61*time.Second {
 		t.Errorf("a token without ttl is good for %v", left)
 	}
@@ -60,7 +61,7 @@ func TestTokenTTLOfConfig(t *testing.T) {
 // TestIssueWithoutTokenKey: the caller learns what the operator must set.
 func TestIssueWithoutTokenKey(t *testing.T) {
 	open, err := auth.New(auth.Config{Open: true})
-	must(t, err)
+	testkit.Must(t, err)
 	r := newRig(t, options{auth: open})
 	p := grpcProblem(t, r.callAs("", &pushv1.IssueRequest{User: "42"}))
 	equal(t, "gRPC code", p.Code, codes.FailedPrecondition)

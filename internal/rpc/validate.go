@@ -1,8 +1,6 @@
 package rpc
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -12,13 +10,13 @@ import (
 	"pushd.example/internal/history"
 )
 
-// FieldError is a request's fault: the same call fails again. Its text begins
-// with the field and names the limit and the size that broke it.
+// FieldError is a fault of the request: the same request fails again. Its text
+// begins with the field, and names the limit and the size.
 type FieldError struct {
-	// Field is the path as the caller wrote it: "users[3]"; "body" when the
-	// body as a whole is at fault.
+	// Field is the path of the field as the caller writes it, such as "users[3]".
+	// It is "body" when the body as a whole is at fault.
 	Field string
-	// Problem says what is wanted and what was got.
+	// Problem says what is allowed and what was sent.
 	Problem string
 }
 
@@ -27,15 +25,15 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
 // maxKey is the most bytes in an idempotency key.
 const maxKey = 128
 
-// The bounds of a ttl: the clock of ids counts milliseconds, and what should
-// be kept longer than ten years should be kept elsewhere.
+// The bounds of a ttl. Ids count milliseconds; messages to be kept for longer than
+// ten years belong in another store.
 const (
 	minTTL = time.Millisecond
 	maxTTL = 10 * 365 * 24 * time.Hour
 )
 
-// checkUser holds user to what [history.CheckUser] asks, and names the field.
-// [history.CheckGroup] asks the same of groups.
+// checkUser checks a user as [history.CheckUser] does, and names the field. Groups
+// have the same rules ([history.CheckGroup]).
 func checkUser(field, user string) error {
 	if user == "" {
 		return &FieldError{field, "required"}
@@ -50,8 +48,7 @@ func checkUsers(users []string, most int) error {
 	return checkNames("users", users)
 }
 
-// checkNames holds each of a list of users, or of groups, to what checkUser
-// asks: the rules for both are the same.
+// checkNames checks each of a list of users or groups with checkUser.
 func checkNames(field string, names []string) error {
 	for i, name := range names {
 		if checkUser("", name) != nil {
@@ -61,24 +58,7 @@ func checkNames(field string, names []string) error {
 	return nil
 }
 
-// checkData accepts one JSON value. It allocates only to say what is wrong.
-// json.Valid lets wrong UTF-8 through, but the value goes out in WebSocket
-// text frames, which must be UTF-8 (RFC 6455, section 5.6).
-func checkData(data []byte, most int) error {
-	switch {
-	case len(data) == 0:
-		return &FieldError{"data", "required: one JSON value"}
-	case len(data) > most:
-		return tooLong("data", most, len(data))
-	case !utf8.Valid(data):
-		return &FieldError{"data", fmt.Sprintf("not valid UTF-8 at byte %d", invalidUTF8(data))}
-	case !json.Valid(data):
-		return notJSON("data", data)
-	}
-	return nil
-}
-
-// checkText holds what may be empty to so many bytes of UTF-8.
+// checkText checks that text is at most so many bytes of UTF-8. It may be empty.
 func checkText(field, text string, most int) error {
 	switch {
 	case len(text) > most:
@@ -89,7 +69,7 @@ func checkText(field, text string, most int) error {
 	return nil
 }
 
-// checkEphemeral refuses what is for messages that are kept.
+// checkEphemeral refuses fields that make sense only for messages that are kept.
 func checkEphemeral(req sendRequest) error {
 	if !req.GetEphemeral() {
 		return nil
@@ -111,7 +91,7 @@ func checkEphemeral(req sendRequest) error {
 }
 
 func notKept(field string) error {
-	return &FieldError{field, "not together with ephemeral: such a message is not kept"}
+	return &FieldError{field, "cannot be set together with ephemeral: such a message is not kept"}
 }
 
 // checkTTL returns 0 for an unset ttl.
@@ -138,8 +118,8 @@ func checkUnackedAfter(d *durationpb.Duration, p *history.Push) (time.Duration, 
 	return after, err
 }
 
-// checkDuration holds d to its bounds. AsDuration gives the nearest
-// time.Duration to what overflows it, so that absurd values meet them too.
+// checkDuration checks that d is between least and most. A value that overflows a
+// time.Duration is out of bounds too: AsDuration returns the nearest one.
 func checkDuration(field string, d *durationpb.Duration, least, most time.Duration) (time.Duration, error) {
 	switch got := d.AsDuration(); {
 	case got < least:
@@ -151,7 +131,7 @@ func checkDuration(field string, d *durationpb.Duration, least, most time.Durati
 	}
 }
 
-// checkDurability reads the name of a durability; "" is the store's own.
+// checkDurability parses a durability; "" means the store's own.
 func checkDurability(name string) (history.Durability, error) {
 	switch name {
 	case "":
@@ -161,32 +141,9 @@ func checkDurability(name string) (history.Durability, error) {
 	case "replicated":
 		return history.Replicated, nil
 	}
-	return 0, &FieldError{"durability", fmt.Sprintf("\"memory\", \"replicated\" or empty, got %q", clip(name))}
+	return 0, &FieldError{"durability", fmt.Sprintf("want \"memory\", \"replicated\" or empty, got %q", clip(name))}
 }
 
 func tooLong(field string, most, got int) error {
 	return &FieldError{field, fmt.Sprintf("at most %d bytes, got %d", most, got)}
-}
-
-// notJSON says where b, which json.Valid has refused, stops being JSON.
-// Bytes are counted from 1.
-func notJSON(field string, b []byte) error {
-	var raw json.RawMessage
-	var syntax *json.SyntaxError
-	if err := json.Unmarshal(b, &raw); errors.As(err, &syntax) {
-		return &FieldError{field, fmt.Sprintf("not valid JSON at byte %d: %v", syntax.Offset, err)}
-	}
-	return &FieldError{field, "not valid JSON"}
-}
-
-// invalidUTF8 returns the place of the first byte that is not UTF-8, from 1.
-func invalidUTF8(b []byte) int {
-	for i := 0; i < len(b); {
-		r, size := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i + 1
-		}
-		i += size
-	}
-	return len(b)
 }

@@ -14,15 +14,16 @@ import (
 )
 
 const (
-	maxWatched = 1000 // users in a question
-	maxKinds   = 16   // words in a question
-	// eventBatch is how many events are read at a time. No more than these wait
-	// for a slow reader.
+	maxWatched = 1000 // users in a request
+	maxKinds   = 16   // kinds in a request
+	// eventBatch is the number of events in one read. At most so many are in
+	// memory for a slow reader.
 	eventBatch = 256
-	// eventWait is how long one read waits.
+	// eventWait is the longest that one read waits, and so the longest between two
+	// responses.
 	eventWait = 10 * time.Second
-	// maxEventWait is how long a call may wait: a request over HTTP has to be
-	// over in a minute.
+	// maxEventWait is the longest that a call may wait. Many
+	// proxies end a request after a minute.
 	maxEventWait = 30 * time.Second
 )
 
@@ -43,21 +44,22 @@ func (c *connections) Watch(req *pushv1.WatchRequest, stream grpc.ServerStreamin
 	return err
 }
 
-// watch tells what happens until ctx ends.
+// watch sends events until ctx ends. A response without events is sent at least
+// every eventWait, so that the caller's position does not fall behind.
 func (c *connections) watch(ctx context.Context, q history.EventQuery, users map[string]bool, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
-	var told time.Time
+	var lastSent time.Time
 	for {
 		page, err := c.events.ReadEvents(ctx, q)
 		if err != nil {
-			return fmt.Errorf("reading events: %w", blame("position", err))
+			return fmt.Errorf("reading events: %w", fieldError("position", err))
 		}
 		q.After, q.Wait = page.Next, eventWait
 		events := eventsOf(page.Events, users)
-		if len(events) == 0 && !page.Lost && time.Since(told) < eventWait {
-			continue // of others
+		if len(events) == 0 && !page.Lost && time.Since(lastSent) < eventWait {
+			continue // events of other users only
 		}
-		told = time.Now()
-		c.metrics.told(events, page.Lost)
+		lastSent = time.Now()
+		c.metrics.sent(events, page.Lost)
 		err = stream.Send(&pushv1.WatchResponse{Position: page.Next.String(), Lost: page.Lost, Events: events})
 		if err != nil {
 			return err
@@ -86,25 +88,25 @@ func (c *connections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequ
 	return resp, err
 }
 
-// listEvents reads until something has happened or it is time.
+// listEvents reads until there are events, or until end.
 func (c *connections) listEvents(ctx context.Context, q history.EventQuery, users map[string]bool, end time.Time) (*pushv1.ListEventsResponse, error) {
 	for {
 		begins := len(q.After.Marks) == 0
 		q.Wait = max(0, time.Until(end))
 		page, err := c.events.ReadEvents(ctx, q)
 		if err != nil {
-			return nil, fmt.Errorf("reading events: %w", blame("position", err))
+			return nil, fmt.Errorf("reading events: %w", fieldError("position", err))
 		}
 		events := eventsOf(page.Events, users)
 		if len(events) > 0 || page.Lost || begins || q.Wait == 0 {
-			c.metrics.told(events, page.Lost)
+			c.metrics.sent(events, page.Lost)
 			return &pushv1.ListEventsResponse{Position: page.Next.String(), Lost: page.Lost, Events: events}, nil
 		}
 		q.After = page.Next
 	}
 }
 
-// eventsOf returns the events of some users, of all if there are none.
+// eventsOf returns the events of the given users, or of all if none are given.
 func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Event) {
 	for _, e := range events {
 		if len(users) > 0 && !users[e.User] {
@@ -122,22 +124,22 @@ func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Even
 	return out
 }
 
-// untilDrained returns a ctx that also ends when streams must.
+// untilDrained returns a copy of ctx that also ends when streams must end.
 func (c *connections) untilDrained(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(c.draining, cancel)
 	return ctx, func() { stop(); cancel() }
 }
 
-// eventRequest is what asks for events.
+// eventRequest is a WatchRequest or a ListEventsRequest.
 type eventRequest interface {
 	GetKinds() []string
 	GetUsers() []string
 	GetPosition() string
 }
 
-// watchQuery reads which events are asked for, of whom (nobody: of all), and from
-// where on.
+// watchQuery checks req. It returns the events to read, and whose to report; no
+// users means those of all.
 func watchQuery(req eventRequest) (q history.EventQuery, users map[string]bool, err error) {
 	q.Limit = eventBatch
 	if n := len(req.GetKinds()); n > maxKinds {
@@ -154,13 +156,13 @@ func watchQuery(req eventRequest) (q history.EventQuery, users map[string]bool, 
 		q.Kinds = history.EveryEvent
 	}
 	if q.After, err = history.ParsePosition(req.GetPosition()); err != nil {
-		return q, nil, blame("position", err)
+		return q, nil, fieldError("position", err)
 	}
 	users, err = watchedUsers(req.GetUsers())
 	return q, users, err
 }
 
-// watchedUsers returns the users asked for, none for all.
+// watchedUsers returns users as a set; nil means all users.
 func watchedUsers(users []string) (map[string]bool, error) {
 	if len(users) == 0 {
 		return nil, nil
@@ -175,7 +177,7 @@ func watchedUsers(users []string) (map[string]bool, error) {
 	return set, nil
 }
 
-// watchMetrics count what is told.
+// watchMetrics count what Watch and ListEvents send.
 type watchMetrics struct {
 	watching prometheus.Gauge
 	events   *prometheus.CounterVec // by kind
@@ -185,13 +187,13 @@ type watchMetrics struct {
 func newWatchMetrics(reg prometheus.Registerer) (*watchMetrics, error) {
 	m := &watchMetrics{
 		watching: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pushd_rpc_watches", Help: "Watch streams that are open.",
+			Name: "pushd_rpc_watches", Help: "Open Watch streams.",
 		}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushd_rpc_events_total", Help: "Events told to watchers, by kind.",
+			Name: "pushd_rpc_events_total", Help: "Events sent by Watch and ListEvents, by kind.",
 		}, []string{"kind"}),
 		losses: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pushd_rpc_events_lost_total", Help: "Times that a watcher was told that it lost something.",
+			Name: "pushd_rpc_events_lost_total", Help: "Responses of Watch and ListEvents that said that events were lost.",
 		}),
 	}
 	if reg == nil {
@@ -205,7 +207,7 @@ func newWatchMetrics(reg prometheus.Registerer) (*watchMetrics, error) {
 	return m, nil
 }
 
-func (m *watchMetrics) told(events []*pushv1.Event, lost bool) {
+func (m *watchMetrics) sent(events []*pushv1.Event, lost bool) {
 	for _, e := range events {
 		m.events.WithLabelValues(e.GetKind()).Inc()
 	}

@@ -14,6 +14,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // watcherClient is a Watch stream as its caller sees it.
@@ -29,7 +30,7 @@ func (r *rig) watch(req *pushv1.WatchRequest) *watcherClient {
 	ctx, cancel := context.WithCancel(r.as(keyRead))
 	r.t.Cleanup(cancel)
 	stream, err := r.connections.Watch(ctx, req)
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	w := &watcherClient{ServerStreamingClient: stream, t: r.t}
 	if req.GetPosition() == "" {
 		equal(r.t, "events in the first response", len(w.recv().GetEvents()), 0)
@@ -40,7 +41,7 @@ func (r *rig) watch(req *pushv1.WatchRequest) *watcherClient {
 func (w *watcherClient) recv() *pushv1.WatchResponse {
 	w.t.Helper()
 	resp, err := w.Recv()
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	w.position = resp.GetPosition()
 	return resp
 }
@@ -66,7 +67,7 @@ func (w *watcherClient) expect(want ...string) {
 func (r *rig) attach(user string) {
 	r.t.Helper()
 	_, err := r.store.Attach(r.t.Context(), user, history.Start{})
-	must(r.t, err)
+	testkit.Must(r.t, err)
 }
 
 func TestWatch(t *testing.T) {
@@ -81,7 +82,7 @@ func TestWatch(t *testing.T) {
 	r.send("42", "1")
 	c.expect("1")
 	_, err := r.push.Ack(r.as(keyAll), &pushv1.AckRequest{User: "42", Cursor: c.cursor})
-	must(t, err)
+	testkit.Must(t, err)
 	r.attach("44")
 	all.expect("connected 42 ", "connected 43 ", "acked 42 "+c.cursor, "connected 44 ")
 	some.expect("connected 42 ", "acked 42 "+c.cursor, "connected 44 ")
@@ -101,7 +102,7 @@ func TestWatchDelivered(t *testing.T) {
 	var ids []string
 	send := func(data string) {
 		resp, err := r.push.Multicast(r.as(keyAll), &pushv1.MulticastRequest{Users: []string{"42", "away"}, Data: []byte(data)})
-		must(t, err)
+		testkit.Must(t, err)
 		ids = append(ids, "delivered 42 "+resp.GetId())
 	}
 	send("1")
@@ -109,7 +110,7 @@ func TestWatchDelivered(t *testing.T) {
 	c := r.subscribe(keyAll, "42", "0")
 	c.expect("1", "2")
 	_, err := r.push.Broadcast(r.as(keyAll), &pushv1.BroadcastRequest{Data: []byte("3")})
-	must(t, err)
+	testkit.Must(t, err)
 	send("4")
 	c.expect("3", "4")
 	w.expect(ids...)
@@ -129,7 +130,7 @@ func TestWatchUnacked(t *testing.T) {
 	r.must(&pushv1.AckRequest{User: "acks", Cursor: page.GetCursor()})
 	re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"44","data":1,"notify_unacked_after":"1.5s"}`)
 	var sent struct{ ID string }
-	must(t, json.Unmarshal([]byte(re.body), &sent))
+	testkit.Must(t, json.Unmarshal([]byte(re.body), &sent))
 	want = append(want, "unacked 44 "+sent.ID, "unacked 43 "+multicast.GetId())
 	w.expect(want...)
 }
@@ -145,7 +146,7 @@ func (r *rig) listEvents(query string) (page eventPage) {
 	r.t.Helper()
 	re := r.rest(keyRead, "GET", "/v1/events?"+query, "")
 	equal(r.t, "status of "+query, re.status, 200)
-	must(r.t, json.Unmarshal([]byte(re.body), &page))
+	testkit.Must(r.t, json.Unmarshal([]byte(re.body), &page))
 	return page
 }
 
@@ -251,7 +252,7 @@ func TestWatchIsRefused(t *testing.T) {
 			"position: bad position: it is of a log with 2 parts, this one has 1"},
 	} {
 		stream, err := r.connections.Watch(r.as(keyRead), c.req)
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = stream.Recv()
 		equal(t, "code", status.Code(err), codes.InvalidArgument)
 		equal(t, "message", status.Convert(err).Message(), c.message)

@@ -70,7 +70,7 @@ func (x *PresenceRequest) GetUsers() []string {
 
 type PresenceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each user asked about, in the same order.
+	// One for each user of the request, in the same order.
 	Users         []*UserPresence `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -113,13 +113,13 @@ func (x *PresenceResponse) GetUsers() []*UserPresence {
 	return nil
 }
 
-// UserPresence is whether a user is connected.
+// UserPresence says whether a user is connected.
 type UserPresence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	User  string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// Whether there is a connection.
+	// Whether the user has a connection.
 	Online bool `protobuf:"varint,2,opt,name=online,proto3" json:"online,omitempty"`
-	// How many connections there are.
+	// How many connections the user has.
 	Connections   int32 `protobuf:"varint,3,opt,name=connections,proto3" json:"connections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -180,7 +180,7 @@ type ListOnlineRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Users in the page: 1 to 1,000; unset means 100.
 	Limit *int32 `protobuf:"varint,1,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// next_page_token of the page before; empty begins.
+	// next_page_token of the page before; empty begins with the first page.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -233,7 +233,7 @@ func (x *ListOnlineRequest) GetPageToken() string {
 type ListOnlineResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Users []string               `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
-	// Asks for the next page; empty after the last.
+	// page_token for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -375,15 +375,15 @@ func (x *ListConnectionsResponse) GetConnections() []*Connection {
 // Connection is one open connection.
 type Connection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id that the client was told in hello.
+	// The id that hello told the client.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The node that holds it.
 	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	// When it was opened, in seconds' precision.
+	// When it was opened, in whole seconds.
 	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
 	// The peer's "host:port"; behind a proxy, the proxy's.
 	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
-	// What the client calls itself: at most 256 bytes; empty if it does not say.
+	// The client's User-Agent: at most 256 bytes; empty if it sent none.
 	UserAgent string `protobuf:"bytes,5,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	// How it is connected: "websocket" or "grpc".
 	Transport     string `protobuf:"bytes,6,opt,name=transport,proto3" json:"transport,omitempty"`
@@ -469,11 +469,11 @@ type DisconnectRequest struct {
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// The id of one connection of this user; empty means all of them.
 	Connection string `protobuf:"bytes,2,opt,name=connection,proto3" json:"connection,omitempty"`
-	// Told to the client in the close frame: at most 123 bytes.
+	// Sent to the client in the close frame: at most 123 bytes of UTF-8.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// For how long no connection of this user is taken: up to 24 hours; unset
-	// means not at all. Not together with connection. A node that starts anew
-	// does not know of it. In REST seconds: "60s".
+	// How long new connections of this user are refused: more than 0, up to 24 hours;
+	// unset means that none is refused. It cannot be set together with connection. A
+	// node forgets it when it restarts. In REST in seconds: "60s".
 	Refuse        *durationpb.Duration `protobuf:"bytes,4,opt,name=refuse,proto3" json:"refuse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -539,7 +539,7 @@ func (x *DisconnectRequest) GetRefuse() *durationpb.Duration {
 
 type DisconnectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Connections that were closed; 0 if there was none.
+	// How many connections were closed.
 	Disconnected  int32 `protobuf:"varint,1,opt,name=disconnected,proto3" json:"disconnected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -584,12 +584,13 @@ func (x *DisconnectResponse) GetDisconnected() int32 {
 
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kinds of events, as Event.kind has them; empty means all.
+	// Kinds of events, each as in Event.kind, at most 16; empty means all.
 	Kinds []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	// At most 1,000 users, each as in UnicastRequest.user; empty means all.
 	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
-	// Where to go on: the position of the last response that was dealt with. Empty
-	// begins now. It is good at all nodes that share the history.
+	// The position of the last response that the caller has handled: the stream
+	// continues after it. Empty begins now. A position is valid on all nodes that
+	// share the history.
 	Position      string `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -648,15 +649,15 @@ func (x *WatchRequest) GetPosition() string {
 
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where to go on after this response; opaque. It comes also when nothing has
-	// happened, every 10 seconds or so.
+	// The position after this response; opaque. Without events, a response with a new
+	// position comes about every 10 seconds.
 	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// Of what happened between the position before and events, something is
-	// missing: it was too much to be kept, nobody had watched for a while, or the
-	// server keeps events in memory and was started again. Ask for what there is
-	// now: ListOnline, History.
+	// True if events before those in this response are missing: there were more than
+	// are kept, no caller had watched for a while, or the server keeps events in
+	// memory and was restarted. The caller should read the current state: ListOnline,
+	// History.
 	Lost bool `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
-	// What happened, in order.
+	// The events, in order.
 	Events        []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -719,11 +720,11 @@ type ListEventsRequest struct {
 	Kinds []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	// As in WatchRequest.users.
 	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
-	// The position of the page before; empty begins now, and the page has nothing
-	// but where that is.
+	// The position of the page before; empty begins now: that page has a position and
+	// no events.
 	Position string `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
-	// How long to wait where nothing has happened: up to 30 seconds; unset means
-	// not at all. In REST seconds: "30s".
+	// How long to wait for an event if there is none yet: up to 30 seconds; unset means
+	// no wait. In REST in seconds: "30s".
 	Wait          *durationpb.Duration `protobuf:"bytes,4,opt,name=wait,proto3" json:"wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -793,8 +794,8 @@ type ListEventsResponse struct {
 	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// As in WatchResponse.lost.
 	Lost bool `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
-	// What happened, in order: up to 256 events, with more behind them if there
-	// are some. There may be more also after an empty page.
+	// The events, in order, up to 256. There may be more after them, also after an
+	// empty page.
 	Events        []*Event `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -851,24 +852,26 @@ func (x *ListEventsResponse) GetEvents() []*Event {
 	return nil
 }
 
-// Event is something that happened to a user.
+// Event is one event of one user.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "connected": the user has a connection, and had none, on any node.
+	// "connected": the user has a connection now, and had none on any node.
 	// "disconnected": the user has had no connection for 3 seconds.
 	// "acked": the user's read mark moved.
 	// "delivered": a unicast or multicast was delivered to the user for the first
 	// time: a connection of the user has taken it, as a receipt says it. It comes up
 	// to about a second after the delivery, and time is that of the delivery.
-	// "unacked": notify_unacked_after of a message has passed, and the user has it
-	// and has not acked it. It is looked up while somebody watches this kind; what
-	// is due at another time waits.
-	Kind string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// "unacked": the notify_unacked_after of a message has passed, and the user, who
+	// still has the message, has not acked it. These are detected while a caller
+	// watches this kind; those that become due at another time are reported later.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// When it happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
-	User string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
-	// Of "acked": the cursor up to which the user has read.
+	// The user it happened to.
+	User string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// For "acked": the cursor up to which the user has read. Empty for other kinds.
 	Cursor string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Of "delivered" and "unacked": the id of the message.
+	// For "delivered" and "unacked": the id of the message. Empty for other kinds.
 	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,31 +31,30 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ConnectionService says who is connected, and sends connections away. Each
+// ConnectionService tells which users are connected, and closes connections. Each
 // call answers for all nodes.
 type ConnectionServiceClient interface {
-	// Presence says of each of a list of users whether they are connected.
+	// Presence returns for each of a list of users whether the user is connected.
 	// Needs an API key with scope "read".
 	Presence(ctx context.Context, in *PresenceRequest, opts ...grpc.CallOption) (*PresenceResponse, error)
-	// ListOnline lists the users that are connected, in the order of their
-	// bytes. Who stays connected while the pages are read is listed once,
-	// whoever comes and goes meanwhile.
+	// ListOnline lists the users that are connected, in the order of their bytes. A
+	// user who stays connected while the pages are read is listed exactly once.
 	// Needs an API key with scope "read".
 	ListOnline(ctx context.Context, in *ListOnlineRequest, opts ...grpc.CallOption) (*ListOnlineResponse, error)
 	// ListConnections lists the connections of one user, the oldest first.
 	// Needs an API key with scope "read".
 	ListConnections(ctx context.Context, in *ListConnectionsRequest, opts ...grpc.CallOption) (*ListConnectionsResponse, error)
 	// Disconnect closes one connection of a user, or all of them, with code 4002,
-	// which tells clients not to come back by themselves.
+	// which tells clients not to reconnect automatically.
 	// Needs an API key with scope "manage".
 	Disconnect(ctx context.Context, in *DisconnectRequest, opts ...grpc.CallOption) (*DisconnectResponse, error)
-	// Watch tells what happens to users, until the caller ends it or the node
-	// shuts down (UNAVAILABLE). The first response says from where on all is told. A slow reader costs nothing; if it is too slow it is told that it
-	// lost something. gRPC only.
+	// Watch streams events of users until the caller ends it or the node shuts down
+	// (Unavailable). The first response has the position at which it begins. A reader
+	// that is too slow misses events, and lost says so. gRPC only.
 	// Needs an API key with scope "read".
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
-	// ListEvents reads what Watch tells, a page at a time, for callers that have no
-	// gRPC: with wait it answers as soon as something happens.
+	// ListEvents returns the events of Watch page by page, for callers without gRPC.
+	// With wait it answers as soon as there is an event.
 	// Needs an API key with scope "read".
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
@@ -141,31 +140,30 @@ func (c *connectionServiceClient) ListEvents(ctx context.Context, in *ListEvents
 // All implementations must embed UnimplementedConnectionServiceServer
 // for forward compatibility.
 //
-// ConnectionService says who is connected, and sends connections away. Each
+// ConnectionService tells which users are connected, and closes connections. Each
 // call answers for all nodes.
 type ConnectionServiceServer interface {
-	// Presence says of each of a list of users whether they are connected.
+	// Presence returns for each of a list of users whether the user is connected.
 	// Needs an API key with scope "read".
 	Presence(context.Context, *PresenceRequest) (*PresenceResponse, error)
-	// ListOnline lists the users that are connected, in the order of their
-	// bytes. Who stays connected while the pages are read is listed once,
-	// whoever comes and goes meanwhile.
+	// ListOnline lists the users that are connected, in the order of their bytes. A
+	// user who stays connected while the pages are read is listed exactly once.
 	// Needs an API key with scope "read".
 	ListOnline(context.Context, *ListOnlineRequest) (*ListOnlineResponse, error)
 	// ListConnections lists the connections of one user, the oldest first.
 	// Needs an API key with scope "read".
 	ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error)
 	// Disconnect closes one connection of a user, or all of them, with code 4002,
-	// which tells clients not to come back by themselves.
+	// which tells clients not to reconnect automatically.
 	// Needs an API key with scope "manage".
 	Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error)
-	// Watch tells what happens to users, until the caller ends it or the node
-	// shuts down (UNAVAILABLE). The first response says from where on all is told. A slow reader costs nothing; if it is too slow it is told that it
-	// lost something. gRPC only.
+	// Watch streams events of users until the caller ends it or the node shuts down
+	// (Unavailable). The first response has the position at which it begins. A reader
+	// that is too slow misses events, and lost says so. gRPC only.
 	// Needs an API key with scope "read".
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
-	// ListEvents reads what Watch tells, a page at a time, for callers that have no
-	// gRPC: with wait it answers as soon as something happens.
+	// ListEvents returns the events of Watch page by page, for callers without gRPC.
+	// With wait it answers as soon as there is an event.
 	// Needs an API key with scope "read".
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedConnectionServiceServer()

@@ -78,7 +78,7 @@ func (x *AddMembersRequest) GetUsers() []string {
 
 type AddMembersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many of them were not in the group.
+	// How many of the users were not members before.
 	Added         int32 `protobuf:"varint,1,opt,name=added,proto3" json:"added,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -177,7 +177,7 @@ func (x *RemoveMembersRequest) GetUsers() []string {
 
 type RemoveMembersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many of them were in the group.
+	// How many of the users were members before.
 	Removed       int32 `protobuf:"varint,1,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -226,7 +226,7 @@ type ListMembersRequest struct {
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// Users in the page: 1 to 1,000; unset means 100.
 	Limit *int32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// next_page_token of the page before; empty begins.
+	// next_page_token of the page before; empty begins with the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -286,7 +286,7 @@ func (x *ListMembersRequest) GetPageToken() string {
 type ListMembersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Users []string               `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
-	// Asks for the next page; empty after the last.
+	// page_token for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -342,7 +342,7 @@ type ListGroupsRequest struct {
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// Groups in the page: 1 to 1,000; unset means 100.
 	Limit *int32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// next_page_token of the page before; empty begins.
+	// next_page_token of the page before; empty begins with the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -402,7 +402,7 @@ func (x *ListGroupsRequest) GetPageToken() string {
 type ListGroupsResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Groups []string               `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
-	// Asks for the next page; empty after the last.
+	// page_token for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -499,7 +499,7 @@ func (x *DeleteGroupRequest) GetGroup() string {
 
 type DeleteGroupResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many members there were.
+	// How many members the group had.
 	Removed       int32 `protobuf:"varint,1,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,27 +30,27 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// GroupService keeps groups: named, durable sets of users to multicast to. A
-// group is there while it has a member; nothing makes an empty one.
+// GroupService keeps groups: named, durable sets of users to multicast to. A group
+// exists while it has a member; there are no empty groups.
 type GroupServiceClient interface {
-	// AddMembers puts users into a group: all of them or none. Who was in it
-	// before stays.
+	// AddMembers adds users to a group: all of them or none. Users who are members
+	// already stay members.
 	// Needs an API key with scope "manage".
 	AddMembers(ctx context.Context, in *AddMembersRequest, opts ...grpc.CallOption) (*AddMembersResponse, error)
-	// RemoveMembers takes users out of a group: all of them or none. Who was not
-	// in it stays out.
+	// RemoveMembers removes users from a group: all of them or none. Users who are not
+	// members are ignored.
 	// Needs an API key with scope "manage".
 	RemoveMembers(ctx context.Context, in *RemoveMembersRequest, opts ...grpc.CallOption) (*RemoveMembersResponse, error)
-	// ListMembers lists the members of a group, in the order of their bytes. Who
-	// is a member all the while that the pages are read is listed once. A group
-	// that is not there has no members.
+	// ListMembers lists the members of a group, in the order of their bytes. A user who
+	// stays a member while the pages are read is listed exactly once. A group that does
+	// not exist has no members.
 	// Needs an API key with scope "read".
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
 	// ListGroups lists the groups that a user is in, in the order of their bytes.
 	// Needs an API key with scope "read".
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
-	// DeleteGroup takes everybody out of a group. What was sent to it stays in
-	// the inboxes of its members.
+	// DeleteGroup removes all members of a group. Messages that were sent to it stay in
+	// the inboxes of their recipients.
 	// Needs an API key with scope "manage".
 	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error)
 }
@@ -117,27 +117,27 @@ func (c *groupServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupReq
 // All implementations must embed UnimplementedGroupServiceServer
 // for forward compatibility.
 //
-// GroupService keeps groups: named, durable sets of users to multicast to. A
-// group is there while it has a member; nothing makes an empty one.
+// GroupService keeps groups: named, durable sets of users to multicast to. A group
+// exists while it has a member; there are no empty groups.
 type GroupServiceServer interface {
-	// AddMembers puts users into a group: all of them or none. Who was in it
-	// before stays.
+	// AddMembers adds users to a group: all of them or none. Users who are members
+	// already stay members.
 	// Needs an API key with scope "manage".
 	AddMembers(context.Context, *AddMembersRequest) (*AddMembersResponse, error)
-	// RemoveMembers takes users out of a group: all of them or none. Who was not
-	// in it stays out.
+	// RemoveMembers removes users from a group: all of them or none. Users who are not
+	// members are ignored.
 	// Needs an API key with scope "manage".
 	RemoveMembers(context.Context, *RemoveMembersRequest) (*RemoveMembersResponse, error)
-	// ListMembers lists the members of a group, in the order of their bytes. Who
-	// is a member all the while that the pages are read is listed once. A group
-	// that is not there has no members.
+	// ListMembers lists the members of a group, in the order of their bytes. A user who
+	// stays a member while the pages are read is listed exactly once. A group that does
+	// not exist has no members.
 	// Needs an API key with scope "read".
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
 	// ListGroups lists the groups that a user is in, in the order of their bytes.
 	// Needs an API key with scope "read".
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
-	// DeleteGroup takes everybody out of a group. What was sent to it stays in
-	// the inboxes of its members.
+	// DeleteGroup removes all members of a group. Messages that were sent to it stay in
+	// the inboxes of their recipients.
 	// Needs an API key with scope "manage".
 	DeleteGroup(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error)
 	mustEmbedUnimplementedGroupServiceServer()

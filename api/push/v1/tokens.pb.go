@@ -25,10 +25,10 @@ const (
 
 type IssueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whose token; as in UnicastRequest.user.
+	// The token's user; as in UnicastRequest.user.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// How long it is good for: 1 s to 24 hours (limit configurable); unset means
-	// an hour, or the limit if that is less. In REST seconds: "3600s".
+	// How long the token is valid: 1 second to 24 hours (limit configurable); unset
+	// means one hour, or the limit if that is less. In REST in seconds: "3600s".
 	Ttl           *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -80,10 +80,10 @@ func (x *IssueRequest) GetTtl() *durationpb.Duration {
 
 type IssueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token: a JWT. Whoever has it is the user until it expires.
+	// The token: a JWT. Anyone who has it can act as the user until it expires.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// When it stops being good, in whole seconds, rounded up. Connections that
-	// were made with it are closed then.
+	// When the token expires, in whole seconds, rounded up. Connections that were
+	// opened with it are closed then.
 	Expires       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires,proto3" json:"expires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

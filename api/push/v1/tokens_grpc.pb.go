@@ -26,12 +26,11 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// TokenService makes client tokens, for backends that would rather not sign
-// them themselves.
+// TokenService issues client tokens, for backends that do not sign them themselves.
 type TokenServiceClient interface {
-	// Issue makes a short-lived token for one user, whose clients connect and
-	// read their history with it. FailedPrecondition if this pushd has no secret
-	// to sign with (-token-key-file).
+	// Issue returns a short-lived token for one user, with which the user's clients
+	// connect and read their history. FailedPrecondition if this pushd has no secret to
+	// sign with (-token-key-file).
 	// Needs an API key with scope "manage".
 	Issue(ctx context.Context, in *IssueRequest, opts ...grpc.CallOption) (*IssueResponse, error)
 }
@@ -58,12 +57,11 @@ func (c *tokenServiceClient) Issue(ctx context.Context, in *IssueRequest, opts .
 // All implementations must embed UnimplementedTokenServiceServer
 // for forward compatibility.
 //
-// TokenService makes client tokens, for backends that would rather not sign
-// them themselves.
+// TokenService issues client tokens, for backends that do not sign them themselves.
 type TokenServiceServer interface {
-	// Issue makes a short-lived token for one user, whose clients connect and
-	// read their history with it. FailedPrecondition if this pushd has no secret
-	// to sign with (-token-key-file).
+	// Issue returns a short-lived token for one user, with which the user's clients
+	// connect and read their history. FailedPrecondition if this pushd has no secret to
+	// sign with (-token-key-file).
 	// Needs an API key with scope "manage".
 	Issue(context.Context, *IssueRequest) (*IssueResponse, error)
 	mustEmbedUnimplementedTokenServiceServer()

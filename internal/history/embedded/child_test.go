@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/testkit"
 )
 
 // childEnv tells the test binary to be the child of the kill test, on this
@@ -30,7 +29,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(lockedEnv); dir != "" {
 		openAndTell(dir)
 	}
-	goleak.VerifyTestMain(m)
+	testkit.Main(m)
 }
 
 // The child's writers send round robin: to a user of their own, to the crowd,

@@ -3,14 +3,13 @@ package memory_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/historytest"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 func open(t testing.TB, o historytest.Options) historytest.Engine {
 	s, err := memory.New(memory.Config{Retention: o.Retention, Events: o.Events, Now: o.Now})

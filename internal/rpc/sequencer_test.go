@@ -8,11 +8,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestLanes adds random tasks and ends running ones in any order: each runs
-// once, and after all that were added before it and share a lane with it.
-func TestLanes(t *testing.T) {
+// TestSequencer adds random tasks and ends running ones in any order: each runs
+// once, and after all that were added before it and share a stripe with it.
+func TestSequencer(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		l := &lanes{seed: maphash.MakeSeed()}
+		l := &sequencer{seed: maphash.MakeSeed()}
 		var added, running, ended []*task
 		start := func(ready ...*task) {
 			for _, t := range ready {
@@ -25,8 +25,8 @@ func TestLanes(t *testing.T) {
 			running = append(running, ready...)
 		}
 		add := func(rt *rapid.T) {
-			all := rapid.SliceOfNDistinct(rapid.IntRange(0, 4), 0, 5, rapid.ID[int]).Draw(rt, "lanes")
-			tk := &task{lanes: all}
+			all := rapid.SliceOfNDistinct(rapid.IntRange(0, 4), 0, 5, rapid.ID[int]).Draw(rt, "stripes")
+			tk := &task{stripes: all}
 			added = append(added, tk)
 			if l.add(tk) {
 				start(tk)
@@ -53,5 +53,5 @@ func TestLanes(t *testing.T) {
 }
 
 func share(a, b *task) bool {
-	return slices.ContainsFunc(a.lanes, func(lane int) bool { return slices.Contains(b.lanes, lane) })
+	return slices.ContainsFunc(a.stripes, func(n int) bool { return slices.Contains(b.stripes, n) })
 }

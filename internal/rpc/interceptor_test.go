@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/testkit"
 )
 
 // TestPanicCostsOneCall at either door: it is answered, logged, counted, and
@@ -39,7 +40,7 @@ func TestPanicCostsOneCall(t *testing.T) {
 	p := grpcProblem(t, err)
 	equal(t, "gRPC code", p.Code, codes.Internal)
 	equal(t, "gRPC message", p.Message, "internal error")
-	must(t, r.call(req))
+	testkit.Must(t, r.call(req))
 
 	armed.Store(true)
 	re := r.rest(keyAll, "POST", "/v1/unicast", `{"user":"42","data":1}`, "X-Request-Id", "over-rest")
@@ -59,7 +60,7 @@ func TestPanicCostsOneCall(t *testing.T) {
 func TestPanicAroundACall(t *testing.T) {
 	r := newRig(t, options{})
 	h := r.server.rest.(*rest)
-	must(t, h.mux.HandlePath("GET", "/boom", func(http.ResponseWriter, *http.Request, map[string]string) { panic("gateway fell over") }))
+	testkit.Must(t, h.mux.HandlePath("GET", "/boom", func(http.ResponseWriter, *http.Request, map[string]string) { panic("gateway fell over") }))
 	re := r.rest(keyAll, "GET", "/boom", "")
 	equal(t, "status", re.status, 500)
 	equal(t, "message", re.problem(t).Message, "internal error")
@@ -70,7 +71,7 @@ func TestPanicAroundACall(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	r := newRig(t, options{})
 	good, bad := &pushv1.UnicastRequest{User: "42", Data: hi}, &pushv1.UnicastRequest{Data: hi}
-	must(t, r.call(good))
+	testkit.Must(t, r.call(good))
 	equal(t, "REST", r.restOf(good, "").status, 200)
 	equal(t, "gRPC", status.Code(r.call(bad)), codes.InvalidArgument)
 	equal(t, "REST", r.restOf(bad, "").status, 400)
@@ -88,7 +89,7 @@ func TestMetrics(t *testing.T) {
 	equal(t, "other methods", r.metric("pushd_rpc_requests_total", "Broadcast|OK"), 0)
 
 	problems, err := testutil.GatherAndLint(r.metrics)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "lint", len(problems), 0)
 	_, err = New(r.config)
 	if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); !ok {
@@ -101,7 +102,7 @@ func TestMetrics(t *testing.T) {
 func (r *rig) metric(name, labels string) int {
 	r.t.Helper()
 	families, err := r.metrics.Gather()
-	must(r.t, err)
+	testkit.Must(r.t, err)
 	for _, f := range families {
 		if f.GetName() != name {
 			continue
@@ -133,7 +134,7 @@ func TestHealth(t *testing.T) {
 		for _, serving := range []bool{false, true, false} {
 			r.server.SetServing(serving)
 			resp, err := client.Check(r.as(""), &healthv1.HealthCheckRequest{Service: service})
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, service, resp.GetStatus() == healthv1.HealthCheckResponse_SERVING, serving)
 		}
 	}
@@ -143,13 +144,13 @@ func TestHealth(t *testing.T) {
 	ctx, cancel := context.WithCancel(r.as(""))
 	defer cancel()
 	watch, err := client.Watch(ctx, &healthv1.HealthCheckRequest{})
-	must(t, err)
+	testkit.Must(t, err)
 	for _, serving := range []bool{false, true} {
 		if serving {
 			r.server.SetServing(true)
 		}
 		resp, err := watch.Recv()
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "watched", resp.GetStatus() == healthv1.HealthCheckResponse_SERVING, serving)
 	}
 }
@@ -161,12 +162,12 @@ func TestReflection(t *testing.T) {
 		ctx, cancel := context.WithCancel(r.as(credential))
 		t.Cleanup(cancel)
 		stream, err := reflectionv1.NewServerReflectionClient(r.conn).ServerReflectionInfo(ctx)
-		must(t, err)
+		testkit.Must(t, err)
 		_ = stream.Send(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}})
 		return stream.Recv()
 	}
 	resp, err := list(keyManage)
-	must(t, err)
+	testkit.Must(t, err)
 	var listed []string
 	for _, s := range resp.GetListServicesResponse().GetService() {
 		listed = append(listed, s.GetName())
