@@ -132,7 +132,7 @@ func drain(t *rapid.T, q *Queue) (got []string) {
 			d := &all.Deliveries[i]
 			got = append(got, fmt.Sprint(d.First))
 			bytes = append(bytes, d.Frame.B...)
-			if i > 0 && (d.Kind != feed.Message || d.Prev != all.Deliveries[i-1].First || d.Excluded != all.Excluded()) {
+			if i > 0 && (d.Kind != feed.Message || all.Deliveries[0].Kind != feed.Message || d.Prev != all.Deliveries[i-1].First || d.Excluded != all.Excluded()) {
 				t.Fatalf("a group joins %+v", all.Deliveries)
 			}
 		}
