@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // inlineMax is the most bytes of a multicast's body that are copied into each
@@ -16,7 +17,7 @@ const inlineMax = 32
 // so that a request that fails leaves nothing in the batch.
 func (c *committer) append(r *request) error {
 	if r.ephemeral { // it has an id and its turn, and that is all
-		c.heads.last = history.NextID(c.heads.last, c.now)
+		c.heads.last = engine.NextID(c.heads.last, c.now)
 		r.receipt = history.AppendResult{ID: c.heads.last}
 		return nil
 	}
@@ -37,7 +38,7 @@ func (c *committer) append(r *request) error {
 	if err := c.findReplaced(r); err != nil {
 		return err
 	}
-	id := history.NextID(c.heads.last, c.now)
+	id := engine.NextID(c.heads.last, c.now)
 	c.heads.last = id
 	r.receipt = history.AppendResult{ID: id, Recipients: len(r.targets)}
 	r.expires = expiry(id, r.ttl)
@@ -135,7 +136,7 @@ func (c *committer) ack(r *request) error {
 		return err
 	}
 	head := history.Cursor{Inbox: m.last.id, Broadcast: c.heads.broadcasts.head()}
-	to, err := r.cursor.Clamp(head, c.now)
+	to, err := engine.Clamp(r.cursor, head, c.now)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // publisher makes deliveries of a group. Its memory is the committer's.
@@ -29,7 +30,7 @@ func (c *committer) publish() {
 func (c *committer) recordAcks() {
 	for _, r := range c.group {
 		if r.moved {
-			c.events.Record(history.Event{Kind: history.Acked, User: r.targets[0].user, Cursor: r.cursor})
+			c.events.Record(watch.Event{Kind: watch.Acked, User: r.targets[0].user, Cursor: r.cursor})
 		}
 	}
 }
