@@ -47,12 +47,12 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 			continue
 		}
 		d := history.Delivery{
-			Message:           history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data, CollapseKey: r.collapse, Ephemeral: r.ephemeral},
+			Message:           history.Message{ID: r.receipt.ID, Kind: r.Kind, Data: r.Data, CollapseKey: r.CollapseKey, Ephemeral: r.Ephemeral},
 			Prev:              r.prev,
-			ExcludeConnection: r.exclude,
+			ExcludeConnection: r.ExcludeConnection,
 			Recall:            r.op == opRecall,
 		}
-		if r.kind == history.Broadcast {
+		if r.Kind == history.Broadcast {
 			r.receipt.Online, r.receipt.OnlineUsers = c.presence.total, len(c.presence.counts)
 		} else {
 			r.receipt.Online, d.Recipients = c.findLocked(r)

@@ -35,7 +35,7 @@ func (c *committer) note(r *request, id history.ID) {
 	}
 	c.names = appendNames(c.names[:0], r.targets)
 	c.noted = binary.AppendUvarint(c.noted, uint64(id-c.notedFrom))
-	c.noted = append(c.noted, byte(r.kind))
+	c.noted = append(c.noted, byte(r.Kind))
 	c.noted = binary.AppendUvarint(c.noted, uint64(len(r.targets)))
 	c.noted = binary.AppendUvarint(c.noted, uint64(len(c.names)))
 	c.noted = append(c.noted, c.names...)
