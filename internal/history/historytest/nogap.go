@@ -101,8 +101,8 @@ func (c *conn) comeAndGo(h *hub, t *traffic, rnd *rand.Rand) {
 			case <-t.done:
 			}
 		}
-		// What comes after Detach is not promised: a broadcast, say, that concerns
-		// others, after a multicast that did not.
+		// Deliveries after Detach are not promised: the store may leave out a
+		// multicast to a user who has left, and deliver a broadcast after it.
 		got := h.leave(c)
 		c.store.Detach(c.user)
 		c.live(got)
