@@ -379,7 +379,7 @@ func TestMaintenance(t *testing.T) {
 	want("past its time", 'k', 1, 1)
 	want("past its age", 'b', 0, 0)
 
-	// What is remembered of what is gone outlives the process.
+	// Markers of what is gone outlive the process.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func deliveries(user string, from, to history.ID) history.Deliveries {
 }
 
 // TestRecorderMayLeave ends the context of a call that waits behind a slow disk.
-// What it had begun is stored all the same, and the next call goes on from there.
+// The store finishes that call all the same, and the next call builds on it.
 func TestRecorderMayLeave(t *testing.T) {
 	disk := newSlowDisk(logSync)
 	s := mustOpen(t, embedded.Config{Dir: t.TempDir(), FS: disk.fs()})

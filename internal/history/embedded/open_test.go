@@ -164,7 +164,8 @@ func TestDirectoryIsPrivate(t *testing.T) {
 	}
 }
 
-// TestOpenDeletes: Open deletes what retention dropped while the store was closed.
+// TestOpenDeletes: Open deletes what retention dropped while the store was closed,
+// and the next one knows that something was.
 func TestOpenDeletes(t *testing.T) {
 	clock := historytest.NewClock()
 	c := embedded.Config{Dir: t.TempDir(), Now: clock.Now, Retention: history.Retention{
@@ -187,6 +188,14 @@ func TestOpenDeletes(t *testing.T) {
 		if n, err := embedded.Keys(s, tag); err != nil || n != want {
 			t.Errorf("%d keys of %q, %v; want %d", n, tag, err, want)
 		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, c)
+	q := history.Query{Direction: history.Forward, Limit: 10}
+	if p, err := s.Page(t.Context(), "nobody", q); err != nil || len(p.Messages) != 3 || !p.Truncated {
+		t.Errorf("%d broadcasts, truncated: %v, %v; want the last 3 and truncated", len(p.Messages), p.Truncated, err)
 	}
 }
 

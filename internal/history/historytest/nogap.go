@@ -159,8 +159,8 @@ func (c *conn) live(queue []history.Delivery) {
 }
 
 // attachOwes attaches as often as it can while messages arrive, to meet an
-// append in the middle of it. What a page then shows past the heads that the
-// attach saw must have been handed over.
+// append in the middle of it. If a page then shows messages past the heads that the
+// attach saw, the follower must have got them.
 func attachOwes(r *rig) {
 	f := r.follow()
 	t := startTraffic(r, 3, 100)
