@@ -41,6 +41,10 @@ func (l *Log) Read(ctx context.Context, q watch.Query, unacked Unacked) (watch.P
 			continue
 		}
 		if w.no {
+			if !w.reread && isClosed(news) {
+				w.reread = true // a check has ended since, with what is there now
+				continue
+			}
 			return page, nil
 		}
 		q.After = page.Next
@@ -59,6 +63,16 @@ type waiting struct {
 	patience *time.Timer
 	no       bool // it does not wait, or not any more
 	over     bool // it has waited that long
+	reread   bool // it has read once more, since there was news
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // forCheck waits for a check, if there is one, and reports whether to read again
