@@ -2,8 +2,7 @@ package history
 
 import "errors"
 
-// What callers can do about an error is decided by these; engines wrap them
-// with what happened.
+// Callers decide by these errors what to do; engines wrap them with what happened.
 var (
 	// Bad input: the same call fails again.
 
@@ -13,8 +12,6 @@ var (
 	ErrGroup = errors.New("bad group")
 	// ErrCursor: not a cursor of this system, or damaged.
 	ErrCursor = errors.New("bad cursor")
-	// ErrPosition: not a position in the events of this system, or damaged.
-	ErrPosition = errors.New("bad position")
 	// ErrID: not a message id.
 	ErrID = errors.New("bad message id")
 	// ErrNotFound: no message has this id, or retention has dropped it.
@@ -24,7 +21,7 @@ var (
 	// succeed later.
 
 	// ErrReadOnly: the store could not write (disk full, I/O error) and takes
-	// no more appends until it is opened again. What was acknowledged is kept.
+	// no more appends until it is opened again. Acknowledged appends are kept.
 	ErrReadOnly = errors.New("history is read-only")
 	// ErrUnavailable: the server that keeps the history cannot be reached, or
 	// refuses work for now. Nothing was done; the same call may succeed later.

@@ -27,6 +27,7 @@ import (
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/history/watch"
 	"pushd.example/internal/testkit"
 )
 
@@ -58,7 +59,7 @@ type rig struct {
 	server   *Server
 	store    history.Store
 	groups   history.Groups
-	events   history.Events
+	events   watch.Events
 	messages history.Messages
 	door     *conn.Server
 	auth     *auth.Auth

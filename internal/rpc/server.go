@@ -20,6 +20,7 @@ import (
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 	gateway "pushd.example/internal/rpc/gateway/push/v1"
 )
 
@@ -39,7 +40,7 @@ type Config struct {
 	// Groups keeps the members of groups. Required.
 	Groups history.Groups
 	// Events keeps the events that Watch and ListEvents report. Required.
-	Events history.Events
+	Events watch.Events
 	// Messages recalls messages and keeps receipts. Required.
 	Messages history.Messages
 	// Directory lists and closes connections. Required.

@@ -10,6 +10,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // service is PushService: it checks a request, calls the store and replies. It
@@ -164,7 +165,7 @@ func (s *service) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckR
 // fieldError makes an error of a cursor, a position or an id one of the field that
 // it was sent in. It returns other errors unchanged.
 func fieldError(field string, err error) error {
-	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) || errors.Is(err, history.ErrPosition) {
+	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) || errors.Is(err, watch.ErrPosition) {
 		return &FieldError{field, err.Error()}
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 const (
@@ -46,7 +47,7 @@ func (c *connections) Watch(req *pushv1.WatchRequest, stream grpc.ServerStreamin
 
 // watch sends events until ctx ends. A response without events is sent at least
 // every eventWait, so that the caller's position does not fall behind.
-func (c *connections) watch(ctx context.Context, q history.EventQuery, users map[string]bool, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
+func (c *connections) watch(ctx context.Context, q watch.Query, users map[string]bool, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
 	var lastSent time.Time
 	for {
 		page, err := c.events.ReadEvents(ctx, q)
@@ -89,7 +90,7 @@ func (c *connections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequ
 }
 
 // listEvents reads until there are events, or until end.
-func (c *connections) listEvents(ctx context.Context, q history.EventQuery, users map[string]bool, end time.Time) (*pushv1.ListEventsResponse, error) {
+func (c *connections) listEvents(ctx context.Context, q watch.Query, users map[string]bool, end time.Time) (*pushv1.ListEventsResponse, error) {
 	for {
 		begins := len(q.After.Marks) == 0
 		q.Wait = max(0, time.Until(end))
@@ -107,16 +108,16 @@ func (c *connections) listEvents(ctx context.Context, q history.EventQuery, user
 }
 
 // eventsOf returns the events of the given users, or of all if none are given.
-func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Event) {
+func eventsOf(events []watch.Event, users map[string]bool) (out []*pushv1.Event) {
 	for _, e := range events {
 		if len(users) > 0 && !users[e.User] {
 			continue
 		}
 		one := &pushv1.Event{Kind: e.Kind.String(), Time: timestamppb.New(e.Time), User: e.User}
 		switch e.Kind {
-		case history.Acked:
+		case watch.Acked:
 			one.Cursor = e.Cursor.String()
-		case history.Delivered, history.Unacked:
+		case watch.Delivered, watch.Unacked:
 			one.Message = e.ID.String()
 		}
 		out = append(out, one)
@@ -140,22 +141,22 @@ type eventRequest interface {
 
 // watchQuery checks req. It returns the events to read, and whose to report; no
 // users means those of all.
-func watchQuery(req eventRequest) (q history.EventQuery, users map[string]bool, err error) {
+func watchQuery(req eventRequest) (q watch.Query, users map[string]bool, err error) {
 	q.Limit = eventBatch
 	if n := len(req.GetKinds()); n > maxKinds {
 		return q, nil, &FieldError{"kinds", fmt.Sprintf("at most %d kinds, got %d", maxKinds, n)}
 	}
 	for i, word := range req.GetKinds() {
-		kind, ok := history.ParseEventKind(word)
+		kind, ok := watch.ParseKind(word)
 		if !ok {
-			return q, nil, &FieldError{fmt.Sprintf("kinds[%d]", i), fmt.Sprintf("want one of %v, got %q", history.EveryEvent, clip(word))}
+			return q, nil, &FieldError{fmt.Sprintf("kinds[%d]", i), fmt.Sprintf("want one of %v, got %q", watch.AllKinds, clip(word))}
 		}
 		q.Kinds |= kind
 	}
 	if q.Kinds == 0 {
-		q.Kinds = history.EveryEvent
+		q.Kinds = watch.AllKinds
 	}
-	if q.After, err = history.ParsePosition(req.GetPosition()); err != nil {
+	if q.After, err = watch.ParsePosition(req.GetPosition()); err != nil {
 		return q, nil, fieldError("position", err)
 	}
 	users, err = watchedUsers(req.GetUsers())

@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -18,19 +17,13 @@ const queueSize = 1024
 // caller fills it and puts it into the queue; from then on it is the
 // committer's until it has answered through done, and the caller's again.
 type request struct {
-	op           operation
-	kind         history.Kind
-	data         []byte
-	ttl          time.Duration
-	key          string
-	unackedAfter time.Duration
-	// exclude goes with the delivery.
-	exclude   string
-	ephemeral bool
-	collapse  string
-	replaces  []entry // with collapse, of each target; seq is 0 where it is none
-	// targets are the recipients, each once; with opAck, the user. With opRecall
-	// receipt.ID is the message's id.
+	op operation
+	// Push is what opAppend stores. opRecall sets its Kind, opPrepare its
+	// IdempotencyKey.
+	history.Push
+	replaces []entry // with a collapse key, of each target; seq is 0 where it is none
+	// targets are the recipients, each once; for opAck, the user. For opRecall
+	// result.ID is the message's id.
 	targets []target
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
 	moved   bool           // opAck: the read mark was not there before
@@ -39,14 +32,14 @@ type request struct {
 	prep    *preparation   // opPrepare, and the opAppend that it is for
 
 	// The answer.
-	receipt history.AppendResult
+	result  history.AppendResult
 	err     error
 	expires millis
 	prev    history.ID // of a broadcast
 
 	done chan struct{} // room for one: answering never blocks
-	// abandoned: the caller has gone, and nobody reads done. Whoever of caller
-	// and committer comes second puts the request back into the pool.
+	// settled: the committer has answered, or the caller has gone and nobody reads
+	// done. The second of the two puts the request back into the pool.
 	settled atomic.Bool
 }
 
@@ -103,10 +96,9 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 		return history.AppendResult{}, err
 	}
 	r := s.newRequest(opAppend)
-	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.IdempotencyKey, p.ExcludeConnection, p.Ephemeral
-	r.collapse, r.unackedAfter = p.CollapseKey, p.UnackedAfter
+	r.Push = p
 	r.targets = appendTargets(r.targets, p.Users)
-	if len(r.targets) >= prepareFrom && !r.ephemeral {
+	if len(r.targets) >= prepareFrom && !r.Ephemeral {
 		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {
 			return known, err
 		}
@@ -114,9 +106,9 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 	if err := s.submit(ctx, r); err != nil {
 		return history.AppendResult{}, err
 	}
-	receipt, err := r.receipt, r.err
+	result, err := r.result, r.err
 	s.recycle(r)
-	return receipt, err
+	return result, err
 }
 
 // appendTargets appends each user once, in order.

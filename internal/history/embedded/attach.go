@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // Attach implements history.Store.
@@ -15,8 +16,8 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 	if err := start.Check(); err != nil {
 		return history.Attachment{}, err
 	}
-	// The one atomic step. What was visible before it is read below, up to
-	// these heads; what becomes visible after it is delivered.
+	// The one atomic step. The page below reads what was visible before it, up to
+	// these heads; the follower gets what becomes visible after it.
 	s.mu.Lock()
 	heads := s.visible
 	s.presence.add(user)
@@ -61,7 +62,7 @@ func (s *Store) attachment(user string, start history.Start, at heads) (history.
 		if start.At == history.StartAfter {
 			from = start.Cursor
 		}
-		if a.From, err = from.Clamp(head, v.clock); err != nil {
+		if a.From, err = engine.Clamp(from, head, v.clock); err != nil {
 			return history.Attachment{}, err
 		}
 		if a.Page, err = v.forward(a.From, start.Limit, start.MaxBytes); err != nil {

@@ -11,16 +11,16 @@ import (
 	"pushd.example/internal/history"
 )
 
-// What is replaced stays where it is, so that positions are counted as before,
-// and says by what: it is hidden from those views that show the other. Which
-// entry is the newest with a key is an index that only collapse keys pay for.
+// A replaced entry stays where it is, so that positions do not change, and names
+// the entry that replaced it: views that show the one hide the other. An index has
+// the newest entry with each key; only appends with a collapse key maintain it.
 
 // inGroup names a user's collapse key among those that the group stores.
 type inGroup struct{ user, key string }
 
 // findReplaced finds what r takes the place of in the inboxes of its targets.
 func (c *committer) findReplaced(r *request) error {
-	if r.collapse == "" || r.kind == history.Broadcast {
+	if r.CollapseKey == "" || r.Kind == history.Broadcast {
 		return nil
 	}
 	r.replaces = make([]entry, len(r.targets))
@@ -38,11 +38,11 @@ func (c *committer) findReplaced(r *request) error {
 // the group stores, else what was prepared, else what the database says.
 func (c *committer) replacedBy(r *request, i int) (entry, error) {
 	m := r.targets[i].member
-	if e, ok := c.collapsed[inGroup{m.user, r.collapse}]; ok {
+	if e, ok := c.collapsed[inGroup{m.user, r.CollapseKey}]; ok {
 		return e, nil
 	}
 	if r.prep == nil || m != &r.prep.members[i] {
-		return c.newest(m, r.collapse)
+		return c.newest(m, r.CollapseKey)
 	}
 	if e := r.prep.newest[i]; e.id > m.trimmed.id {
 		return e, nil

@@ -11,19 +11,19 @@ import (
 )
 
 // Idempotency keys lie in buckets by the time at which they were stored, each
-// bucket named by its first id and half of Retention.Keys long. A look-up asks
+// bucket named by its first id and half of Retention.IdempotencyKeys long. A look-up asks
 // the three buckets that can hold a live key (most of that is bloom filters);
 // in return, keys past their time go a bucket at a time, in one range
 // deletion, instead of by a scan over all keys.
 
 // seen says whether r is a retry of what is stored, and then answers it.
 func (c *committer) seen(r *request) (bool, error) {
-	if r.key == "" {
+	if r.IdempotencyKey == "" {
 		return false, nil
 	}
-	id, ok, err := c.lookUp(r.key)
+	id, ok, err := c.lookUp(r.IdempotencyKey)
 	if ok {
-		r.receipt = history.AppendResult{ID: id, Duplicate: true}
+		r.result = history.AppendResult{ID: id, Duplicate: true}
 	}
 	return ok, err
 }

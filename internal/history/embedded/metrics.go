@@ -90,10 +90,10 @@ func (m *metrics) group(group []*request, err error) {
 		result := resultStored
 		if err != nil || r.err != nil {
 			result = resultError
-		} else if r.receipt.Duplicate {
+		} else if r.result.Duplicate {
 			result = resultDuplicate
 		}
-		m.appends[r.kind][result].Inc()
+		m.appends[r.Kind][result].Inc()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // Page implements history.Store.
@@ -55,7 +56,7 @@ func (v *view) page(q history.Query) (history.Page, error) {
 	case history.Backward:
 		return v.backward(floor, q.Before, q.Limit, q.MaxBytes)
 	default:
-		after, err := q.After.Clamp(v.head(), v.clock)
+		after, err := engine.Clamp(q.After, v.head(), v.clock)
 		if err != nil {
 			return history.Page{}, err
 		}
@@ -104,8 +105,8 @@ func (v *view) backward(floor history.Cursor, id history.ID, limit, maxBytes int
 	return p, err
 }
 
-// below returns the cursor behind which lies every entry with a lesser id. Of
-// what is no longer on the disk, id-1 stands for the last entry below id.
+// below returns the cursor that every entry with a lesser id lies at or before. If
+// the last entry below id is no longer on the disk, id-1 stands for it.
 func (v *view) below(id history.ID) (history.Cursor, error) {
 	c := history.Cursor{Broadcast: v.broadcasts.below(id)}
 	m := &v.meta

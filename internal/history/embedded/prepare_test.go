@@ -21,7 +21,7 @@ func TestPreparationOfADuplicateIsForgotten(t *testing.T) {
 	}
 	prepared := func() *request {
 		r := s.newRequest(opAppend)
-		r.kind, r.data, r.key = history.Multicast, []byte("x"), "k"
+		r.Kind, r.Data, r.IdempotencyKey = history.Multicast, []byte("x"), "k"
 		r.targets = appendTargets(r.targets, users)
 		if known, err := s.prepare(context.Background(), r); err != nil || known.Duplicate {
 			t.Fatalf("preparing: %+v, %v", known, err)
@@ -34,11 +34,11 @@ func TestPreparationOfADuplicateIsForgotten(t *testing.T) {
 			t.Fatal(err, r.err)
 		}
 	}
-	if first.receipt.Duplicate || first.receipt.Recipients != prepareFrom {
-		t.Errorf("first: %+v", first.receipt)
+	if first.result.Duplicate || first.result.Recipients != prepareFrom {
+		t.Errorf("first: %+v", first.result)
 	}
-	if want := (history.AppendResult{ID: first.receipt.ID, Duplicate: true}); second.receipt != want {
-		t.Errorf("second: %+v, want %+v", second.receipt, want)
+	if want := (history.AppendResult{ID: first.result.ID, Duplicate: true}); second.result != want {
+		t.Errorf("second: %+v, want %+v", second.result, want)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func duplicateReplacesNothing(r *rig) {
 	second := r.send(on("a", history.Unicast, "ann"))
 	p.Data = []byte("again")
 	if got := r.push(p); !got.Duplicate || got.ID != first.ID {
-		r.Errorf("receipt %+v, want a duplicate of %d", got, first.ID)
+		r.Errorf("result %+v, want a duplicate of %d", got, first.ID)
 	}
 	r.wantHistory("ann", second)
 	r.wantHistory("bob", first)
@@ -166,14 +166,14 @@ func collapseOfDropped(r *rig) {
 }
 
 func collapseWithTTL(r *rig) {
-	brief := func(kind history.Kind, users ...string) history.Push {
+	expiring := func(kind history.Kind, users ...string) history.Push {
 		p := on("a", kind, users...)
 		p.TTL = time.Second
 		return p
 	}
-	r.send(brief(history.Unicast, "ann"))
-	r.send(brief(history.Broadcast))
-	u, b := r.send(brief(history.Unicast, "ann")), r.send(brief(history.Broadcast))
+	r.send(expiring(history.Unicast, "ann"))
+	r.send(expiring(history.Broadcast))
+	u, b := r.send(expiring(history.Unicast, "ann")), r.send(expiring(history.Broadcast))
 	r.wantHistory("ann", u, b)
 	r.clock.Advance(time.Minute)
 	r.wantHistory("ann")

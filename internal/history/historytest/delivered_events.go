@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 func deliveredEventPromises() []promise {
@@ -25,14 +26,14 @@ func deliveredEventPromises() []promise {
 }
 
 // delivered is that m was delivered to user for the first time, now.
-func (r *rig) delivered(user string, m history.Message) history.Event {
-	e := r.event(history.Delivered, user)
+func (r *rig) delivered(user string, m history.Message) watch.Event {
+	e := r.event(watch.Delivered, user)
 	e.ID = m.ID
 	return e
 }
 
 func deliveredEventsOnce(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	one, two, three := r.unicast("ann"), r.multicast("ann", "bob"), r.unicast("ann")
 	b := r.broadcast()
 	r.tick()
@@ -42,7 +43,7 @@ func deliveredEventsOnce(r *rig) {
 	r.deliver("ann", two.ID, two.ID)
 	r.deliver("ann", three.ID, one.ID)
 	w.want()
-	r.note(history.Deliveries{Broadcasts: map[history.ID]int{b.ID: 1}})
+	r.recordDelivered(history.Deliveries{Broadcasts: map[history.ID]int{b.ID: 1}})
 	w.want()
 	r.tick()
 	r.deliver("ann", 0, history.MaxID) // over all: only the first is new
@@ -50,32 +51,32 @@ func deliveredEventsOnce(r *rig) {
 	// Two ranges of a user in one call that overlap.
 	four := r.unicast("bob")
 	r.tick()
-	r.note(history.Deliveries{Inboxes: []history.UserRange{
-		r.span("bob", two.ID, four.ID), r.span("nobody", 0, four.ID), r.span("bob", 0, four.ID)}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{
+		r.delivery("bob", two.ID, four.ID), r.delivery("nobody", 0, four.ID), r.delivery("bob", 0, four.ID)}})
 	w.want(r.delivered("bob", four), r.delivered("bob", two))
 }
 
 func deliveredEventTimes(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	one := r.unicast("ann")
-	early := r.span("ann", 0, one.ID)
+	early := r.delivery("ann", 0, one.ID)
 	first := r.delivered("ann", one)
 	r.tick()
 	two := r.unicast("ann")
 	early.To = two.ID
 	second := r.delivered("ann", two)
 	r.tick()
-	r.note(history.Deliveries{Inboxes: []history.UserRange{early}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{early}})
 	w.want(first, second) // not before it was stored
 	three := r.unicast("ann")
 	r.tick()
-	r.note(history.Deliveries{Inboxes: []history.UserRange{{User: "ann", Range: history.Range{From: two.ID, To: three.ID}}}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{{User: "ann", Range: history.Range{From: two.ID, To: three.ID}}}})
 	w.want(r.delivered("ann", three))
 	r.wantDelivered(three, "ann "+unknownTime)
 }
 
 func deliveredEventsOfHidden(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	expired := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Second})
 	recalled := r.unicast("ann")
 	replaced := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, CollapseKey: "k"})
@@ -92,7 +93,7 @@ func deliveredEventsOfHidden(r *rig) {
 }
 
 func deliveredEventsDropped(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	var sent []history.Message
 	for range 7 {
 		sent = append(sent, r.unicast("ann"))
@@ -100,18 +101,18 @@ func deliveredEventsDropped(r *rig) {
 	r.deliver("ann", 0, sent[3].ID)
 	w.want(r.delivered("ann", sent[2]), r.delivered("ann", sent[3]))
 	r.clock.Advance(40 * 24 * time.Hour) // past the age
-	w = r.watch(history.Delivered)
+	w = r.watch(watch.Delivered)
 	r.deliver("ann", 0, sent[6].ID)
 	w.want()
 }
 
 func deliveredEventsMissed(r *rig) {
-	r.note(history.Deliveries{Missed: true})
-	w, other := r.watch(history.Delivered), r.watch(history.Acked)
+	r.recordDelivered(history.Deliveries{Missed: true})
+	w, other := r.watch(watch.Delivered), r.watch(watch.Acked)
 	one, two := r.unicast("ann"), r.unicast("ann")
-	r.note(history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.span("ann", 0, one.ID)}})
+	r.recordDelivered(history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.delivery("ann", 0, one.ID)}})
 	w.wantLost(r.delivered("ann", one))
-	r.note(history.Deliveries{Missed: true})
+	r.recordDelivered(history.Deliveries{Missed: true})
 	w.wantLost()
 	r.deliver("ann", one.ID, two.ID)
 	w.want(r.delivered("ann", two))
@@ -121,10 +122,10 @@ func deliveredEventsMissed(r *rig) {
 func deliveredEventsUnwatched(r *rig) {
 	one := r.unicast("ann")
 	r.deliver("ann", 0, one.ID)
-	other, w := r.watch(history.Acked), r.watch(history.Delivered)
+	other, w := r.watch(watch.Acked), r.watch(watch.Delivered)
 	r.deliver("ann", 0, one.ID) // known already
 	w.want()
-	r.clock.Advance(2 * history.WatchedFor)
+	r.clock.Advance(2 * watch.WatchedFor)
 	two := r.unicast("ann")
 	other.read(0)
 	r.deliver("ann", one.ID, two.ID)
@@ -138,20 +139,20 @@ func deliveredEventsAgree(r *rig) {
 	for i := range users {
 		users[i] = fmt.Sprintf("user-%d", i*7919%len(users))
 	}
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	m := r.send(history.Push{Kind: history.Multicast, Users: users})
-	var want []history.Event
+	var want []watch.Event
 	for step := 2; step <= 3; step++ {
 		r.tick()
 		var d history.Deliveries
 		for i := 0; i < len(users); i += step {
-			d.Inboxes = append(d.Inboxes, r.span(users[i], 0, m.ID))
+			d.Inboxes = append(d.Inboxes, r.delivery(users[i], 0, m.ID))
 		}
-		r.note(d)
+		r.recordDelivered(d)
 	}
-	for _, u := range r.outcome(m).Users {
+	for _, u := range r.receipt(m).Users {
 		if u.Delivered {
-			want = append(want, history.Event{Kind: history.Delivered, User: u.User, ID: m.ID, Time: u.DeliveredAt})
+			want = append(want, watch.Event{Kind: watch.Delivered, User: u.User, ID: m.ID, Time: u.DeliveredAt})
 		}
 	}
 	if len(want) != 200 {
@@ -161,12 +162,12 @@ func deliveredEventsAgree(r *rig) {
 }
 
 func deliveredEventsAtOnce(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	m := r.multicast("ann", "bob")
 	var running sync.WaitGroup
 	for range 8 {
 		running.Go(func() {
-			d := history.Deliveries{Inboxes: []history.UserRange{r.span("ann", 0, m.ID), r.span("bob", 0, m.ID)}}
+			d := history.Deliveries{Inboxes: []history.UserRange{r.delivery("ann", 0, m.ID), r.delivery("bob", 0, m.ID)}}
 			if err := r.messages().RecordDelivered(r.ctx, d); err != nil {
 				r.Errorf("recording: %v", err)
 			}
@@ -177,9 +178,9 @@ func deliveredEventsAtOnce(r *rig) {
 }
 
 func deliveredEventsRefused(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	m := r.unicast("ann")
-	d := history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.span("ann", 0, m.ID), r.span("", 0, m.ID)}}
+	d := history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.delivery("ann", 0, m.ID), r.delivery("", 0, m.ID)}}
 	if err := r.messages().RecordDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
 		r.Errorf("recording of a bad user: %v, want ErrUser", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/history/watch"
 )
 
 // StateMachine compares the engines that open returns with the memory engine,
@@ -34,7 +35,7 @@ type machine struct {
 	store  history.Store
 	oracle history.Store
 
-	delivered, expected []history.Delivery // since the last look
+	delivered, expected []history.Delivery // since the last comparison
 
 	watching machineWatch
 
@@ -46,7 +47,7 @@ type machine struct {
 	steps    int                     // how many were taken
 }
 
-// newcomer is a user whom nobody writes to but broadcasts.
+// newcomer is a user who only gets broadcasts.
 const newcomer = "new"
 
 var addressees = []string{"ann", "bob", "cleo"}
@@ -98,9 +99,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		a["ListGroups"] = m.listGroups
 	}
 	if _, ok := m.store.(history.Messages); ok {
-		a["Recall"], a["Outcome"], a["RecordDelivered"] = m.recall, m.outcome, m.recordDelivered
+		a["Recall"], a["Receipt"], a["RecordDelivered"] = m.recall, m.receipt, m.recordDelivered
 	}
-	if _, ok := m.store.(history.Events); ok {
+	if _, ok := m.store.(watch.Events); ok {
 		a["Watch"] = m.watch
 	}
 	if m.engine.Reopen != nil {
@@ -182,8 +183,8 @@ func (m *machine) compareDeliveries(rt *rapid.T, what string) {
 	m.delivered, m.expected = nil, nil
 }
 
-// note remembers what was appended.
-func (m *machine) note(p history.Push, r history.AppendResult) {
+// remember keeps what was appended.
+func (m *machine) remember(p history.Push, r history.AppendResult) {
 	if r.Duplicate {
 		return
 	}

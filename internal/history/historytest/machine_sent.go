@@ -25,21 +25,21 @@ func (m *machine) recall(rt *rapid.T) {
 	m.compareDeliveries(rt, what)
 }
 
-func (m *machine) outcome(rt *rapid.T) {
+func (m *machine) receipt(rt *rapid.T) {
 	id, most := m.drawID(rt), rapid.IntRange(0, 3).Draw(rt, "most")
 	engine, oracle := m.store.(history.Messages), m.oracle.(history.Messages)
 	want, wantErr := oracle.Receipt(context.Background(), id, most)
 	got, err := engine.Receipt(context.Background(), id, most)
-	what := fmt.Sprintf("outcome of %d", id)
+	what := fmt.Sprintf("receipt of %d", id)
 	m.compareErrors(rt, what, err, wantErr)
-	if g, w := outcomeText(got), outcomeText(want); wantErr == nil && g != w {
+	if g, w := receiptText(got), receiptText(want); wantErr == nil && g != w {
 		rt.Fatalf("%s:\n got %s\nwant %s", what, g, w)
 	}
 }
 
 func (m *machine) recordDelivered(rt *rapid.T) {
 	d := history.Deliveries{Broadcasts: map[history.ID]int{}}
-	for range rapid.IntRange(0, 4).Draw(rt, "spans") {
+	for range rapid.IntRange(0, 4).Draw(rt, "ranges") {
 		u := history.UserRange{User: drawUser(rt)}
 		u.From, u.To, u.At = min(m.drawID(rt), history.MaxID), min(m.drawID(rt), history.MaxID), m.clock.Now().Truncate(time.Millisecond)
 		d.Inboxes = append(d.Inboxes, u)
@@ -51,6 +51,6 @@ func (m *machine) recordDelivered(rt *rapid.T) {
 		rt.Fatalf("oracle: %v", err)
 	}
 	if err := m.store.(history.Messages).RecordDelivered(context.Background(), d); err != nil {
-		rt.Fatalf("noting %+v: %v", d, err)
+		rt.Fatalf("recording %+v: %v", d, err)
 	}
 }

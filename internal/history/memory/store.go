@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 	"pushd.example/internal/history/eventlog"
+	"pushd.example/internal/history/watch"
 )
 
 // Config is what a Store needs; the zero value works.
 type Config struct {
 	// Retention says what is shown; its zero fields take the defaults.
 	Retention history.Retention
-	// Events is how many events are kept. Default history.EventsKept.
+	// Events is how many events are kept. Default watch.EventsKept.
 	Events int
 	// Now is the clock of ids, TTLs and ages; nil means time.Now.
 	Now func() time.Time
@@ -25,8 +27,7 @@ type Config struct {
 	Align func(history.Push, history.ID) history.ID
 }
 
-// Store is a history.Store that keeps everything in memory and forgets it when
-// it goes.
+// Store is a history.Store that keeps everything in memory.
 type Store struct {
 	// Set once.
 	retention history.Retention
@@ -34,33 +35,32 @@ type Store struct {
 	align     func(history.Push, history.ID) history.ID
 	events    *eventlog.Log
 
-	// turn has room for one token. Who has put it there stores and delivers
-	// alone: this puts deliveries in id order, while readers, who need only mu,
-	// go on. It is a channel so that waiting for it can end with a context.
-	// Taken before mu.
+	// turn has room for one token, whose owner alone stores and delivers. So
+	// deliveries come in id order, while readers, who need only mu, continue. It is
+	// a channel so that waiting for it can end with a context. Taken before mu.
 	turn chan struct{}
 
 	// mu makes what each method does to the fields below one step.
-	mu         sync.Mutex
-	closed     bool
-	last       history.ID
-	inboxes    map[string]log
-	broadcasts log
-	keys       map[string]history.ID
-	marks      map[string]history.Cursor
-	moves      map[string][]move // of read marks in inboxes, the last few
-	trails     map[string]history.Trail
-	handed     map[history.ID]int // broadcasts, to how many connections
-	asked      []asked            // who has not acked, in the order of ids
-	attached   map[string]int     // connections by user
-	groups     map[string]set     // members by group; none is empty
-	deliver    func([]history.Delivery)
+	mu          sync.Mutex
+	closed      bool
+	last        history.ID
+	inboxes     map[string]log
+	broadcasts  log
+	keys        map[string]history.ID
+	marks       map[string]history.Cursor
+	acks        map[string][]ack // of inboxes, the last few
+	delivered   map[string]engine.DeliveredRanges
+	deliveredTo map[history.ID]int // broadcasts, to how many connections
+	asked       []asked            // pushes with UnackedAfter, in the order of ids
+	attached    map[string]int     // connections by user
+	groups      map[string]set     // members by group; none is empty
+	deliver     func([]history.Delivery)
 }
 
 var (
 	_ history.Store    = (*Store)(nil)
 	_ history.Groups   = (*Store)(nil)
-	_ history.Events   = (*Store)(nil)
+	_ watch.Events     = (*Store)(nil)
 	_ history.Messages = (*Store)(nil)
 )
 
@@ -76,22 +76,22 @@ func New(c Config) (*Store, error) {
 		c.Align = func(_ history.Push, id history.ID) history.ID { return id }
 	}
 	if c.Events == 0 {
-		c.Events = history.EventsKept
+		c.Events = watch.EventsKept
 	}
 	return &Store{
-		retention: c.Retention.WithDefaults(),
-		now:       c.Now,
-		align:     c.Align,
-		events:    eventlog.New(c.Now, c.Events),
-		turn:      make(chan struct{}, 1),
-		inboxes:   map[string]log{},
-		keys:      map[string]history.ID{},
-		marks:     map[string]history.Cursor{},
-		moves:     map[string][]move{},
-		trails:    map[string]history.Trail{},
-		handed:    map[history.ID]int{},
-		attached:  map[string]int{},
-		groups:    map[string]set{},
+		retention:   c.Retention.WithDefaults(),
+		now:         c.Now,
+		align:       c.Align,
+		events:      eventlog.New(c.Now, c.Events),
+		turn:        make(chan struct{}, 1),
+		inboxes:     map[string]log{},
+		keys:        map[string]history.ID{},
+		marks:       map[string]history.Cursor{},
+		acks:        map[string][]ack{},
+		delivered:   map[string]engine.DeliveredRanges{},
+		deliveredTo: map[history.ID]int{},
+		attached:    map[string]int{},
+		groups:      map[string]set{},
 	}, nil
 }
 
@@ -103,19 +103,19 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 	if err := p.Check(); err != nil {
 		return history.AppendResult{}, err
 	}
-	var receipt history.AppendResult
+	var result history.AppendResult
 	err := s.inTurn(ctx, func() (handOver func(), err error) {
-		receipt, handOver, err = s.store(p)
+		result, handOver, err = s.store(p)
 		return handOver, err
 	})
 	if err != nil {
 		return history.AppendResult{}, err
 	}
-	return receipt, nil
+	return result, nil
 }
 
-// inTurn makes a change, and then what that leaves to be done before the call
-// may return, nil if that is nothing, while nobody else stores or delivers.
+// inTurn calls change, and then the delivery that it returns, nil if there is none,
+// while no other call stores or delivers.
 func (s *Store) inTurn(ctx context.Context, change func() (handOver func(), err error)) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -155,26 +155,26 @@ func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 	if id, ok := s.keys[p.IdempotencyKey]; ok && now.Before(id.Time().Add(s.retention.IdempotencyKeys)) {
 		return history.AppendResult{ID: id, Duplicate: true}, nil, nil
 	}
-	s.last = s.align(p, history.NextID(s.last, now))
+	s.last = s.align(p, engine.NextID(s.last, now))
 	if p.IdempotencyKey != "" {
 		s.keys[p.IdempotencyKey] = s.last
 	}
 	e := newEntry(s.last, p, bytes.Clone(p.Data))
-	d, receipt := history.Delivery{Message: e.Message, ExcludeConnection: p.ExcludeConnection}, history.AppendResult{ID: e.ID}
+	d, result := history.Delivery{Message: e.Message, ExcludeConnection: p.ExcludeConnection}, history.AppendResult{ID: e.ID}
 	switch {
 	case p.Ephemeral:
-		s.ephemeralLocked(p, &d, &receipt)
+		s.ephemeralLocked(p, &d, &result)
 	case p.Kind == history.Broadcast:
-		s.broadcastLocked(e, &d, &receipt)
+		s.broadcastLocked(e, &d, &result)
 	default:
-		s.inboxLocked(e, p.Users, &d, &receipt)
+		s.inboxLocked(e, p.Users, &d, &result)
 		s.askLocked(e.ID, p)
 	}
-	if s.deliver == nil || receipt.Online == 0 {
-		return receipt, nil, nil
+	if s.deliver == nil || result.Online == 0 {
+		return result, nil, nil
 	}
 	deliver := s.deliver
-	return receipt, func() { deliver([]history.Delivery{d}) }, nil
+	return result, func() { deliver([]history.Delivery{d}) }, nil
 }
 
 func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.AppendResult) {
@@ -237,7 +237,7 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 		if start.At == history.StartAfter {
 			from = start.Cursor
 		}
-		from, err := from.Clamp(v.head, v.now)
+		from, err := engine.Clamp(from, v.head, v.now)
 		if err != nil {
 			return history.Attachment{}, err
 		}
@@ -285,7 +285,7 @@ func (s *Store) Page(ctx context.Context, user string, q history.Query) (history
 	case history.Backward:
 		p = v.backward(q.Before, q.Limit, q.MaxBytes)
 	case history.Forward:
-		after, err := q.After.Clamp(v.head, v.now)
+		after, err := engine.Clamp(q.After, v.head, v.now)
 		if err != nil {
 			return history.Page{}, err
 		}
@@ -306,14 +306,14 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 		return 0, err
 	}
 	v := s.viewLocked(user)
-	c, err := c.Clamp(v.head, v.now)
+	c, err := engine.Clamp(c, v.head, v.now)
 	if err != nil {
 		return 0, err
 	}
-	s.moveLocked(user, c.Inbox)
+	s.ackLocked(user, c.Inbox)
 	if to := s.marks[user].Max(c); to != s.marks[user] {
 		s.marks[user] = to
-		s.events.Record(history.Event{Kind: history.Acked, User: user, Cursor: to})
+		s.events.Record(watch.Event{Kind: watch.Acked, User: user, Cursor: to})
 	}
 	return len(v.after(s.marks[user])), nil
 }
@@ -332,8 +332,8 @@ func (s *Store) openLocked(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// ReadEvents implements history.Events.
-func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+// ReadEvents implements watch.Events.
+func (s *Store) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, error) {
 	return s.events.Read(ctx, q, s.recordUnacked)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // RecordDelivered implements history.Messages.
@@ -51,7 +52,7 @@ func (s *Store) noteInboxes(ctx context.Context, spans []history.UserRange) (ops
 
 func (p *partition) trailCommand(spans []history.UserRange) []any {
 	keys, args := make([]string, 0, len(spans)), make([]any, 0, 2+len(spans))
-	args = append(args, history.TrailSpans, history.TrailMost, p.store.forget(p.store.conf.Retention.InboxAge))
+	args = append(args, engine.MergeBeyond, engine.MaxRanges, p.store.forget(p.store.conf.Retention.InboxAge))
 	for _, u := range spans {
 		keys, args = append(keys, p.trail(u.User)), append(args, packSpan(u.Range))
 	}
@@ -63,7 +64,7 @@ func packSpan(s history.Range) []byte {
 	var b [14 + 8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(s.From)<<8)
 	binary.BigEndian.PutUint64(b[7:], uint64(s.To)<<8)
-	binary.BigEndian.PutUint64(b[14:], uint64(history.SinceEpoch(s.At))<<16)
+	binary.BigEndian.PutUint64(b[14:], uint64(engine.SinceEpoch(s.At))<<16)
 	return b[:20]
 }
 

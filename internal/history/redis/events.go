@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 const (
@@ -20,33 +21,33 @@ const (
 	eventSize    = 1 + 6 + 7 + 7 // of an event's text, without the user
 )
 
-// ReadEvents implements history.Events.
-func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+// ReadEvents implements watch.Events.
+func (s *Store) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, error) {
 	if err := s.enter(ctx); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	defer s.life.RUnlock()
 	if err := q.Check(); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	if err := q.After.Check(len(s.partitions)); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	for began, last := time.Now(), false; ; {
 		found, err := s.lookForEvents(ctx, q)
 		if err != nil {
-			return history.EventPage{}, harmless(err)
+			return watch.Page{}, harmless(err)
 		}
 		if last || len(found.Events) > 0 || found.Lost || len(q.After.Marks) == 0 {
-			return found.EventPage, nil
+			return found.Page, nil
 		}
 		var pause time.Duration
 		pause, last = found.whatNext(time.Since(began), q.Wait)
 		if pause < 0 {
-			return found.EventPage, nil
+			return found.Page, nil
 		}
 		if err := s.pauseReader(ctx, pause); err != nil {
-			return history.EventPage{}, err
+			return watch.Page{}, err
 		}
 		q.After = found.Next
 	}
@@ -68,7 +69,7 @@ func (s *Store) pauseReader(ctx context.Context, pause time.Duration) error {
 
 // foundEvents is what one look into all partitions has found.
 type foundEvents struct {
-	history.EventPage
+	watch.Page
 	full bool      // a partition may have more, if only of other kinds
 	due  []dueNote // in those that have no more
 }
@@ -91,7 +92,7 @@ func (f *foundEvents) whatNext(spent, wait time.Duration) (pause time.Duration, 
 // lookForEvents looks once into all partitions, and records some of those who have
 // not acked what is due, as many as the page has room for. What it records comes
 // with the next look.
-func (s *Store) lookForEvents(ctx context.Context, q history.EventQuery) (foundEvents, error) {
+func (s *Store) lookForEvents(ctx context.Context, q watch.Query) (foundEvents, error) {
 	found, err := s.readEvents(ctx, q)
 	if err == nil {
 		err = s.recordUnacked(ctx, found.due, q.Limit-len(found.Events))
@@ -100,7 +101,7 @@ func (s *Store) lookForEvents(ctx context.Context, q history.EventQuery) (foundE
 }
 
 // readEvents looks once into all partitions.
-func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (found foundEvents, err error) {
+func (s *Store) readEvents(ctx context.Context, q watch.Query) (found foundEvents, err error) {
 	ops := make([]*op, len(s.partitions))
 	for i, p := range s.partitions {
 		ops[i] = &op{ctx: ctx, cmd: p.eventsCommand(i, q)}
@@ -119,21 +120,21 @@ func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (found fou
 		}
 	}
 	// A user's are all in one partition.
-	slices.SortStableFunc(found.Events, func(a, b history.Event) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(found.Events, func(a, b watch.Event) int { return a.Time.Compare(b.Time) })
 	return found, nil
 }
 
 // add reads the reply of one partition, the next.
-func (f *foundEvents) add(p *partition, reply any, q history.EventQuery) error {
+func (f *foundEvents) add(p *partition, reply any, q watch.Query) error {
 	in := reader{reply: reply}
 	f.Lost = in.int() == 1 || f.Lost
-	mark := history.PositionMark{Read: int64(in.int()), Run: uint64(in.int()), Seq: uint64(in.int())}
+	mark := watch.Mark{Read: int64(in.int()), Run: uint64(in.int()), Seq: uint64(in.int())}
 	texts, _ := in.next().([]any)
 	due, err := p.readDue(in.next())
 	if err := cmp.Or(in.err, err); err != nil {
 		return err
 	}
-	if q.Kinds.Has(history.Delivered) {
+	if q.Kinds.Has(watch.Delivered) {
 		p.watched.Store(true) // here at once, elsewhere with the next beat
 	}
 	f.Next.Marks, f.due, f.full = append(f.Next.Marks, mark), append(f.due, due...), f.full || len(texts) == p.eventsLimit(q)
@@ -143,21 +144,21 @@ func (f *foundEvents) add(p *partition, reply any, q history.EventQuery) error {
 }
 
 // eventsLimit is the most events that p returns.
-func (p *partition) eventsLimit(q history.EventQuery) int {
+func (p *partition) eventsLimit(q watch.Query) int {
 	return max(1, q.Limit/len(p.store.partitions))
 }
 
 // eventsCommand reads on in p, which is part i of the log.
-func (p *partition) eventsCommand(i int, q history.EventQuery) []any {
+func (p *partition) eventsCommand(i int, q watch.Query) []any {
 	read, run, seq := int64(-1), int64(-1), int64(-1)
 	if len(q.After.Marks) > 0 {
 		m := q.After.Marks[i]
 		read, run, seq = m.Read, int64(m.Run), int64(m.Seq)
 	}
-	args := []any{p.store.clock(), read, run, seq, p.eventsLimit(q), p.store.eventsKept(), history.WatchedFor.Milliseconds(),
-		bit(q.Kinds.Has(history.Unacked))}
-	kinds := q.Kinds.WithPairs() &^ history.Unacked // recorded always, when it is found out
-	for kind := history.EventKind(1); kind != 0 && kind <= history.EveryEvent; kind <<= 1 {
+	args := []any{p.store.clock(), read, run, seq, p.eventsLimit(q), p.store.eventsKept(), watch.WatchedFor.Milliseconds(),
+		bit(q.Kinds.Has(watch.Unacked))}
+	kinds := q.Kinds.WithPairs() &^ watch.Unacked // recorded always, when it is found out
+	for kind := watch.Kind(1); kind != 0 && kind <= watch.AllKinds; kind <<= 1 {
 		if kinds.Has(kind) {
 			args = append(args, int(kind))
 		}
@@ -173,7 +174,7 @@ func (s *Store) eventsKept() int { return max(s.conf.Events/len(s.partitions), m
 
 // appendEvents appends those of some kinds, and says whether some were never
 // recorded.
-func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) (_ []history.Event, lost bool, _ error) {
+func appendEvents(dst []watch.Event, texts []any, kinds watch.Kind) (_ []watch.Event, lost bool, _ error) {
 	for _, t := range texts {
 		text, _ := t.(string)
 		if len(text) < eventSize {
@@ -181,7 +182,7 @@ func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) (_ 
 		}
 		switch e := parseEvent(text); {
 		case e.Kind == 0:
-			lost = lost || kinds.Has(history.Delivered)
+			lost = lost || kinds.Has(watch.Delivered)
 		case kinds.Has(e.Kind):
 			dst = append(dst, e)
 		}
@@ -190,16 +191,16 @@ func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) (_ 
 }
 
 // parseEvent reads what events.lua records.
-func parseEvent(text string) history.Event {
+func parseEvent(text string) watch.Event {
 	var ms [8]byte
 	copy(ms[2:], text[1:7])
-	e := history.Event{
-		Kind: history.EventKind(text[0]),
+	e := watch.Event{
+		Kind: watch.Kind(text[0]),
 		Time: history.Epoch.Add(time.Duration(binary.BigEndian.Uint64(ms[:])) * time.Millisecond),
 		User: text[eventSize:],
 	}
 	a, b := parseID(text[7:]), parseID(text[14:])
-	if e.Kind == history.Acked {
+	if e.Kind == watch.Acked {
 		e.Cursor = history.Cursor{Inbox: a, Broadcast: b}
 	} else {
 		e.ID = a
@@ -207,7 +208,7 @@ func parseEvent(text string) history.Event {
 	return e
 }
 
-// Watched implements history.Events.
-func (s *Store) Watched(kind history.EventKind) bool {
-	return kind != history.Unacked && (kind != history.Delivered || s.home().watched.Load())
+// Watched implements watch.Events.
+func (s *Store) Watched(kind watch.Kind) bool {
+	return kind != watch.Unacked && (kind != watch.Delivered || s.home().watched.Load())
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // viewKeys are the keys of view.lua.
@@ -67,7 +68,7 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 	defer s.life.RUnlock()
 	p := s.partitionOf(user)
 	cmd := ackScript.call(append(p.viewKeys(user), p.events, p.watch, p.moves(user), p.tally),
-		s.viewArgs(uint64(c.Inbox), uint64(c.Broadcast), user, history.AckMoves)...)
+		s.viewArgs(uint64(c.Inbox), uint64(c.Broadcast), user, engine.AcksKept)...)
 	reply, err := p.writes.do(ctx, cmd, s.conf.Durability == history.Replicated)
 	if err != nil {
 		return 0, harmless(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // Outcome implements history.Messages. Each partition is read at a moment of its
@@ -75,7 +76,7 @@ func (sh share) outcomes(ctx context.Context, id history.ID, out []history.UserR
 		for i, user := range users[:n] {
 			u := history.UserReceipt{User: user}
 			u.DeliveredAt, u.Delivered = happened(times[2*i])
-			u.DeliveredAt = history.Range{At: u.DeliveredAt}.When(cmp.Or(sh.apart[user], id))
+			u.DeliveredAt = engine.DeliveredAt(history.Range{At: u.DeliveredAt}, cmp.Or(sh.apart[user], id))
 			u.AckedAt, u.Acked = happened(times[2*i+1])
 			out = append(out, u)
 		}
