@@ -3,7 +3,9 @@ package redis
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"slices"
+	"time"
 
 	"pushd.example/internal/history"
 )
@@ -17,9 +19,9 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
-	ops, err := s.noteInboxes(ctx, d.Inboxes)
+	ops, err := s.recordInboxes(ctx, d.Inboxes)
 	if err == nil {
-		ops, err = s.noteBroadcasts(ctx, d.Broadcasts, ops)
+		ops, err = s.recordBroadcasts(ctx, d.Broadcasts, ops)
 	}
 	for _, o := range ops {
 		if _, failed := o.wait(ctx); err == nil {
@@ -29,17 +31,18 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	return harmless(err)
 }
 
-// noteInboxes sends spans to the partitions of their users, in their order, and
+// recordInboxes sends ranges to the partitions of their users, in their order, and
 // returns what to wait for.
-func (s *Store) noteInboxes(ctx context.Context, spans []history.UserRange) (ops []*op, err error) {
+func (s *Store) recordInboxes(ctx context.Context, ranges []history.UserRange) (ops []*op, err error) {
 	of := make([][]history.UserRange, len(s.partitions))
-	for _, u := range spans {
+	for _, u := range ranges {
 		i := s.partitionOf(u.User).number
 		of[i] = append(of[i], u)
 	}
 	for i, p := range s.partitions {
 		for chunk := range slices.Chunk(of[i], maxChunk) {
-			o := &op{ctx: ctx, cmd: p.trailCommand(chunk)}
+			c := deliveredCall{ranges: chunk, forget: s.forget(s.conf.Retention.InboxAge)}
+			o := &op{ctx: ctx, cmd: recordDeliveredScript.call(&p.keys, c)}
 			if err := p.writes.put(o); err != nil {
 				return ops, err
 			}
@@ -49,37 +52,61 @@ func (s *Store) noteInboxes(ctx context.Context, spans []history.UserRange) (ops
 	return ops, nil
 }
 
-func (p *partition) trailCommand(spans []history.UserRange) []any {
-	keys, args := make([]string, 0, len(spans)), make([]any, 0, 2+len(spans))
-	args = append(args, history.TrailSpans, history.TrailMost, p.store.forget(p.store.conf.Retention.InboxAge))
-	for _, u := range spans {
-		keys, args = append(keys, p.trail(u.User)), append(args, packSpan(u.Range))
-	}
-	return trailScript.call(keys, args...)
+// deliveredCall is what record_delivered.lua is called with.
+type deliveredCall struct {
+	ranges []history.UserRange
+	forget time.Duration // until Redis may drop ranges that are not added to; 0: never
 }
 
-// packSpan writes a span as trail.lua reads it.
-func packSpan(s history.Range) []byte {
-	var b [14 + 8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(s.From)<<8)
-	binary.BigEndian.PutUint64(b[7:], uint64(s.To)<<8)
-	binary.BigEndian.PutUint64(b[14:], uint64(history.SinceEpoch(s.At))<<16)
-	return b[:20]
+func (c deliveredCall) declare(w *wire, k *keys) {
+	w.duration("forget", c.forget)
+	users := make([]string, len(c.ranges))
+	for i, u := range c.ranges {
+		users[i] = u.User
+	}
+	w.list("ranges", len(c.ranges), func(i int) any { return packRange(c.ranges[i].Range) })
+	w.keyEach("DELIVERED_RANGES", users, k.delivered)
 }
 
-// noteBroadcasts adds to ops what counts connections, which is not sent twice.
-func (s *Store) noteBroadcasts(ctx context.Context, counts map[history.ID]int, ops []*op) ([]*op, error) {
-	args := make([]any, 0, 2*len(counts))
-	for id, n := range counts {
-		args = append(args, uint64(id), n)
-	}
+// rangeSize is that of a range as lua/lib/delivered.lua has it.
+const rangeSize = 7 + 7 + 6
+
+// packRange writes a range as lua/lib/delivered.lua has it.
+func packRange(r history.Range) []byte {
+	var b [rangeSize + 2]byte
+	binary.BigEndian.PutUint64(b[:], uint64(r.From)<<8)
+	binary.BigEndian.PutUint64(b[7:], uint64(r.To)<<8)
+	binary.BigEndian.PutUint64(b[14:], uint64(history.SinceEpoch(r.At))<<16)
+	return b[:rangeSize]
+}
+
+// recordBroadcasts adds to ops the commands that count connections. They are not
+// sent twice.
+func (s *Store) recordBroadcasts(ctx context.Context, counts map[history.ID]int, ops []*op) ([]*op, error) {
 	home := s.home()
-	for chunk := range slices.Chunk(args, 2*maxChunk) {
-		o := &op{ctx: ctx, once: true, cmd: handedScript.call([]string{home.handed, home.log}, chunk...)}
+	for chunk := range slices.Chunk(slices.Collect(maps.Keys(counts)), maxChunk) {
+		c := broadcastDeliveredCall{ids: chunk}
+		for _, id := range chunk {
+			c.counts = append(c.counts, counts[id])
+		}
+		o := &op{ctx: ctx, once: true, cmd: broadcastDeliveredScript.call(&home.keys, c)}
 		if err := home.writes.put(o); err != nil {
 			return ops, err
 		}
 		ops = append(ops, o)
 	}
 	return ops, nil
+}
+
+// broadcastDeliveredCall is what broadcast_delivered.lua is called with.
+type broadcastDeliveredCall struct {
+	ids    []history.ID
+	counts []int // connections that each went to
+}
+
+func (c broadcastDeliveredCall) declare(w *wire, k *keys) {
+	w.key("BROADCAST_DELIVERIES", k.broadcastDeliveries)
+	w.key("LOG", k.log)
+	w.list("ids", len(c.ids), func(i int) any { return uint64(c.ids[i]) })
+	w.list("counts", len(c.counts), func(i int) any { return c.counts[i] })
 }

@@ -3,7 +3,6 @@ package redis
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"pushd.example/internal/history"
 )
@@ -76,7 +75,7 @@ func (j *job) hand(p *partition, users []string, id history.ID) (history.AppendR
 		if err != nil {
 			return history.AppendResult{}, err
 		}
-		if reply[0] == stored {
+		if reply[0] == outcomeDone {
 			return history.AppendResult{ID: history.ID(reply[1]), Online: int(reply[2]), OnlineUsers: int(reply[3])}, nil
 		}
 		if err := p.refreshNodes(j.ctx); err != nil {
@@ -87,22 +86,42 @@ func (j *job) hand(p *partition, users []string, id history.ID) (history.AppendR
 }
 
 func (j *job) ephemeralCommand(p *partition, users []string, id history.ID) []any {
-	flags := flagEphemeral
+	flags := byte(flagEphemeral)
 	switch j.push.Kind {
 	case history.Broadcast:
-		flags |= int(flagBroadcast)
+		flags |= flagBroadcast
 	case history.Multicast:
-		flags |= int(flagMulticast)
+		flags |= flagMulticast
 	}
-	nodes := p.nodesNow()
-	keys := []string{p.last, p.presence, p.leases, p.counts}
-	for _, node := range nodes {
-		keys = append(keys, p.stream(node))
-	}
-	args := []any{j.store.clock(), p.floor(), uint64(id), flags, j.push.Data, j.push.ExcludeConnection,
-		j.store.conf.Backlog, p.share, len(users), len(nodes)}
-	for _, name := range slices.Concat(users, nodes) {
-		args = append(args, name)
-	}
-	return ephemeralScript.call(keys, args...)
+	return ephemeralScript.call(&p.keys, ephemeralCall{
+		ids: p.ids(p.floor()), clock: j.store.clock(), nodeStreams: p.nodeStreams(),
+		id: id, flags: flags, data: j.push.Data, exclude: j.push.ExcludeConnection, users: users,
+	})
+}
+
+// ephemeralCall is what ephemeral.lua is called with.
+type ephemeralCall struct {
+	ids
+	clock any
+	nodeStreams
+
+	id      history.ID // 0: this partition gives one
+	flags   byte
+	data    []byte
+	exclude string
+	users   []string // none: the message is everybody's
+}
+
+func (c ephemeralCall) declare(w *wire, k *keys) {
+	w.key("PRESENCE", k.presence)
+	w.key("COUNTS", k.counts)
+	w.time(c.clock)
+	c.ids.declare(w, k)
+	w.id("id", c.id)
+	w.number("flags", int64(c.flags))
+	w.bytes("data", c.data)
+	w.text("exclude", c.exclude)
+	c.nodeStreams.declareSingle(w, k)
+	w.texts("users", c.users)
+	c.nodeStreams.declare(w, k)
 }

@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"errors"
+	"maps"
+	"strings"
 	"time"
 
 	"pushd.example/internal/history"
@@ -36,3 +38,35 @@ func Settle(ctx context.Context, s *Store) error {
 
 // Tag returns the hash tag of the first partition.
 func Tag(s *Store) string { return tags(len(s.partitions))[0] }
+
+// EchoAppend returns a command that returns as JSON what append.lua gets of a push
+// by the names that its Lua has, and a function that names keys of users.
+func EchoAppend(users, nodes []string, ttl time.Duration, collapse string) (command []any, key func(name, user string) string) {
+	c := appendCall{
+		ids: ids{floor: 1 << 40, partition: 3, partitions: 4}, clock: 5, pushRecord: pushRecord{push: "again", remember: time.Minute},
+		message: message{data: []byte("body"), exclude: "a socket", collapse: collapse}, nodeStreams: nodeStreams{nodes, 7},
+		id: 1 << 39, flags: flagMulticast, ttl: ttl, chunk: 1, chunks: 2, keep: 3, recipients: []byte("r"), users: users,
+	}
+	k := newKeys("echo:", "0")
+	w := wire{lua: new(names)}
+	c.declare(&w, &k)
+	l := linker{left: maps.Clone(definitions)}
+	l.add(w.lua.text.String())
+	fields := make([]string, len(w.lua.declared))
+	for i, name := range w.lua.declared {
+		fields[i] = name + " = " + name
+	}
+	text := l.text.String() + "return cjson.encode({" + strings.Join(fields, ", ") + "})"
+	command = append([]any{"EVAL", text, len(w.keys)}, append(w.keys, w.args...)...)
+	for i, v := range command {
+		if b, ok := v.([]byte); ok {
+			command[i] = string(b)
+		}
+	}
+	return command, func(name, user string) string {
+		return map[string]func(string) string{
+			"INBOXES": k.inbox, "METAS": k.meta, "COLLAPSE_INDEXES": k.collapse, "STREAMS": k.stream, "PUSH": k.push,
+			"DUE": func(string) string { return k.due },
+		}[name](user)
+	}
+}

@@ -60,14 +60,14 @@ func (f *following) join(partition int, at history.ID) {
 	}
 }
 
-// hand hands deliveries over.
-func (f *following) hand(batch []history.Delivery) {
+// deliverNow hands deliveries to the follower.
+func (f *following) deliverNow(batch []history.Delivery) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.handLocked(batch)
+	f.deliverLocked(batch)
 }
 
-func (f *following) handLocked(batch []history.Delivery) {
+func (f *following) deliverLocked(batch []history.Delivery) {
 	if f.deliver != nil && len(batch) > 0 {
 		f.deliver(batch)
 	}
@@ -93,9 +93,9 @@ func (f *following) take(partition int, batch, broadcasts []history.Delivery) {
 	}
 	// Within each log they are in order; this is for those who look at both.
 	slices.SortStableFunc(batch, func(a, b history.Delivery) int { return cmp.Compare(a.Message.ID, b.Message.ID) })
-	f.handLocked(batch)
+	f.deliverLocked(batch)
 	if partition != 0 && len(broadcasts) > 0 && broadcasts[0].Message.ID <= f.from {
-		f.handLocked([]history.Delivery{{Resync: true}})
+		f.deliverLocked([]history.Delivery{{Resync: true}})
 	}
 }
 
@@ -261,7 +261,7 @@ func (t *tail) entries(entries []streamEntry) (out []history.Delivery, probed []
 			continue
 		}
 		t.saw(d.Message.ID)
-		if len(d.Recipients) == 1 && strings.HasPrefix(d.Recipients[0].User, probeMark) {
+		if len(d.Recipients) == 1 && strings.HasPrefix(d.Recipients[0].User, probePrefix) {
 			probed = append(probed, e.fields["d"])
 		} else {
 			out = append(out, d)

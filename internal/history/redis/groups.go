@@ -14,15 +14,15 @@ const maxMembers = 1000
 
 // AddMembers implements history.Groups.
 func (s *Store) AddMembers(ctx context.Context, group string, users []string) (int, error) {
-	return s.changeMembers(ctx, group, users, addScript)
+	return s.changeMembers(ctx, group, users, addMembersScript)
 }
 
 // RemoveMembers implements history.Groups.
 func (s *Store) RemoveMembers(ctx context.Context, group string, users []string) (int, error) {
-	return s.changeMembers(ctx, group, users, removeScript)
+	return s.changeMembers(ctx, group, users, removeMembersScript)
 }
 
-func (s *Store) changeMembers(ctx context.Context, group string, users []string, change script) (int, error) {
+func (s *Store) changeMembers(ctx context.Context, group string, users []string, change script[membersCall]) (int, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
 	}
@@ -35,7 +35,7 @@ func (s *Store) changeMembers(ctx context.Context, group string, users []string,
 
 // change runs a script over users, those of each partition in batches, all at
 // once.
-func (s *Store) change(ctx context.Context, group string, users []string, change script) (int, error) {
+func (s *Store) change(ctx context.Context, group string, users []string, change script[membersCall]) (int, error) {
 	shares := make([][]string, len(s.partitions))
 	for _, user := range users {
 		n := s.partitionOf(user).number
@@ -46,7 +46,7 @@ func (s *Store) change(ctx context.Context, group string, users []string, change
 	for i, share := range shares {
 		p := s.partitions[i]
 		for batch := range slices.Chunk(share, maxMembers) {
-			o := &op{ctx: ctx, cmd: p.membersCommand(change, group, batch), replicate: s.conf.Durability == history.Replicated}
+			o := &op{ctx: ctx, cmd: change.call(&p.keys, membersCall{group, batch}), replicate: s.conf.Durability == history.Replicated}
 			if err := p.writes.put(o); err != nil {
 				errs = errors.Join(errs, err)
 				break
@@ -68,14 +68,17 @@ func (s *Store) change(ctx context.Context, group string, users []string, change
 	return changed, errs
 }
 
-func (p *partition) membersCommand(change script, group string, users []string) []any {
-	keys := make([]string, 1, 1+len(users))
-	args := make([]any, 1, 1+len(users))
-	keys[0], args[0] = p.members(group), group
-	for _, user := range users {
-		keys, args = append(keys, p.groups(user)), append(args, user)
-	}
-	return change.call(keys, args...)
+// membersCall is what members_add.lua and members_remove.lua are called with.
+type membersCall struct {
+	group string
+	users []string
+}
+
+func (c membersCall) declare(w *wire, k *keys) {
+	w.key("MEMBERS", k.members(c.group))
+	w.text("group", c.group)
+	w.texts("users", c.users)
+	w.keyEach("GROUPS", c.users, k.groups)
 }
 
 // Members implements history.Groups: the first of all partitions, merged.
@@ -109,7 +112,7 @@ func (s *Store) members(ctx context.Context, group, after string, limit int) (us
 	}
 	for _, o := range ops {
 		reply, failed := o.wait(ctx)
-		users, err = append(users, names(reply)...), errors.Join(err, failed)
+		users, err = append(users, texts(reply)...), errors.Join(err, failed)
 	}
 	slices.Sort(users)
 	return users, harmless(err)
@@ -139,7 +142,7 @@ func (s *Store) GroupsOf(ctx context.Context, user, after string, limit int) ([]
 	if err != nil {
 		return nil, false, harmless(err)
 	}
-	groups := names(reply)
+	groups := texts(reply)
 	if len(groups) > limit {
 		return groups[:limit], true, nil
 	}
@@ -161,7 +164,7 @@ func (s *Store) DeleteGroup(ctx context.Context, group string) (int, error) {
 		if err != nil || len(users) == 0 {
 			return removed, err
 		}
-		n, err := s.change(ctx, group, users, removeScript)
+		n, err := s.change(ctx, group, users, removeMembersScript)
 		if removed += n; err != nil {
 			return removed, err
 		}

@@ -85,8 +85,8 @@ func (p *partition) join(again bool) (*session, error) {
 		return nil, fmt.Errorf("getting a number: %w", err)
 	}
 	se := &session{partition: p, name: strconv.FormatInt(number, 36), since: time.Now()}
-	keys := []string{p.leases, p.stream(se.name), p.stream(p.node), p.counts, p.presence, p.log, p.scan}
-	reply, err := s.client.Do(ctx, joinScript.call(keys, se.name, millis(s.conf.Lease), p.node)...).Result()
+	c := joinCall{node: se.name, lease: s.conf.Lease, oldNode: p.node}
+	reply, err := s.client.Do(ctx, joinScript.call(&p.keys, c)...).Result()
 	if err != nil {
 		p.relocate()
 		return nil, fmt.Errorf("joining: %w", err)
@@ -94,7 +94,7 @@ func (p *partition) join(again bool) (*session, error) {
 	r := reader{reply: reply}
 	se.runID, _ = r.next().(string)
 	top, bn := history.ID(r.int()), r.int()
-	p.setNodes(names(r.next()))
+	p.setNodes(texts(r.next()))
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -108,6 +108,30 @@ func (p *partition) join(again bool) (*session, error) {
 		return nil, err
 	}
 	return se, nil
+}
+
+// joinCall is what join.lua is called with.
+type joinCall struct {
+	node    string
+	lease   time.Duration
+	oldNode string // "": none
+}
+
+func (c joinCall) declare(w *wire, k *keys) {
+	declareNode(w, k, c.node)
+	w.key("OLD_STREAM", k.stream(c.oldNode))
+	w.key("LOG", k.log)
+	w.duration("lease", c.lease)
+	w.text("old_node", c.oldNode)
+}
+
+// declareNode declares what a partition has of a node.
+func declareNode(w *wire, k *keys, node string) {
+	declareCounts(w, k)
+	w.key("PRESENCE", k.presence)
+	w.key("STREAM", k.stream(node))
+	w.key("SCAN", k.scan)
+	w.text("node", node)
 }
 
 // begin registers the connections under the new name, and lets calls in.
@@ -130,7 +154,7 @@ func (se *session) begin(ctx context.Context, again bool) error {
 	p.probes.restart()
 	if again {
 		se.store.metrics.resynced()
-		se.store.following.hand([]history.Delivery{{Resync: true}})
+		se.store.following.deliverNow([]history.Delivery{{Resync: true}})
 	}
 	// The first push of all, to this node itself, shows that pushes go through.
 	return p.probe(ctx, true)
@@ -178,8 +202,7 @@ func (se *session) stay() error {
 // this one left. An error ends the session.
 func (se *session) beat() (more bool, err error) {
 	s, p := se.store, se.partition
-	keys := []string{p.leases, p.stream(se.name), p.counts, p.log, p.ends, p.expired, p.presence, p.scan}
-	cmd := beatScript.call(append(keys, p.registerKeys()...), s.clock(), se.name, millis(s.conf.Lease), se.tail.position())
+	cmd := beatScript.call(&p.keys, beatCall{s.clock(), se.name, s.conf.Lease, se.tail.position()})
 	var reply any
 	for range maxBroken {
 		// The connections may have been cut: each try finds one less.
@@ -202,8 +225,7 @@ func (se *session) beat() (more bool, err error) {
 	}
 	runID, _ := r.next().(string)
 	trimmed, top := int64(r.int()), r.int()
-	r.int()
-	p.setNodes(names(r.next()))
+	p.setNodes(texts(r.next()))
 	more = r.int() == 1
 	p.watched.Store(r.int() == 1)
 	if r.err != nil {
@@ -219,6 +241,31 @@ func (se *session) beat() (more bool, err error) {
 	return more, nil
 }
 
+// beatCall is what beat.lua is called with.
+type beatCall struct {
+	clock any
+	node  string
+	lease time.Duration
+	read  string // id up to which the node's stream was read
+}
+
+func (c beatCall) declare(w *wire, k *keys) {
+	declareNode(w, k, c.node)
+	declareEvents(w, k)
+	w.key("LINGERING", k.lingering)
+	w.key("LOG", k.log)
+	w.key("EXPIRIES", k.expiries)
+	w.key("EXPIRED", k.expired)
+	w.time(c.clock)
+	w.duration("lease", c.lease)
+	w.text("read", c.read)
+}
+
+// leaveCall is what leave.lua is called with.
+type leaveCall struct{ node string }
+
+func (c leaveCall) declare(w *wire, k *keys) { declareNode(w, k, c.node) }
+
 // leave tells the other nodes that this one is gone. If it cannot, they learn
 // it when the lease ends.
 func (p *partition) leave() {
@@ -227,7 +274,7 @@ func (p *partition) leave() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.store.conf.Timeout)
 	defer cancel()
-	cmd := leaveScript.call([]string{p.leases, p.stream(p.node), p.counts, p.presence, p.scan}, p.node)
+	cmd := leaveScript.call(&p.keys, leaveCall{p.node})
 	if err := p.store.client.Do(ctx, cmd...).Err(); err != nil {
 		p.store.conf.Log.Debug("history: leaving", "partition", p.number, "error", err)
 	}

@@ -246,7 +246,7 @@ func TestUnackedOfDamagedNotes(t *testing.T) {
 		t.Errorf("%d stay due, want none", n)
 	}
 	s.Close()
-	if n := strings.Count(said.String(), "finding out who has not acked"); n != 3 {
+	if n := strings.Count(said.String(), "reading the recipients of a message to check who has not acked it"); n != 3 {
 		t.Errorf("it was said %d times, want 3: %s", n, said.String())
 	}
 }

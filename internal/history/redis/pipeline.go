@@ -12,16 +12,14 @@ import (
 	"pushd.example/internal/history"
 )
 
-// lane brings commands to a partition in the order in which they were put in.
-// What waits while a pipeline is under way makes the next one: the more there
-// is to do, the less each costs. Commands must bear to be sent twice, since a
-// pipeline whose connection broke is sent again.
+// pipeline sends commands to a partition in the order in which they were put in.
+// Commands that wait while a batch is under way make the next batch: the more there
+// is to do, the less each costs. A batch whose connection broke is sent again, so
+// commands must be safe to repeat, except for those that are marked once.
 //
-// The exception are those that say once.
-//
-// When Redis cannot be reached, or does not answer in time, the lane is down:
-// what waits fails, and so does at once whatever comes, until somebody says up.
-type lane struct {
+// When Redis cannot be reached, or does not answer in time, the pipeline is down:
+// commands that wait fail, and new ones fail at once, until up is called.
+type pipeline struct {
 	part  *partition
 	limit int // commands that may wait
 
@@ -64,8 +62,8 @@ const (
 	maxMoving = 50 // times that the slot may be elsewhere
 )
 
-func newLane(p *partition, workers int) *lane {
-	l := &lane{part: p, limit: maxWaiting, down: errors.New("not connected yet")}
+func newPipeline(p *partition, workers int) *pipeline {
+	l := &pipeline{part: p, limit: maxWaiting, down: errors.New("not connected yet")}
 	l.some.L = &l.mu
 	for range workers {
 		p.store.helpers.Go(l.work)
@@ -74,7 +72,7 @@ func newLane(p *partition, workers int) *lane {
 }
 
 // put queues an op, or says why not.
-func (l *lane) put(o *op) error {
+func (l *pipeline) put(o *op) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -92,7 +90,7 @@ func (l *lane) put(o *op) error {
 }
 
 // do queues a command and waits for its answer.
-func (l *lane) do(ctx context.Context, cmd []any, replicate bool) (any, error) {
+func (l *pipeline) do(ctx context.Context, cmd []any, replicate bool) (any, error) {
 	o := &op{ctx: ctx, cmd: cmd, replicate: replicate}
 	if err := l.put(o); err != nil {
 		return nil, err
@@ -125,7 +123,7 @@ func waitForAll(ctx context.Context, ops []*op) error {
 }
 
 // take waits for ops and returns as many as make a pipeline; nil ends a worker.
-func (l *lane) take() []*op {
+func (l *pipeline) take() []*op {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.waiting) == 0 {
@@ -159,14 +157,14 @@ func (o *op) size() (n int) {
 }
 
 // up lets ops in again.
-func (l *lane) up() {
+func (l *pipeline) up() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = nil
 }
 
 // fail puts the lane down and fails what waits.
-func (l *lane) fail(err error) {
+func (l *pipeline) fail(err error) {
 	l.mu.Lock()
 	waiting := l.waiting
 	l.waiting = nil
@@ -180,21 +178,21 @@ func (l *lane) fail(err error) {
 }
 
 // state returns why the lane is down, nil if it is not.
-func (l *lane) state() error {
+func (l *pipeline) state() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.down
 }
 
 // depth returns how many ops wait.
-func (l *lane) depth() int {
+func (l *pipeline) depth() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.waiting)
 }
 
 // close lets the workers end when nothing waits any more.
-func (l *lane) close() {
+func (l *pipeline) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
@@ -207,17 +205,17 @@ func (o *op) finish(err error) {
 }
 
 // work is a worker's goroutine.
-func (l *lane) work() {
+func (l *pipeline) work() {
 	for batch := l.take(); batch != nil; batch = l.take() {
 		l.send(batch)
 	}
 }
 
 // send sends a pipeline until each of its ops is answered or given up.
-func (l *lane) send(ops []*op) {
+func (l *pipeline) send(ops []*op) {
 	ops = forget(ops)
 	for t := (tries{}); len(ops) > 0; {
-		l.part.pipeline(ops)
+		l.part.exchange(ops)
 		ops = l.answer(ops, &t)
 	}
 }
@@ -227,7 +225,7 @@ type tries struct{ broken, moving int }
 
 // answer finishes the ops whose fate is sealed, and returns those to be sent
 // again.
-func (l *lane) answer(ops []*op, t *tries) (again []*op) {
+func (l *pipeline) answer(ops []*op, t *tries) (again []*op) {
 	var gone error
 	var isBroken, isMoving bool
 	for _, o := range ops {
@@ -288,8 +286,8 @@ func forget(ops []*op) []*op {
 	return rest
 }
 
-// pipeline sends ops once, and sets their replies.
-func (p *partition) pipeline(ops []*op) {
+// exchange sends ops once, and sets their replies.
+func (p *partition) exchange(ops []*op) {
 	ctx := context.Background()
 	client, err := p.route(ctx)
 	if err != nil {
