@@ -123,7 +123,6 @@ func (c config) conn(store engine, credentials *auth.Auth, log *slog.Logger, met
 		Listen:     c.Listen,
 		Node:       c.Node,
 		Store:      store,
-		Events:     store,
 		Messages:   store,
 		Auth:       credentials,
 		Origins:    c.Origins,

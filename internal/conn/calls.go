@@ -20,7 +20,6 @@ type call struct {
 
 	cursor history.Cursor // of a page or ack
 	resync bool           // a page that a resync asked for
-	events []history.Event
 
 	attachment history.Attachment
 	page       history.Page
@@ -34,7 +33,6 @@ const (
 	attach what = iota
 	page
 	ack
-	record
 	detach // has no result
 )
 
@@ -43,7 +41,6 @@ const (
 // more than connections.
 type calls struct {
 	store   history.Store
-	events  history.Events
 	workers int
 	limit   int
 	timeout time.Duration
@@ -59,7 +56,7 @@ type calls struct {
 }
 
 func newCalls(cfg Config) *calls {
-	c := &calls{store: cfg.Store, events: cfg.Events, workers: cfg.StoreWorkers, limit: cfg.StoreQueue, timeout: cfg.StoreTimeout}
+	c := &calls{store: cfg.Store, workers: cfg.StoreWorkers, limit: cfg.StoreQueue, timeout: cfg.StoreTimeout}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.some.L = &c.mu
 	return c
@@ -149,8 +146,6 @@ func (c *calls) do(k *call) {
 	case page:
 		k.page, k.err = c.store.Page(ctx, k.user, history.Query{
 			Direction: history.Forward, After: k.cursor, Limit: pageMessages, MaxBytes: pageBytes})
-	case record:
-		k.err = c.events.RecordDelivered(ctx, k.events)
 	case ack:
 		k.unread, k.err = c.store.Ack(ctx, k.user, k.cursor)
 	}

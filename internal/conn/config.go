@@ -25,9 +25,8 @@ type Config struct {
 
 	// Store is where messages come from. The server is its only follower.
 	Store history.Store
-	// Events, if set, is told what was delivered, while somebody watches that.
-	Events history.Events
-	// Messages, if set, is told once a second what was delivered, for receipts.
+	// Messages, if set, is told once a second what was delivered, for receipts
+	// and for events.
 	Messages history.Messages
 	// Auth checks client tokens.
 	Auth Authenticator

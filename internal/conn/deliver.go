@@ -196,9 +196,6 @@ func (s *shard) toSession(ses *session, d *delivery) {
 		s.sending(ses)
 		ses.inbox = d.id
 		s.count.Inbox++
-		if s.log.on {
-			s.log.note(d.user, d.id)
-		}
 		s.loop.Send(ses.handle, d.frame)
 	}
 }

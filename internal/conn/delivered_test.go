@@ -9,18 +9,15 @@ import (
 	"pushd.example/internal/history"
 )
 
-// TestDeliveredIsRecorded: what clients are sent, live and in pages, once for
-// all tabs that it goes to at once; no broadcasts, and nothing unwatched.
-func TestDeliveredIsRecorded(t *testing.T) {
+// TestDeliveredEvents: what clients were sent, live and in pages, is an event once
+// for each user, however many tabs it goes to; broadcasts are none.
+func TestDeliveredEvents(t *testing.T) {
 	var events history.Events
 	r := serve(t, func(c *conn.Config) {
 		events = c.Store.(history.Events)
-		c.Events = events
+		c.Messages = c.Store.(history.Messages)
 	})
 	tab, other := r.connect("ann"), r.connect("ann")
-	r.unicast("ann", `"unwatched"`)
-	tab.wantData(`"unwatched"`)
-	other.wantData(`"unwatched"`)
 
 	q := history.EventQuery{Kinds: history.Delivered, Limit: 1000}
 	read := func() (got []string) {
@@ -40,7 +37,11 @@ func TestDeliveredIsRecorded(t *testing.T) {
 	for i := range 20 {
 		p := history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, Data: fmt.Append(nil, i)}
 		want = append(want, fmt.Sprintf("ann %d", r.append(p).ID))
+		tab.wantData(string(p.Data))
+		other.wantData(string(p.Data))
 		r.broadcast(`"to all"`)
+		tab.wantData(`"to all"`)
+		other.wantData(`"to all"`)
 	}
 	var got []string
 	for len(got) < len(want) {
@@ -52,6 +53,7 @@ func TestDeliveredIsRecorded(t *testing.T) {
 	for i := range want {
 		want[i] = "bob" + want[i][len("ann"):]
 	}
+	r.connect("ann", "cursor", "0") // it was delivered to her before
 	r.connect("bob", "cursor", "0")
 	for got = nil; len(got) < len(want); {
 		got = append(got, read()...)

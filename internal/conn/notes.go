@@ -85,11 +85,17 @@ func (u *unnoted) add(d history.Deliveries) {
 	defer u.mu.Unlock()
 	u.d.Inboxes = append(u.d.Inboxes, d.Inboxes...)
 	u.d.Broadcasts = addUp(u.d.Broadcasts, d.Broadcasts)
+	u.d.Missed = u.d.Missed || d.Missed
 }
 
+// take returns what there is to tell. That some was missed waits for what comes
+// after it: a store that fails is not called for that alone.
 func (u *unnoted) take() history.Deliveries {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if len(u.d.Inboxes) == 0 && len(u.d.Broadcasts) == 0 {
+		return history.Deliveries{}
+	}
 	d := u.d
 	u.d = history.Deliveries{}
 	return d
@@ -141,7 +147,7 @@ func (s *Server) collect(sh *shard) {
 }
 
 // tellDelivered tells the store what was gathered. What it does not take is not
-// known to receipts.
+// known to receipts, and those who watch are told with the next call.
 func (s *Server) tellDelivered(ctx context.Context) {
 	d := s.unnoted.take()
 	if len(d.Inboxes) == 0 && len(d.Broadcasts) == 0 {
@@ -149,8 +155,9 @@ func (s *Server) tellDelivered(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.StoreTimeout)
 	defer cancel()
-	if err := s.cfg.Messages.NoteDelivered(ctx, d); err != nil {
+	if err := s.cfg.Messages.RecordDelivered(ctx, d); err != nil {
+		s.unnoted.add(history.Deliveries{Missed: true})
 		s.refused.Add(uint64(len(d.Inboxes) + len(d.Broadcasts)))
-		s.cfg.Log.Debug("noting what was delivered", "error", err)
+		s.cfg.Log.Debug("recording what was delivered", "error", err)
 	}
 }

@@ -35,6 +35,7 @@ type receipts struct {
 	reach   reach
 	spans   []history.UserRange // that were taken
 	reached map[history.ID]int  // broadcasts out of pages, to how many sessions that took them
+	missed  bool                // some were dropped since collect looked last
 
 	// Of pending, what collect has still to look at: from, to. It looks at what
 	// was there when it began.
@@ -116,7 +117,7 @@ func (s *shard) keep(ses *session, add func(*apart)) {
 	}
 	if a.full() {
 		if !s.loop.Taken(ses.handle) || len(r.spans) >= maxUnnoted {
-			s.count.Unnoted++
+			s.drop()
 			return
 		}
 		s.tellApart(ses, a)
@@ -162,13 +163,19 @@ func (s *shard) lastOf(ses *session, taken bool) {
 		return
 	case !taken:
 	case len(s.receipts.spans) >= maxUnnoted:
-		s.count.Unnoted++
+		s.drop()
 	default:
 		s.tell(ses)
 	}
 	delete(s.receipts.apart, ses.handle)
 	s.receipts.pending[ses.pending-1].h, ses.pending = 0, 0
 	s.news.Store(true)
+}
+
+// drop counts a delivery that the store will not be told of.
+func (s *shard) drop() {
+	s.count.Unnoted++
+	s.receipts.missed = true
 }
 
 // tell makes what a session took something to tell. It is pending still.
@@ -228,7 +235,8 @@ func (s *shard) collect() collected {
 			ses.pending, r.pending[r.at].h = 0, 0
 		}
 	}
-	d := collected{Deliveries: history.Deliveries{Inboxes: r.spans}, more: r.at < r.until}
+	d := collected{Deliveries: history.Deliveries{Inboxes: r.spans, Missed: r.missed}, more: r.at < r.until}
+	r.missed = false
 	if r.spans = nil; d.more {
 		return d
 	}

@@ -340,7 +340,7 @@ type deadNotes struct {
 	asked chan struct{}
 }
 
-func (n deadNotes) NoteDelivered(ctx context.Context, _ history.Deliveries) error {
+func (n deadNotes) RecordDelivered(ctx context.Context, _ history.Deliveries) error {
 	n.asked <- struct{}{}
 	<-ctx.Done()
 	return ctx.Err()
@@ -401,7 +401,7 @@ func TestReceiptsOfAStoreThatTakesNone(t *testing.T) {
 
 type noNotes struct{ history.Messages }
 
-func (noNotes) NoteDelivered(context.Context, history.Deliveries) error { return history.ErrReadOnly }
+func (noNotes) RecordDelivered(context.Context, history.Deliveries) error { return history.ErrReadOnly }
 
 // A crowd is looked at in stretches, of which nobody is missed.
 func TestReceiptsOfACrowd(t *testing.T) {

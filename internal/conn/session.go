@@ -113,9 +113,6 @@ func (s *shard) fill(ses *session, f *reactor.Frame, p *history.Page) {
 	for i := range p.Messages {
 		f.B = proto.AppendMessage(f.B, p.Messages[i])
 	}
-	if s.log.on {
-		s.log.notePage(string(s.name(ses)), p.Messages)
-	}
 	s.count.Replayed += uint64(len(p.Messages))
 	s.replayed(ses, p)
 	ses.more = p.HasMore

@@ -40,7 +40,6 @@ type shard struct {
 	waiting  []retry // pages that could not be asked for
 	found    []reactor.Handle
 	count    stats
-	log      deliveryLog
 	receipts receipts
 	synced   uint64 // of resyncs, how many were begun
 	scratch  []byte
@@ -87,7 +86,6 @@ var dropWords = [drops]string{"slow", "catching_up"}
 
 func (s *Server) newShard(l *reactor.Loop) reactor.Handler {
 	sh := &shard{server: s, loop: l, users: users{sessions: s.sessions, first: map[uint32]uint32{}}}
-	sh.log.events = s.cfg.Events
 	sh.receipts.off = s.cfg.Messages == nil
 	sh.deliveries.Limit = s.cfg.DeliveryQueueBytes
 	s.shards = append(s.shards, sh)
@@ -109,7 +107,6 @@ func (s *shard) Idle() bool {
 // Work implements [reactor.Handler]: first results, which may bring sessions
 // to life, then deliveries.
 func (s *shard) Work() (more bool) {
-	s.log.begin()
 	s.done = s.results.Take(s.done[:0])
 	for i, k := range s.done {
 		s.done[i] = nil
@@ -124,7 +121,6 @@ func (s *shard) Work() (more bool) {
 	s.answer()
 	s.loop.Flush()
 	more = s.deliver(sendsPerTurn) || more
-	s.recordDelivered()
 	s.count.Sessions = len(s.list)
 	s.published.mu.Lock()
 	s.published.stats = s.count
@@ -137,10 +133,6 @@ func (s *shard) finish(k *call) {
 	defer s.loop.Recovered(k.h)
 	if k.resync {
 		s.resync.asking--
-	}
-	if k.what == record {
-		s.log.recorded(k.err)
-		return
 	}
 	ses := s.lookup(k.h)
 	switch {

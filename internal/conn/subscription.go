@@ -80,7 +80,6 @@ type Subscription struct {
 	first  *history.Page // came with Attach, not handed out yet
 	more   bool          // the last page was not the last
 	live   bool          // it has caught up
-	gap    bool          // some of what was delivered was not recorded
 	track  track
 	handed handed // what Next returned last
 
@@ -140,11 +139,7 @@ func (s *Subscription) Hello() (id string, begin history.Attachment) { return s.
 // of Store.Page.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 	s.passOn()
-	batch, err := s.next(ctx)
-	if err == nil {
-		s.recordDelivered(ctx, batch.Messages)
-	}
-	return batch, err
+	return s.next(ctx)
 }
 
 func (s *Subscription) next(ctx context.Context) (Batch, error) {

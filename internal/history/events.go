@@ -19,9 +19,9 @@ const (
 	Disconnected
 	// Acked: the user's read mark was moved, by whatever door.
 	Acked
-	// Delivered: a unicast or multicast was sent to a connection of the user,
-	// live or in a page. A message comes once for each connection, though not
-	// for each of those that it goes to at once.
+	// Delivered: a unicast or multicast was delivered to the user for the first
+	// time, to whichever connection, live or in a page. It is recorded when a
+	// receipt begins to tell it, up to about a second after the delivery.
 	Delivered
 	// Unacked: Push.UnackedAfter has passed, the user has not acked the message,
 	// and it is still there: not expired, recalled, replaced or dropped.
@@ -77,8 +77,10 @@ type Event struct {
 	// Time is when, in milliseconds' precision, UTC.
 	Time time.Time
 	User string
-	// ID of Delivered and Unacked: the message; of Unacked the id that Append
-	// returned.
+	// ID of Delivered is the id under which the user's inbox has the message,
+	// and which its connections were sent; ID of Unacked is the one that Append
+	// returned. They differ only for a multicast that was given an id of its own
+	// in some inbox ([Store.Append]).
 	ID ID
 	// Cursor of Acked: where the read mark lies now.
 	Cursor Cursor
@@ -114,9 +116,10 @@ type EventPage struct {
 	Events []Event
 	// Next continues after this page, whatever its kinds.
 	Next Position
-	// Lost: of what happened between After and the first of Events, something is
-	// missing: it was dropped to make room for later events, was not recorded
-	// since nobody had asked for these kinds, or the log is another one by now.
+	// Lost: some events between After and Next are missing. They were dropped to
+	// make room for later ones, nobody had asked for these kinds when they
+	// happened, their deliveries were missed ([Deliveries.Missed]), or the log is
+	// another one by now.
 	Lost bool
 }
 
@@ -125,7 +128,8 @@ type EventPage struct {
 // asks for it until [WatchedFor] after the last, and about [EventsKept] events
 // are kept, however old.
 //
-// The engine records by itself what its Store is told: Attach, Detach and Ack.
+// The engine records what its Store and [Messages] are told: Attach, Detach, Ack
+// and RecordDelivered.
 // A user is Connected with the first Attach, in whatever process, and
 // Disconnected when [Linger] has passed since the last Detach: who comes back
 // in between has never been away. An Attach that fails may count as one that
@@ -137,40 +141,15 @@ type EventPage struct {
 // some of their recipients, as of now; it returns these, or the next does. So what
 // is due while nobody watches waits, as long as the message is kept, and who reads
 // on loses nothing. A push is looked at once, whoever watches; after a crash
-// perhaps once more. Watched says nothing of this kind.
+// perhaps once more.
 //
 // The events of one user come in the order in which they happened, except that
-// Disconnected may come after what happened meanwhile. All methods may be called
-// from any goroutine. Errors are those of [Store].
+// Disconnected and Delivered may come after what happened meanwhile. All methods
+// may be called from any goroutine. Errors are those of [Store].
 type Events interface {
 	// ReadEvents returns the first events of q.Kinds after q.After. A page may
 	// be empty although there are more. Errors: ErrPosition.
 	ReadEvents(ctx context.Context, q EventQuery) (EventPage, error)
-
-	// Watched says whether events of this kind are recorded. Where several
-	// processes share the data it may take a second to know. It costs little.
-	Watched(kind EventKind) bool
-
-	// RecordDelivered records events of kind Delivered, as of now; the caller
-	// sets User and ID. The zero Event stands for some that were not recorded,
-	// which readers are told.
-	RecordDelivered(ctx context.Context, events []Event) error
-}
-
-// CheckDelivered returns an error unless RecordDelivered can take events.
-func CheckDelivered(events []Event) error {
-	for _, e := range events {
-		if e == (Event{}) {
-			continue
-		}
-		if e.Kind != Delivered {
-			return fmt.Errorf("record %v as delivered", e.Kind)
-		}
-		if err := CheckUser(e.User); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Check returns an error unless q can be answered.

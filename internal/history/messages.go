@@ -33,17 +33,24 @@ type Messages interface {
 
 	// Receipt returns to whom message id was delivered and who has acked it. It is
 	// arithmetic on read marks and trails: nothing is written when a message is
-	// stored, and an ack or a NoteDelivered writes the same however many messages
+	// stored, and an ack or a RecordDelivered writes the same however many messages
 	// it covers. It names the first most recipients, in the order of their bytes.
 	// Recalled or expired messages are counted as any other.
 	Receipt(ctx context.Context, id ID, most int) (Receipt, error)
 
-	// NoteDelivered adds to what Receipt knows of deliveries. Callers gather for
-	// a while what they tell. When it returns nil that is as durable as an append
-	// of durability Memory; after an error part of it may be noted, and the caller
-	// does not tell it again. Counts of what the broadcast log does not keep are
-	// left out. Errors: ErrUser for a bad user, and then nothing is noted.
-	NoteDelivered(ctx context.Context, d Deliveries) error
+	// RecordDelivered adds to what Receipt knows of deliveries, and records an
+	// event Delivered ([Events]) for each entry of an inbox that was not known to
+	// be delivered before, with the time that Receipt gives it, or now where it
+	// gives none. The event is recorded in the step that stores the delivery, if
+	// that kind is watched. So events and receipts agree, except for entries that
+	// retention has dropped since: they have no event.
+	//
+	// Callers gather deliveries for a while, about a second. When it returns nil
+	// they are as durable as an append of durability Memory. After an error part
+	// of them may be recorded; the caller does not record them again, but sets
+	// Missed in the next call. Counts of what the broadcast log does not keep are
+	// left out. Errors: ErrUser for a bad user, and then nothing is recorded.
+	RecordDelivered(ctx context.Context, d Deliveries) error
 }
 
 // Deliveries are what was handed to the kernel for connections.
@@ -53,6 +60,10 @@ type Deliveries struct {
 	Inboxes []UserRange
 	// Broadcasts: to how many connections each went, beside those told before.
 	Broadcasts map[ID]int
+	// Missed: deliveries before these were not recorded, since they were dropped
+	// or an earlier call failed. Those who watch Delivered are told that they
+	// have lost events.
+	Missed bool
 }
 
 // UserRange is a Range of a user's inbox.
@@ -61,7 +72,7 @@ type UserRange struct {
 	Range
 }
 
-// Check returns an error unless d can be noted.
+// Check returns an error unless d can be recorded.
 func (d Deliveries) Check() error {
 	for i := range d.Inboxes {
 		u := &d.Inboxes[i]
@@ -69,12 +80,12 @@ func (d Deliveries) Check() error {
 			return err
 		}
 		if u.From > MaxID || u.To > MaxID {
-			return fmt.Errorf("note a delivery from %d to %d", u.From, u.To)
+			return fmt.Errorf("record a delivery from %d to %d", u.From, u.To)
 		}
 	}
 	for id, n := range d.Broadcasts {
 		if n < 0 {
-			return fmt.Errorf("note that broadcast %d went to %d connections", id, n)
+			return fmt.Errorf("record that broadcast %d went to %d connections", id, n)
 		}
 	}
 	return nil

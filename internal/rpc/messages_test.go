@@ -63,7 +63,7 @@ func TestGetReceipt(t *testing.T) {
 	must(t, err)
 	all, err := history.ParseID(broadcast)
 	must(t, err)
-	must(t, r.messages.NoteDelivered(t.Context(), history.Deliveries{
+	must(t, r.messages.RecordDelivered(t.Context(), history.Deliveries{
 		Inboxes:    []history.UserRange{{User: "42", Range: history.Range{To: inbox, At: now.Add(time.Second)}}, {User: "c", Range: history.Range{To: inbox}}},
 		Broadcasts: map[history.ID]int{all: 7},
 	}))

@@ -198,7 +198,7 @@ func newExampleRig(t *testing.T) *rig {
 	r := newRig(t, options{now: func() time.Time { return history.ID(id).Time() }})
 	equal(t, "id of the first message", r.aUnicast(), history.ID(id).String())
 	r.must(&pushv1.AckRequest{User: ownUser, Cursor: history.Cursor{Inbox: id}.String()})
-	must(t, r.messages.NoteDelivered(t.Context(), history.Deliveries{
+	must(t, r.messages.RecordDelivered(t.Context(), history.Deliveries{
 		Inboxes: []history.UserRange{{User: ownUser, Range: history.Range{To: id, At: history.ID(id).Time()}}},
 	}))
 	return r

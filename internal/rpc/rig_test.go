@@ -110,7 +110,7 @@ func newRig(t testing.TB, o options) *rig {
 func (r *rig) clients(a *auth.Auth) {
 	r.t.Helper()
 	var err error
-	r.door, err = conn.New(conn.Config{Listen: "127.0.0.1:0", Node: "node-1", Store: r.store, Events: r.events, Messages: r.messages, Auth: a})
+	r.door, err = conn.New(conn.Config{Listen: "127.0.0.1:0", Node: "node-1", Store: r.store, Messages: r.messages, Auth: a})
 	must(r.t, err)
 	var done sync.WaitGroup
 	done.Go(func() { must(r.t, r.door.Serve()) })

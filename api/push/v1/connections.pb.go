@@ -857,7 +857,9 @@ type Event struct {
 	// "connected": the user has a connection, and had none, on any node.
 	// "disconnected": the user has had no connection for 3 seconds.
 	// "acked": the user's read mark moved.
-	// "delivered": a unicast or multicast was sent to a connection of the user.
+	// "delivered": a unicast or multicast was delivered to the user for the first
+	// time: a connection of the user has taken it, as a receipt says it. It comes up
+	// to about a second after the delivery, and time is that of the delivery.
 	// "unacked": notify_unacked_after of a message has passed, and the user has it
 	// and has not acked it. It is looked up while somebody watches this kind; what
 	// is due at another time waits.

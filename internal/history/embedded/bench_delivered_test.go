@@ -8,9 +8,9 @@ import (
 	"pushd.example/internal/history"
 )
 
-// BenchmarkNoteDelivered is one call about 10,000 users, each time of the next
+// BenchmarkRecordDelivered is one call about 10,000 users, each time of the next
 // entry of each, so that trails are full after the first few.
-func BenchmarkNoteDelivered(b *testing.B) {
+func BenchmarkRecordDelivered(b *testing.B) {
 	for _, sync := range []Sync{SyncAlways, SyncNever} {
 		b.Run(sync.String(), func(b *testing.B) {
 			s := benchStore(b, sync)
@@ -22,7 +22,7 @@ func BenchmarkNoteDelivered(b *testing.B) {
 				for i := range spans {
 					spans[i].From, spans[i].To, spans[i].At = spans[i].To, spans[i].To+1e9, time.Now()
 				}
-				if err := s.NoteDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
+				if err := s.RecordDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
 					b.Fatal(err)
 				}
 			}

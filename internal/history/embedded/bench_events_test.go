@@ -30,15 +30,23 @@ func BenchmarkWatched(b *testing.B) {
 		})
 		b.Run("delivered/"+name, func(b *testing.B) {
 			b.ReportAllocs()
-			batch := make([]history.Event, 100)
-			for i := range batch {
-				batch[i] = history.Event{Kind: history.Delivered, User: fmt.Sprintf("user-%d", i), ID: 1}
+			p := history.Push{Kind: history.Multicast}
+			for i := range 100 {
+				p.Users = append(p.Users, fmt.Sprintf("user-%d", i))
 			}
-			for i := 0; i < b.N; i += len(batch) {
-				if !s.Watched(history.Delivered) {
-					continue
+			b.ResetTimer()
+			for i := 0; i < b.N; i += len(p.Users) {
+				b.StopTimer()
+				r, err := s.Append(b.Context(), p)
+				if err != nil {
+					b.Fatal(err)
 				}
-				if err := s.RecordDelivered(b.Context(), batch); err != nil {
+				d := history.Deliveries{}
+				for _, user := range p.Users {
+					d.Inboxes = append(d.Inboxes, history.UserRange{User: user, Range: history.Range{From: r.ID - 1, To: r.ID}})
+				}
+				b.StartTimer()
+				if err := s.RecordDelivered(b.Context(), d); err != nil {
 					b.Fatal(err)
 				}
 			}

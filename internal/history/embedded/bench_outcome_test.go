@@ -35,7 +35,7 @@ func BenchmarkOutcome(b *testing.B) {
 			to := r.ID - history.TrailSpans + 1 + history.ID(n) // the last is the message's
 			spans[i].Range = history.Range{From: to - 1, To: to, At: time.Now()}
 		}
-		if err := s.NoteDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
+		if err := s.RecordDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,7 +16,7 @@ import (
 )
 
 // What was delivered of inboxes is a trail for each user, of the broadcast log a
-// count for each broadcast. Only NoteDelivered writes them, in turns. A trail is
+// count for each broadcast. Only RecordDelivered writes them, in turns. A trail is
 // a list of
 //
 //	From, less To of the one before | To, less From | At, less that before
@@ -26,8 +27,8 @@ import (
 // notedAtOnce bounds the trails that are written while others wait.
 const notedAtOnce = 256
 
-// NoteDelivered implements history.Messages.
-func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
+// RecordDelivered implements history.Messages.
+func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -36,24 +37,33 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 		return err
 	}
 	// Copies: the caller may leave early. A user's spans stay in order.
-	spans, counts := slices.Clone(d.Inboxes), maps.Clone(d.Broadcasts)
-	slices.SortStableFunc(spans, func(a, b history.UserRange) int { return compareUsers(a.User, b.User) })
-	return s.inTurn(ctx, s.noting, func() error { return s.noteDelivered(ctx, spans, counts) })
+	d.Inboxes, d.Broadcasts = slices.Clone(d.Inboxes), maps.Clone(d.Broadcasts)
+	slices.SortStableFunc(d.Inboxes, func(a, b history.UserRange) int { return compareUsers(a.User, b.User) })
+	return s.inTurn(ctx, s.noting, func() error { return s.recordDelivered(ctx, d) })
 }
 
-// noteDelivered syncs once, when it has written all.
-func (s *Store) noteDelivered(ctx context.Context, spans []history.UserRange, counts map[history.ID]int) error {
-	err := s.change(true, func(b *pebble.Batch) error { return s.addConnections(b, counts) })
+// recordDelivered syncs once, when it has written all. Events lie in memory: each
+// is recorded when its range is written, and if we die in between, the events die
+// with us.
+func (s *Store) recordDelivered(ctx context.Context, d history.Deliveries) error {
+	err := s.change(true, func(b *pebble.Batch) error { return s.addConnections(b, d.Broadcasts) })
 	if err != nil {
-		return fmt.Errorf("noting who got broadcasts: %w", err)
+		return fmt.Errorf("recording who got broadcasts: %w", err)
 	}
-	for some := range slices.Chunk(spans, notedAtOnce) {
+	s.events.RecordDelivered(nil, d.Missed)
+	for some := range slices.Chunk(d.Inboxes, notedAtOnce) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.change(true, func(b *pebble.Batch) error { return s.addSpans(b, some) }); err != nil {
-			return fmt.Errorf("noting who got what: %w", err)
+		var events []history.Event
+		err := s.change(true, func(b *pebble.Batch) (err error) {
+			events, err = s.addSpans(b, some)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("recording who got what: %w", err)
 		}
+		s.events.RecordDelivered(events, false)
 	}
 	// Nothing, but what is behind the rest in the log and is synced.
 	return s.change(false, func(b *pebble.Batch) error { return b.LogData(nil, nil) })
@@ -89,13 +99,14 @@ func readConnections(r pebble.Reader, id history.ID) (int, error) {
 }
 
 // addSpans adds spans, which come in the order of their users' keys, to the
-// trails.
-func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) error {
+// trails. While somebody watches it returns the events.
+func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) (events []history.Event, err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagTrail}, UpperBound: []byte{tagTrail + 1}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer it.Close()
+	watched := s.events.Watched(history.Delivered)
 	var key, value []byte
 	var trail history.Trail
 	for len(spans) > 0 {
@@ -105,20 +116,46 @@ func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) error {
 		known := it.SeekGE(key) && bytes.Equal(it.Key(), key)
 		if known {
 			if trail, err = parseTrail(trail, it.Value()); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		for len(spans) > 0 && spans[0].User == user {
+			if watched {
+				if events, err = s.appendDelivered(events, spans[0], trail); err != nil {
+					return nil, err
+				}
+			}
 			trail, spans = trail.Add(spans[0].Range), spans[1:]
 		}
 		if value = appendTrail(value, trail); known && bytes.Equal(value, it.Value()) || len(value) == 0 {
 			continue
 		}
 		if err := b.Set(key, value, nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return it.Error()
+	return events, it.Error()
+}
+
+// appendDelivered appends an event for each entry in u that was not delivered
+// before.
+func (s *Store) appendDelivered(events []history.Event, u history.UserRange, before history.Trail) ([]history.Event, error) {
+	v, err := s.viewNow(u.User)
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	ok, err := v.seek(u.From + 1)
+	for ; ok && err == nil; ok = v.inbox.Next() {
+		var e entry
+		if e, err = v.entry(); err != nil || e.id > u.To {
+			return events, err
+		}
+		if _, known := before.Find(e.id); !known && !v.dropped(&e) {
+			events = append(events, history.Event{Kind: history.Delivered, Time: u.When(e.id), User: u.User, ID: e.id})
+		}
+	}
+	return events, cmp.Or(err, v.inbox.Error())
 }
 
 func appendTrail(dst []byte, t history.Trail) []byte {

@@ -41,7 +41,7 @@ func TestNoterMayLeave(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	noted := make(chan error, 1)
 	d := deliveries("ann", 0, sent[0])
-	go func() { noted <- s.NoteDelivered(ctx, d) }()
+	go func() { noted <- s.RecordDelivered(ctx, d) }()
 	awaited(t, "queued change", embedded.Queued(s))
 	cancel()
 	if err := awaited(t, "error", noted); !errors.Is(err, context.Canceled) {
@@ -52,7 +52,7 @@ func TestNoterMayLeave(t *testing.T) {
 	if err := awaited(t, "append", appended); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.NoteDelivered(t.Context(), deliveries("ann", sent[0], sent[1])); err != nil {
+	if err := s.RecordDelivered(t.Context(), deliveries("ann", sent[0], sent[1])); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range sent {
@@ -76,7 +76,7 @@ func TestCountsGoWithTheirBroadcasts(t *testing.T) {
 		d.Broadcasts[r.ID] = 1
 	}
 	for _, want := range []int{10, 3, 3} {
-		if err := s.NoteDelivered(t.Context(), d); err != nil {
+		if err := s.RecordDelivered(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := embedded.Keys(s, 'n'); err != nil || n != want {
@@ -101,7 +101,7 @@ func TestNotesOutliveThePower(t *testing.T) {
 	}
 	d := deliveries("ann", 0, u.ID)
 	for range 2 {
-		if err := s.NoteDelivered(t.Context(), d); err != nil {
+		if err := s.RecordDelivered(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		d.Broadcasts = map[history.ID]int{b.ID: 3}

@@ -37,7 +37,7 @@
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
-//   - one for each change of a group, NoteDelivered and look who has not acked:
+//   - one for each change of a group, RecordDelivered and look who has not acked:
 //     started by the call, ends with the committer's last answer, which Close
 //     waits for.
 //   - Pebble's own (log writer, flushes, compactions): end with its Close.

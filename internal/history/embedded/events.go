@@ -14,11 +14,3 @@ func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.E
 	defer s.life.RUnlock()
 	return s.events.Read(ctx, q, s.recordUnacked)
 }
-
-// Watched implements history.Events.
-func (s *Store) Watched(kind history.EventKind) bool { return s.events.Watched(kind) }
-
-// RecordDelivered implements history.Events.
-func (s *Store) RecordDelivered(ctx context.Context, events []history.Event) error {
-	return s.events.RecordDelivered(ctx, events)
-}

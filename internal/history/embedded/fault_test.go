@@ -260,7 +260,7 @@ func checkReadOnly(t *testing.T, s history.Store, d disaster) {
 	if _, err := s.Ack(t.Context(), victim, history.Cursor{Inbox: 1}); !errors.Is(err, history.ErrReadOnly) {
 		t.Errorf("acked with %v, want ErrReadOnly", err)
 	}
-	if err := s.(history.Messages).NoteDelivered(t.Context(), deliveries(victim, 0, 1)); !errors.Is(err, history.ErrReadOnly) {
+	if err := s.(history.Messages).RecordDelivered(t.Context(), deliveries(victim, 0, 1)); !errors.Is(err, history.ErrReadOnly) {
 		t.Errorf("noted with %v, want ErrReadOnly", err)
 	}
 	a, err := s.Attach(t.Context(), victim, history.Start{At: history.StartUnread, Limit: 10})

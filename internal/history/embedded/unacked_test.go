@@ -329,10 +329,10 @@ func TestOtherEventsDoNotWaitForTheDisk(t *testing.T) {
 		pages <- p
 	}()
 	awaited(t, "sync", disk.waiting) // the line is struck off
-	if err := o.store.RecordDelivered(t.Context(), []history.Event{{Kind: history.Delivered, User: "ann", ID: 1}}); err != nil {
+	if _, err := o.store.Attach(t.Context(), "ann", history.Start{}); err != nil {
 		t.Fatal(err)
 	}
-	if p := awaited(t, "page", pages); len(p.Events) != 1 || p.Events[0].Kind != history.Delivered {
+	if p := awaited(t, "page", pages); len(p.Events) != 1 || p.Events[0].Kind != history.Connected {
 		t.Errorf("events %v", p.Events)
 	}
 	letGo(nil)

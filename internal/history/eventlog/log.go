@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"context"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -126,28 +125,24 @@ func (l *Log) Record(e history.Event) {
 	l.addLocked(e)
 }
 
-// RecordDelivered does what history.Events promises.
-func (l *Log) RecordDelivered(ctx context.Context, events []history.Event) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := history.CheckDelivered(events); err != nil {
-		return err
-	}
+// RecordDelivered adds events of kind Delivered if that is watched, each with its
+// time, or now if it has none. Missed says that some before them are not there.
+func (l *Log) RecordDelivered(events []history.Event, missed bool) {
 	if !l.Watched(history.Delivered) {
-		return nil
+		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return history.ErrClosed
-	}
 	l.settleLocked()
+	if missed {
+		l.addLocked(history.Event{Time: l.now()}) // see pageLocked
+	}
 	for _, e := range events {
-		e.Time, e.User = l.now(), strings.Clone(e.User)
+		if e.User = strings.Clone(e.User); e.Time.IsZero() {
+			e.Time = l.now()
+		}
 		l.addLocked(e)
 	}
-	return nil
 }
 
 func (l *Log) addLocked(e history.Event) {

@@ -46,7 +46,7 @@ func (r *rig) span(user string, from, to history.ID) history.UserRange {
 
 func (r *rig) note(d history.Deliveries) {
 	r.Helper()
-	if err := r.messages().NoteDelivered(r.ctx, d); err != nil {
+	if err := r.messages().RecordDelivered(r.ctx, d); err != nil {
 		r.Fatalf("noting %d spans and %d broadcasts: %v", len(d.Inboxes), len(d.Broadcasts), err)
 	}
 }
@@ -255,7 +255,7 @@ func deliveredAtOnce(r *rig) {
 				d.Inboxes = append(d.Inboxes, r.span(fmt.Sprint("user", i), 0, m.ID))
 			}
 			d.Inboxes = append(d.Inboxes, r.span("ann", m.ID-1, m.ID))
-			if err := r.messages().NoteDelivered(r.ctx, d); err != nil {
+			if err := r.messages().RecordDelivered(r.ctx, d); err != nil {
 				r.Errorf("noting: %v", err)
 			}
 		})
@@ -274,14 +274,14 @@ func deliveredBad(r *rig) {
 			Inboxes:    []history.UserRange{r.span("ann", 0, m.ID), r.span(user, 0, m.ID)},
 			Broadcasts: map[history.ID]int{b.ID: 1},
 		}
-		if err := r.messages().NoteDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
+		if err := r.messages().RecordDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
 			r.Errorf("noting of %q: %v, want ErrUser", user, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	cancel()
 	d := history.Deliveries{Inboxes: []history.UserRange{r.span("ann", 0, m.ID)}}
-	if err := r.messages().NoteDelivered(ctx, d); !errors.Is(err, context.Canceled) {
+	if err := r.messages().RecordDelivered(ctx, d); !errors.Is(err, context.Canceled) {
 		r.Errorf("noting with a context that had ended: %v", err)
 	}
 	r.note(history.Deliveries{})
@@ -290,7 +290,7 @@ func deliveredBad(r *rig) {
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}
-	if err := r.messages().NoteDelivered(r.ctx, d); !errors.Is(err, history.ErrClosed) {
+	if err := r.messages().RecordDelivered(r.ctx, d); !errors.Is(err, history.ErrClosed) {
 		r.Errorf("noting after Close: %v, want ErrClosed", err)
 	}
 }

@@ -19,7 +19,6 @@ func eventPromises() []promise {
 		{name: "WhoComesBackInTimeWasNotAway", check: backInTime},
 		{name: "WhoComesBackLateWasAway", check: backLate},
 		{name: "AckedWhereTheMarkMoved", check: ackedEvents},
-		{name: "DeliveredAsRecorded", check: deliveredEvents},
 		{name: "OnlyTheKindsAskedFor", check: kindsOfEvents},
 		{name: "PagesJoin", check: eventPagesJoin},
 		{name: "OnePositionForManyReaders", check: manyEventReaders},
@@ -215,59 +214,6 @@ func ackedEvents(r *rig) {
 	r.unicast("ann")
 	if _, err := r.store.Ack(r.ctx, "ann", history.Cursor{Inbox: history.MaxID}); !errors.Is(err, history.ErrCursor) {
 		r.Errorf("acking what is to come: %v, want ErrCursor", err)
-	}
-	w.want()
-}
-
-func (r *rig) delivered(user string, id history.ID) history.Event {
-	e := r.event(history.Delivered, user)
-	e.ID = id
-	return e
-}
-
-func (r *rig) record(events ...history.Event) {
-	r.Helper()
-	if err := r.events().RecordDelivered(r.ctx, events); err != nil {
-		r.Fatalf("recording %s: %v", eventText(events), err)
-	}
-}
-
-func deliveredEvents(r *rig) {
-	r.record(r.delivered("ann", 1)) // nobody watches
-	if r.engine.Settle == nil && r.events().Watched(history.Delivered) {
-		r.Error("deliveries are watched before anybody does")
-	}
-	w := r.watch(history.Delivered)
-	if r.engine.Settle == nil && !r.events().Watched(history.Delivered) {
-		r.Error("deliveries are not watched")
-	}
-	id := r.unicast("ann").ID
-	var want []history.Event
-	for i := range 1000 {
-		r.clock.Advance(time.Millisecond)
-		e := r.delivered(fmt.Sprint("user", i%7), id+history.ID(i))
-		r.record(e)
-		want = append(want, e)
-		if i%100 == 99 {
-			w.want(want...)
-			want = nil
-		}
-	}
-	many := make([]history.Event, 60)
-	for i := range many {
-		many[i] = r.delivered("ann", id+history.ID(i))
-	}
-	r.record(many...)
-	w.want(many...)
-	// What could not be recorded is told to who watches that.
-	other := r.watch(history.Acked)
-	r.record(r.delivered("bob", id), history.Event{})
-	w.wantLost(r.delivered("bob", id))
-	other.want()
-	for _, bad := range []history.Event{r.event(history.Acked, "ann"), r.delivered("", id), {ID: id}} {
-		if err := r.events().RecordDelivered(r.ctx, []history.Event{bad}); err == nil {
-			r.Errorf("recorded %+v", bad)
-		}
 	}
 	w.want()
 }

@@ -98,7 +98,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		a["ListGroups"] = m.listGroups
 	}
 	if _, ok := m.store.(history.Messages); ok {
-		a["Recall"], a["Outcome"], a["NoteDelivered"] = m.recall, m.outcome, m.noteDelivered
+		a["Recall"], a["Outcome"], a["RecordDelivered"] = m.recall, m.outcome, m.recordDelivered
 	}
 	if _, ok := m.store.(history.Events); ok {
 		a["Watch"] = m.watch

@@ -16,8 +16,9 @@ type machineWatch struct {
 	last           time.Time
 }
 
-// watch compares acks, and what was not acked, since it looked last. (Connections it cannot compare:
-// one that is refused may count as one that came and went.) Where engines may
+// watch compares acks, deliveries and what was not acked since it looked last.
+// (It cannot compare connections: one that is refused may count as one that came
+// and went.) Where engines may
 // have ceased to record, it begins anew.
 func (m *machine) watch(rt *rapid.T) {
 	w := &m.watching
@@ -32,11 +33,11 @@ func (m *machine) watch(rt *rapid.T) {
 	}
 }
 
-// events reads what was acked and what was not, in an order that does not depend
-// on partitions.
+// events reads what was acked, delivered and not acked, in an order that does not
+// depend on partitions.
 func (m *machine) events(rt *rapid.T, store history.Store, at *history.Position) (words []string) {
 	for {
-		q := history.EventQuery{Kinds: history.Acked | history.Unacked, After: *at, Limit: all}
+		q := history.EventQuery{Kinds: history.Acked | history.Delivered | history.Unacked, After: *at, Limit: all}
 		p, err := store.(history.Events).ReadEvents(context.Background(), q)
 		if err != nil || p.Lost {
 			rt.Fatalf("reading events: lost: %v, %v", p.Lost, err)

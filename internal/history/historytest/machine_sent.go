@@ -37,7 +37,7 @@ func (m *machine) outcome(rt *rapid.T) {
 	}
 }
 
-func (m *machine) noteDelivered(rt *rapid.T) {
+func (m *machine) recordDelivered(rt *rapid.T) {
 	d := history.Deliveries{Broadcasts: map[history.ID]int{}}
 	for range rapid.IntRange(0, 4).Draw(rt, "spans") {
 		u := history.UserRange{User: drawUser(rt)}
@@ -47,10 +47,10 @@ func (m *machine) noteDelivered(rt *rapid.T) {
 	for range rapid.IntRange(0, 2).Draw(rt, "broadcasts") {
 		d.Broadcasts[m.drawID(rt)] = rapid.IntRange(1, 1000).Draw(rt, "connections")
 	}
-	if err := m.oracle.(history.Messages).NoteDelivered(context.Background(), d); err != nil {
+	if err := m.oracle.(history.Messages).RecordDelivered(context.Background(), d); err != nil {
 		rt.Fatalf("oracle: %v", err)
 	}
-	if err := m.store.(history.Messages).NoteDelivered(context.Background(), d); err != nil {
+	if err := m.store.(history.Messages).RecordDelivered(context.Background(), d); err != nil {
 		rt.Fatalf("noting %+v: %v", d, err)
 	}
 }

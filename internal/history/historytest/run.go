@@ -53,6 +53,7 @@ func Run(t *testing.T, open Opener) {
 		{"Recall", recallPromises()},
 		{"Outcome", outcomePromises()},
 		{"Delivered", deliveredPromises()},
+		{"DeliveredEvents", deliveredEventPromises()},
 		{"Gaps", gapPromises()},
 		{"Unacked", unackedPromises()},
 		{"Close", closePromises()},

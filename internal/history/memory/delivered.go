@@ -6,8 +6,8 @@ import (
 	"pushd.example/internal/history"
 )
 
-// NoteDelivered implements history.Messages.
-func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
+// RecordDelivered implements history.Messages.
+func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.openLocked(ctx); err != nil {
@@ -16,13 +16,29 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
+	var events []history.Event
 	for _, u := range d.Inboxes {
+		events = append(events, s.newlyDeliveredLocked(u)...)
 		s.trails[u.User] = s.trails[u.User].Add(u.Range)
 	}
+	s.events.RecordDelivered(events, d.Missed)
 	for id, n := range d.Broadcasts {
 		if s.broadcasts.find(id) >= 0 {
 			s.handed[id] += n
 		}
 	}
 	return nil
+}
+
+// newlyDeliveredLocked returns an event for each entry in a range that was not
+// delivered before.
+func (s *Store) newlyDeliveredLocked(u history.UserRange) (events []history.Event) {
+	v := s.viewLocked(u.User)
+	for i, e := range v.inbox {
+		_, before := s.trails[u.User].Find(e.ID)
+		if u.From < e.ID && e.ID <= u.To && !before && !v.inbox.dropped(i, v.now, v.keepInbox) {
+			events = append(events, history.Event{Kind: history.Delivered, Time: u.When(e.ID), User: u.User, ID: e.ID})
+		}
+	}
+	return events
 }

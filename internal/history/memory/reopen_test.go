@@ -114,9 +114,9 @@ func (r replayed) Recall(ctx context.Context, id history.ID) error {
 	return err
 }
 
-func (r replayed) NoteDelivered(ctx context.Context, d history.Deliveries) error {
-	err := r.Store.NoteDelivered(ctx, d)
-	r.keep(err, func(s *memory.Store) error { return s.NoteDelivered(context.Background(), d) })
+func (r replayed) RecordDelivered(ctx context.Context, d history.Deliveries) error {
+	err := r.Store.RecordDelivered(ctx, d)
+	r.keep(err, func(s *memory.Store) error { return s.RecordDelivered(context.Background(), d) })
 	return err
 }
 

@@ -178,9 +178,9 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkNoteDelivered is what 10,000 users were sent in a while, in one call:
+// BenchmarkRecordDelivered is what 10,000 users were sent in a while, in one call:
 // spans that follow on what is known, of trails that are full.
-func BenchmarkNoteDelivered(b *testing.B) {
+func BenchmarkRecordDelivered(b *testing.B) {
 	const users = 10_000
 	server, s := benchStores(b, 1)
 	next := func(i int64) {
@@ -190,7 +190,7 @@ func BenchmarkNoteDelivered(b *testing.B) {
 				User: name(u), Range: history.Range{From: history.ID(i), To: history.ID(i + 1), At: time.Now()},
 			})
 		}
-		if err := s[0].NoteDelivered(context.Background(), d); err != nil {
+		if err := s[0].RecordDelivered(context.Background(), d); err != nil {
 			b.Error(err)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"pushd.example/internal/history"
 )
 
-// NoteDelivered implements history.Messages.
-func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
+// RecordDelivered implements history.Messages.
+func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 	if err := d.Check(); err != nil {
 		return err
 	}
-	ops, err := s.recordInboxes(ctx, d.Inboxes)
+	ops, err := s.recordInboxes(ctx, d)
 	if err == nil {
 		ops, err = s.recordBroadcasts(ctx, d.Broadcasts, ops)
 	}
@@ -32,40 +32,62 @@ func (s *Store) NoteDelivered(ctx context.Context, d history.Deliveries) error {
 }
 
 // recordInboxes sends ranges to the partitions of their users, in their order, and
-// returns what to wait for.
-func (s *Store) recordInboxes(ctx context.Context, ranges []history.UserRange) (ops []*op, err error) {
+// returns what to wait for. The home partition also gets that deliveries were
+// missed, before its ranges.
+func (s *Store) recordInboxes(ctx context.Context, d history.Deliveries) (ops []*op, err error) {
 	of := make([][]history.UserRange, len(s.partitions))
-	for _, u := range ranges {
+	for _, u := range d.Inboxes {
 		i := s.partitionOf(u.User).number
 		of[i] = append(of[i], u)
 	}
 	for i, p := range s.partitions {
-		for chunk := range slices.Chunk(of[i], maxChunk) {
-			c := deliveredCall{ranges: chunk, forget: s.forget(s.conf.Retention.InboxAge)}
-			o := &op{ctx: ctx, cmd: recordDeliveredScript.call(&p.keys, c)}
+		missed := d.Missed && p == s.home()
+		for n := 0; missed || n < len(of[i]); missed = false {
+			chunk := of[i][n:min(n+maxChunk, len(of[i]))]
+			o := &op{ctx: ctx, cmd: p.deliveredCommand(chunk, missed)}
 			if err := p.writes.put(o); err != nil {
 				return ops, err
 			}
 			ops = append(ops, o)
+			n += len(chunk)
 		}
 	}
 	return ops, nil
 }
 
+func (p *partition) deliveredCommand(ranges []history.UserRange, missed bool) []any {
+	s, r := p.store, &p.store.conf.Retention
+	return recordDeliveredScript.call(&p.keys, deliveredCall{
+		clock: s.clock(), keep: r.InboxCount, inboxAge: r.InboxAge, forget: s.forget(r.InboxAge),
+		missed: missed, ranges: ranges,
+	})
+}
+
 // deliveredCall is what record_delivered.lua is called with.
 type deliveredCall struct {
-	ranges []history.UserRange
-	forget time.Duration // until Redis may drop ranges that are not added to; 0: never
+	clock    any
+	keep     int // entries that an inbox shows
+	inboxAge time.Duration
+	forget   time.Duration // until Redis may drop ranges that are not added to; 0: never
+	missed   bool          // deliveries before these were not recorded
+	ranges   []history.UserRange
 }
 
 func (c deliveredCall) declare(w *wire, k *keys) {
+	declareEvents(w, k)
+	w.time(c.clock)
+	w.number("keep", int64(c.keep))
+	w.duration("inbox_age", c.inboxAge)
 	w.duration("forget", c.forget)
+	w.flag("missed", c.missed)
 	users := make([]string, len(c.ranges))
 	for i, u := range c.ranges {
 		users[i] = u.User
 	}
 	w.list("ranges", len(c.ranges), func(i int) any { return packRange(c.ranges[i].Range) })
+	w.texts("users", users)
 	w.keyEach("DELIVERED_RANGES", users, k.delivered)
+	w.keyEach("INBOXES", users, k.inbox)
 }
 
 // rangeSize is that of a range as lua/lib/delivered.lua has it.

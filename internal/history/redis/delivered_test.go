@@ -148,7 +148,7 @@ func appended(t testing.TB, s *redis.Store, p history.Push) history.ID {
 
 func note(t testing.TB, s *redis.Store, spans ...history.UserRange) {
 	t.Helper()
-	if err := s.NoteDelivered(context.Background(), history.Deliveries{Inboxes: spans}); err != nil {
+	if err := s.RecordDelivered(context.Background(), history.Deliveries{Inboxes: spans}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -170,7 +170,7 @@ func TestHandedOutlivesItsLog(t *testing.T) {
 	for id := range 100 {
 		do(t, shared, "HSET", key, id+1, 1)
 	}
-	if err := s.NoteDelivered(t.Context(), history.Deliveries{Broadcasts: map[history.ID]int{1: 1}}); err != nil {
+	if err := s.RecordDelivered(t.Context(), history.Deliveries{Broadcasts: map[history.ID]int{1: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := do(t, shared, "HLEN", key); n != int64(0) {

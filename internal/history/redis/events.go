@@ -132,9 +132,6 @@ func (f *foundEvents) add(p *partition, reply any, q history.EventQuery) error {
 	if err := cmp.Or(in.err, err); err != nil {
 		return err
 	}
-	if q.Kinds.Has(history.Delivered) {
-		p.watched.Store(true) // here at once, elsewhere with the next beat
-	}
 	f.Next.Marks, f.checks, f.full = append(f.Next.Marks, mark), append(f.checks, checks...), f.full || len(texts) == p.eventsLimit(q)
 	events, lost, err := appendEvents(f.Events, texts, q.Kinds)
 	f.Events, f.Lost = events, f.Lost || lost
@@ -240,51 +237,4 @@ func parseEvent(text string) history.Event {
 		e.ID = a
 	}
 	return e
-}
-
-// Watched implements history.Events.
-func (s *Store) Watched(kind history.EventKind) bool {
-	return kind != history.Unacked && (kind != history.Delivered || s.home().watched.Load())
-}
-
-// deliveredBatch is how many deliveries one script records.
-const deliveredBatch = 200
-
-// RecordDelivered implements history.Events.
-func (s *Store) RecordDelivered(ctx context.Context, events []history.Event) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.life.RUnlock()
-	if err := history.CheckDelivered(events); err != nil {
-		return err
-	}
-	of := make([][]history.Event, len(s.partitions))
-	for _, e := range events {
-		i := s.partitionOf(e.User).number
-		of[i] = append(of[i], e)
-	}
-	var ops []*op
-	for i, p := range s.partitions {
-		for batch := range slices.Chunk(of[i], deliveredBatch) {
-			o := &op{ctx: ctx, cmd: deliveredEventsScript.call(&p.keys, deliveredEventsCall{s.clock(), batch})}
-			if err := p.writes.put(o); err != nil {
-				return err
-			}
-			ops = append(ops, o)
-		}
-	}
-	return harmless(waitForAll(ctx, ops))
-}
-
-type deliveredEventsCall struct {
-	clock  any
-	events []history.Event
-}
-
-func (c deliveredEventsCall) declare(w *wire, k *keys) {
-	declareEvents(w, k)
-	w.time(c.clock)
-	w.list("users", len(c.events), func(i int) any { return c.events[i].User })
-	w.list("ids", len(c.events), func(i int) any { return uint64(c.events[i].ID) })
 }

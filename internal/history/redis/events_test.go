@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,21 +153,20 @@ func TestReadingPastOthersEnds(t *testing.T) {
 		}
 		q.After = p.Next
 	}
-	// Each read is of one event, each write of many.
-	batch := slices.Repeat([]history.Event{{Kind: history.Delivered, User: "ann", ID: 1}}, 200)
 	ctx, stop := context.WithCancel(t.Context())
 	var writing sync.WaitGroup
-	write := func() {
-		if err := other.RecordDelivered(ctx, batch); err != nil && ctx.Err() == nil {
-			t.Error(err)
-		}
+	var users atomic.Int64
+	write := func() { connect(t, other, fmt.Sprint("user", users.Add(1))) }
+	for range 200 {
+		write()
 	}
-	write()
-	writing.Go(func() {
-		for ctx.Err() == nil {
-			write()
-		}
-	})
+	for range 32 { // they overtake the reader, whose reads are of one event each
+		writing.Go(func() {
+			for ctx.Err() == nil {
+				write()
+			}
+		})
+	}
 	defer writing.Wait()
 	defer stop()
 	waits := q

@@ -23,7 +23,6 @@ type partition struct {
 
 	highest atomic.Uint64            // id that was seen
 	nodes   atomic.Pointer[[]string] // that live
-	watched atomic.Bool              // whether it is recorded what is delivered, as of the last beat
 	logTop  atomic.Uint64            // id of the last broadcast, as of the last beat
 
 	mu          sync.Mutex       // guards what follows, and that puts follow changes

@@ -33,7 +33,6 @@ var (
 	recallScript             = newScript[recallCall]("recall")
 	recallBroadcastScript    = newScript[recallBroadcastCall]("recall_broadcast")
 	recordDeliveredScript    = newScript[deliveredCall]("record_delivered")
-	deliveredEventsScript    = newScript[deliveredEventsCall]("delivered_events")
 	broadcastDeliveredScript = newScript[broadcastDeliveredCall]("broadcast_delivered")
 	receiptsScript           = newScript[receiptsCall]("receipts")
 	broadcastReceiptScript   = newScript[broadcastReceiptCall]("broadcast_receipt")

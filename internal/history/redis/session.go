@@ -227,7 +227,6 @@ func (se *session) beat() (more bool, err error) {
 	trimmed, top := int64(r.int()), r.int()
 	p.setNodes(texts(r.next()))
 	more = r.int() == 1
-	p.watched.Store(r.int() == 1)
 	if r.err != nil {
 		return false, r.err
 	}

@@ -186,18 +186,17 @@ func unackedAmongOthers(t *testing.T, partitions int, kinds history.EventKind) {
 	id := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Second})
 	clock.Advance(time.Second)
 	var got, want []string
-	note := func() {
+	deliver := func() {
 		user := fmt.Sprint("user", len(want))
-		if err := s.RecordDelivered(t.Context(), []history.Event{{Kind: history.Delivered, User: user, ID: 1}}); err != nil {
-			t.Fatal(err)
-		}
-		want = append(want, fmt.Sprint("delivered ", user, " 1"))
+		id := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{user}})
+		note(t, s, history.UserRange{User: user, Range: history.Range{From: id - 1, To: id}})
+		want = append(want, fmt.Sprint("delivered ", user, " ", id))
 	}
 	for range 20 {
-		note()
+		deliver()
 	}
 	for range 20 {
-		note()
+		deliver()
 		p := read(history.EventQuery{Kinds: kinds, After: at, Limit: 16})
 		at = p.Next
 		for _, e := range p.Events {

@@ -4,8 +4,8 @@
 -- of them, and moves broadcasts whose TTL has ended to the expired ones.
 --
 -- Returns {1, server's run id, entries ever taken off the stream, id of the last
--- broadcast, numbers of living nodes, 1 if there is more to clear away, 1 if
--- deliveries are watched}, or {0} if the lease has ended.
+-- broadcast, numbers of living nodes, 1 if there is more to clear away}, or {0} if
+-- the lease has ended.
 local leased_at = server_time()
 if tonumber(call('ZSCORE', LEASES, node) or 0) <= leased_at or call('EXISTS', STREAM) == 0 then return {0} end
 call('ZADD', LEASES, leased_at + lease, node)
@@ -38,4 +38,4 @@ local first = oldest(LOG)
 if first then call('ZREMRANGEBYSCORE', EXPIRED, '-inf', '(' .. str(first)) end
 
 return {1, string.match(call('INFO', 'server'), 'run_id:(%x+)'), added - length, (newest(LOG)),
-  call('ZRANGE', LEASES, 0, -1), cursor and 1 or 0, watched(DELIVERED) and 1 or 0}
+  call('ZRANGE', LEASES, 0, -1), cursor and 1 or 0}

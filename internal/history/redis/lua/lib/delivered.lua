@@ -19,8 +19,8 @@ local function shorten(ranges)
   return string.sub(ranges, 1, RANGES_HEAD) .. string.sub(ranges, RANGES_HEAD + RANGE_SIZE + 1)
 end
 
--- add_range adds what is new in a range. It returns the ranges and where that
--- begins, or nothing if nothing is new.
+-- add_range returns the ranges with what is new in another range, or nothing if
+-- nothing is new.
 local function add_range(ranges, from, to, at)
   local greatest = struct.unpack('>I7', ranges)
   if from < greatest then -- else none covers the beginning
@@ -32,14 +32,14 @@ local function add_range(ranges, from, to, at)
   if from >= to then return end
   local first, range = struct.pack('>I7', math.max(greatest, to)), struct.pack('>I7I7I6', from, to, at)
   if #ranges < RANGES_HEAD + RANGE_SIZE * EXACT_RANGES then
-    return first .. string.sub(ranges, RANGES_HEAD + 1) .. range, from
+    return first .. string.sub(ranges, RANGES_HEAD + 1) .. range
   end
   local a, b, _, a2, b2 = struct.unpack('>I7I7I6I7I7', ranges, RANGES_HEAD + 1)
   if a <= b2 and a2 <= b then -- the first two touch, as mostly: this copies less than shorten
     local both = struct.pack('>I7I7I6', math.min(a, a2), math.max(b, b2), 0)
-    return first .. both .. string.sub(ranges, RANGES_HEAD + 2 * RANGE_SIZE + 1) .. range, from
+    return first .. both .. string.sub(ranges, RANGES_HEAD + 2 * RANGE_SIZE + 1) .. range
   end
-  return shorten(first .. string.sub(ranges, RANGES_HEAD + 1) .. range), from
+  return shorten(first .. string.sub(ranges, RANGES_HEAD + 1) .. range)
 end
 
 -- delivered_at returns when an entry was delivered first: -1 if it was not, 0 if

@@ -10,11 +10,20 @@ local function watched(kind)
   return period and time < tonumber(string.match(period, '%d+$'))
 end
 
+-- The position of the last event and how many are kept, once record was called.
+local last_event_time
+local last_event_number
+local events_limit
+
 -- record adds an event that happened at a time.
 local function record(kind, at, user, a, b)
-  local last, number = newest(EVENTS)
-  call('XADD', EVENTS, 'MAXLEN', '~', call('HGET', WATCH, 'keep') or EVENTS_KEPT,
-    str(math.max(time, last)) .. '-' .. str(number + 1), 'e', struct.pack('>BI6I7I7', kind, at, a, b) .. user)
+  if not last_event_number then
+    last_event_time, last_event_number = newest(EVENTS)
+    events_limit = call('HGET', WATCH, 'keep') or EVENTS_KEPT
+  end
+  last_event_time, last_event_number = math.max(time, last_event_time), last_event_number + 1
+  call('XADD', EVENTS, 'MAXLEN', '~', events_limit, str(last_event_time) .. '-' .. str(last_event_number), 'e',
+    struct.pack('>BI6I7I7', kind, at, a, b) .. user)
 end
 
 -- record_disconnected records some of the users whose LINGER has passed without a
