@@ -289,13 +289,11 @@ func (c appendCall) declare(w *wire, k *keys) {
 	w.duration("inbox_age", c.inboxAge)
 	w.duration("unacked_after", c.unackedAfter)
 	w.bytes("recipients", c.recipients)
-	collapses := w.flag("collapses", c.collapse != "")
-	hasMeta := w.flag("has_meta", c.collapse != "" || c.ttl > 0)
 	c.nodeStreams.declareSingle(w, k)
 	w.texts("users", c.users)
 	w.keyEach("INBOXES", c.users, k.inbox)
-	w.keyEachIf(hasMeta, "METAS", c.users, k.meta)
-	w.keyEachIf(collapses, "COLLAPSE_INDEXES", c.users, k.collapse)
+	w.keyEachIf(c.collapse != "" || c.ttl > 0, "collapse ~= '' or ttl > 0", "METAS", c.users, k.meta)
+	w.keyEachIf(c.collapse != "", "collapse ~= ''", "COLLAPSE_INDEXES", c.users, k.collapse)
 	c.nodeStreams.declare(w, k)
 }
 

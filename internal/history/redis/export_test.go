@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"maps"
 	"strings"
 	"time"
 
@@ -48,16 +47,16 @@ func EchoAppend(users, nodes []string, ttl time.Duration, collapse string) (comm
 		id: 1 << 39, flags: flagMulticast, ttl: ttl, chunk: 1, chunks: 2, keep: 3, recipients: []byte("r"), users: users,
 	}
 	k := newKeys("echo:", "0")
-	w := wire{lua: new(names)}
+	w := wire{lua: &names{keyOf: map[string]string{}}}
 	c.declare(&w, &k)
-	l := linker{left: maps.Clone(definitions)}
+	l := newLinker(w.lua.keyOf)
 	l.add(w.lua.text.String())
 	fields := make([]string, len(w.lua.declared))
 	for i, name := range w.lua.declared {
-		fields[i] = name + " = " + name
+		fields[i] = "['" + name + "'] = " + name
 	}
-	text := l.text.String() + "return cjson.encode({" + strings.Join(fields, ", ") + "})"
-	command = append([]any{"EVAL", text, len(w.keys)}, append(w.keys, w.args...)...)
+	l.add("return cjson.encode({" + strings.Join(fields, ", ") + "})")
+	command = append([]any{"EVAL", l.text.String(), len(w.keys)}, append(w.keys, w.args...)...)
 	for i, v := range command {
 		if b, ok := v.([]byte); ok {
 			command[i] = string(b)

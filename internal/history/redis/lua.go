@@ -1,11 +1,13 @@
 package redis
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"io/fs"
 	"maps"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,9 +15,12 @@ import (
 )
 
 // The text of a script is put together from its file in lua, the definitions in
-// lua/lib that it names, directly or through others, the constants below likewise,
-// and the Lua that names its parameters. Redis runs all of it with each call, so
-// nothing is in it that the script does not name.
+// lua/lib that it names, directly or through others, and the Lua that names its
+// parameters. Names of constants and keys are replaced by what they stand for.
+//
+// Redis runs all of the text with each call. So it has only what the script names:
+// a definition costs about 0.1 µs, and each local of the script that a function uses
+// 0.05 µs more.
 
 //go:embed lua
 var luaFiles embed.FS
@@ -70,7 +75,7 @@ var constants = map[string]int64{
 // believed, and a cursor is refused.
 const maxAhead = time.Minute
 
-// definitions are the constants and what lua/lib defines, by name.
+// definitions are what lua/lib defines, by name.
 var definitions = readDefinitions()
 
 var definitionName = regexp.MustCompile(`^local (?:function )?(\w+)`)
@@ -78,10 +83,7 @@ var definitionName = regexp.MustCompile(`^local (?:function )?(\w+)`)
 // readDefinitions reads lua/lib. A definition begins with a line "local …" and ends
 // before the next.
 func readDefinitions() map[string]string {
-	all := map[string]string{"PROBE_PREFIX": fmt.Sprintf("local PROBE_PREFIX = '\\%d'\n", probePrefix[0])}
-	for name, v := range constants {
-		all[name] = fmt.Sprintf("local %s = %d\n", name, v)
-	}
+	all := map[string]string{}
 	files, err := fs.Glob(luaFiles, "lua/lib/*.lua")
 	if err != nil {
 		panic(err)
@@ -117,31 +119,42 @@ func readLua(file string) string {
 
 // linker puts one script together.
 type linker struct {
-	left map[string]string // definitions that it does not have yet
-	text strings.Builder
+	inline map[string]string // what the names of constants and keys stand for
+	left   map[string]string // definitions that it does not have yet
+	text   strings.Builder
 }
 
-var word = regexp.MustCompile(`[A-Za-z_]\w*`)
+func newLinker(keys map[string]string) *linker {
+	l := &linker{inline: maps.Clone(keys), left: maps.Clone(definitions)}
+	l.inline["PROBE_PREFIX"] = fmt.Sprintf("'\\%d'", probePrefix[0])
+	for name, v := range constants {
+		l.inline[name] = strconv.FormatInt(v, 10)
+	}
+	return l
+}
+
+var wordOrString = regexp.MustCompile(`'[^']*'|[A-Za-z_]\w*`)
 
 // add adds code, behind the definitions that it names.
 func (l *linker) add(code string) {
-	for _, name := range word.FindAllString(code, -1) {
+	code = wordOrString.ReplaceAllStringFunc(code, func(name string) string {
 		if definition := l.left[name]; definition != "" {
 			delete(l.left, name)
 			l.add(definition)
 		}
-	}
+		return cmp.Or(l.inline[name], name)
+	})
 	l.text.WriteString(code)
 }
 
 // link returns the text of the script in lua/<name>.lua, which builds on other
-// files in lua, and whose parameters are named by the given Lua. The first line
-// says what the script may do.
-func link(parameters, name string, parts []string) string {
+// files in lua, and whose parameters have the given names. The first line says what
+// the script may do.
+func link(parameters *names, name string, parts []string) string {
 	first, body, _ := strings.Cut(readLua("lua/"+name+".lua"), "\n")
-	l := linker{left: maps.Clone(definitions)}
+	l := newLinker(parameters.keyOf)
 	l.text.WriteString(first + "\n")
-	l.add(parameters)
+	l.add(parameters.text.String())
 	for _, part := range parts {
 		_, code, _ := strings.Cut(readLua("lua/"+part+".lua"), "\n")
 		l.add(code)

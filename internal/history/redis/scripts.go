@@ -40,9 +40,9 @@ var (
 
 // scriptText is what Redis and the tests see of a script.
 type scriptText struct {
-	name     string
-	text     string
-	declared []string // names of its parameters
+	name string
+	text string
+	*names
 }
 
 // scripts are all that newScript made.
@@ -50,10 +50,10 @@ var scripts []scriptText
 
 func newScript[P parameters](name string, parts ...string) script[P] {
 	var zero P
-	w := wire{lua: new(names)}
+	w := wire{lua: &names{keyOf: map[string]string{}}}
 	zero.declare(&w, new(keys))
-	text := link(w.lua.text.String(), name, parts)
-	scripts = append(scripts, scriptText{name, text, w.lua.declared})
+	text := link(w.lua, name, parts)
+	scripts = append(scripts, scriptText{name, text, w.lua})
 	sum := sha1.Sum([]byte(text))
 	return script[P]{hex.EncodeToString(sum[:])}
 }

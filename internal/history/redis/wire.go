@@ -58,17 +58,8 @@ func (w *wire) id(name string, id history.ID) { w.number(name, int64(id)) }
 // duration declares a duration, in Lua a number of whole milliseconds, rounded up.
 func (w *wire) duration(name string, d time.Duration) { w.number(name, millis(d)) }
 
-// condition is a flag of a call.
-type condition struct {
-	name string
-	v    bool
-}
-
 // flag declares a boolean.
-func (w *wire) flag(name string, v bool) condition {
-	w.value(name, "%s == '1'", bit(v))
-	return condition{name, v}
-}
+func (w *wire) flag(name string, v bool) { w.value(name, "%s == '1'", bit(v)) }
 
 // time declares "time", the milliseconds since history.Epoch: Redis's own, or the
 // test's that Store.clock returns.
@@ -93,25 +84,27 @@ func (w *wire) texts(name string, items []string) {
 // keyEach declares a key for each item of the list before it, or of lists of the
 // same length.
 func (w *wire) keyEach(name string, items []string, key func(item string) string) {
-	w.keyEachIf(condition{"true", true}, name, items, key)
+	w.keyEachIf(true, "true", name, items, key)
 }
 
-// keyEachIf is keyEach if a condition holds; else the list is empty.
-func (w *wire) keyEachIf(c condition, name string, items []string, key func(item string) string) {
+// keyEachIf is keyEach if a condition holds, which is also given in Lua; else the
+// list is nil.
+func (w *wire) keyEachIf(condition bool, inLua, name string, items []string, key func(item string) string) {
 	if w.lua != nil {
-		w.lua.keyEach(name, c.name)
+		w.lua.keyEach(name, inLua)
 	}
-	for i := 0; c.v && i < len(items); i++ {
+	for i := 0; condition && i < len(items); i++ {
 		w.keys = append(w.keys, key(items[i]))
 	}
 }
 
-// names writes the Lua that names the parameters of one script.
+// names are those of the parameters of one script.
 type names struct {
-	declared   []string
-	keys, args int // single ones so far
-	lists      bool
-	text       strings.Builder
+	declared []string
+	keyOf    map[string]string // Lua of single keys
+	text     strings.Builder   // Lua of the other parameters
+	args     int               // single ones so far
+	lists    bool
 }
 
 func (l *names) local(name, format string, args ...any) {
@@ -121,8 +114,8 @@ func (l *names) local(name, format string, args ...any) {
 
 func (l *names) key(name string) {
 	l.single(name)
-	l.keys++
-	l.local(name, "KEYS[%d]", l.keys)
+	l.declared = append(l.declared, name)
+	l.keyOf[name] = fmt.Sprintf("KEYS[%d]", len(l.keyOf)+1)
 }
 
 func (l *names) value(name, format string) {
@@ -139,7 +132,7 @@ func (l *names) single(name string) {
 
 func (l *names) list(name string) {
 	if !l.lists {
-		fmt.Fprintf(&l.text, "local keys_read, args_read, length = %d, %d\n", l.keys, l.args)
+		fmt.Fprintf(&l.text, "local keys_read, args_read, length = %d, %d\n", len(l.keyOf), l.args)
 	}
 	l.lists = true
 	l.text.WriteString("length = ARGV[args_read + 1] + 0\n")
@@ -148,11 +141,11 @@ func (l *names) list(name string) {
 }
 
 func (l *names) keyEach(name, condition string) {
+	l.declared = append(l.declared, name)
+	take := name + " = {unpack(KEYS, keys_read + 1, keys_read + length)}\nkeys_read = keys_read + length\n"
 	if condition == "true" {
-		l.local(name, "{unpack(KEYS, keys_read + 1, keys_read + length)}")
-		l.text.WriteString("keys_read = keys_read + length\n")
+		l.text.WriteString("local " + take)
 		return
 	}
-	l.local(name, "%s and {unpack(KEYS, keys_read + 1, keys_read + length)} or nil", condition)
-	fmt.Fprintf(&l.text, "if %s then keys_read = keys_read + length end\n", condition)
+	fmt.Fprintf(&l.text, "local %s\nif %s then\n%send\n", name, condition, take)
 }

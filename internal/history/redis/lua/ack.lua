@@ -9,7 +9,7 @@ if inbox > mark then save_mark_move(mark, inbox) end
 -- broadcast_at returns the id of the broadcast that a mark lies at, 0 before the first.
 local function broadcast_at(id)
   if id < log_first then return 0 end
-  local entry = call('XREVRANGE', LOG, str(id), '-', 'COUNT', 1)
+  local entry = redis.call('XREVRANGE', LOG, str(id), '-', 'COUNT', 1)
   return entry[1] and position(entry[1]) or 0
 end
 
@@ -18,16 +18,16 @@ end
 if log > log_mark then
   local from, to = broadcast_at(log_mark), broadcast_at(log)
   if from ~= to then
-    if from > 0 and call('HINCRBY', BROADCAST_MARKS, str(from), -1) <= 0 then
-      call('HDEL', BROADCAST_MARKS, str(from))
+    if from > 0 and redis.call('HINCRBY', BROADCAST_MARKS, str(from), -1) <= 0 then
+      redis.call('HDEL', BROADCAST_MARKS, str(from))
     end
-    call('HINCRBY', BROADCAST_MARKS, str(to), 1)
+    redis.call('HINCRBY', BROADCAST_MARKS, str(to), 1)
     forget_dropped(BROADCAST_MARKS)
   end
 end
 
 local moved = inbox > mark or log > log_mark
 mark, log_mark = math.max(mark, inbox), math.max(log_mark, log)
-call('HSET', META, 'i', mark, 'b', log_mark)
+redis.call('HSET', META, 'i', mark, 'b', log_mark)
 if moved and watched(ACKED) then record(ACKED, time, user, mark, log_mark) end
 return unread()

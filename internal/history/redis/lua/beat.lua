@@ -7,35 +7,35 @@
 -- broadcast, numbers of living nodes, 1 if there is more to clear away}, or {0} if
 -- the lease has ended.
 local leased_at = server_time()
-if tonumber(call('ZSCORE', LEASES, node) or 0) <= leased_at or call('EXISTS', STREAM) == 0 then return {0} end
-call('ZADD', LEASES, leased_at + lease, node)
-for _, dead in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', leased_at)) do forget_node(dead) end
+if tonumber(redis.call('ZSCORE', LEASES, node) or 0) <= leased_at or redis.call('EXISTS', STREAM) == 0 then return {0} end
+redis.call('ZADD', LEASES, leased_at + lease, node)
+for _, dead in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', leased_at)) do forget_node(dead) end
 
-local cursor = call('GET', SCAN)
+local cursor = redis.call('GET', SCAN)
 if cursor then
   cursor = clear_presence(cursor)
   if cursor == '0' then
-    call('DEL', SCAN)
+    redis.call('DEL', SCAN)
     cursor = false
   else
-    call('SET', SCAN, cursor)
+    redis.call('SET', SCAN, cursor)
   end
 end
 
-call('XTRIM', STREAM, 'MINID', '~', read)
-call('PEXPIRE', STREAM, LEASES_TO_KEEP * lease)
+redis.call('XTRIM', STREAM, 'MINID', '~', read)
+redis.call('PEXPIRE', STREAM, LEASES_TO_KEEP * lease)
 local added, length = 0, 0
-local info = call('XINFO', 'STREAM', STREAM)
+local info = redis.call('XINFO', 'STREAM', STREAM)
 for i = 1, #info, 2 do
   if info[i] == 'entries-added' then added = info[i + 1] elseif info[i] == 'length' then length = info[i + 1] end
 end
 
-for _, id in ipairs(call('ZRANGEBYSCORE', EXPIRIES, '-inf', time, 'LIMIT', 0, EXPIRY_BATCH)) do
-  call('ZREM', EXPIRIES, id)
-  call('ZADD', EXPIRED, id, id)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', time, 'LIMIT', 0, EXPIRY_BATCH)) do
+  redis.call('ZREM', EXPIRIES, id)
+  redis.call('ZADD', EXPIRED, id, id)
 end
 local first = oldest(LOG)
-if first then call('ZREMRANGEBYSCORE', EXPIRED, '-inf', '(' .. str(first)) end
+if first then redis.call('ZREMRANGEBYSCORE', EXPIRED, '-inf', '(' .. str(first)) end
 
-return {1, string.match(call('INFO', 'server'), 'run_id:(%x+)'), added - length, (newest(LOG)),
-  call('ZRANGE', LEASES, 0, -1), cursor and 1 or 0}
+return {1, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), added - length, (newest(LOG)),
+  redis.call('ZRANGE', LEASES, 0, -1), cursor and 1 or 0}

@@ -18,8 +18,8 @@ else
 end
 
 if id == 0 then
-  id = next_id(tonumber(call('GET', LAST_ID) or 0))
-  call('SET', LAST_ID, id)
+  id = next_id(tonumber(redis.call('GET', LAST_ID) or 0))
+  redis.call('SET', LAST_ID, id)
 end
 local entries = {}
 if everybody then

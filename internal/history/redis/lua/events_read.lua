@@ -15,12 +15,12 @@
 -- readers come many times a second.
 local since = 0
 for _, kind in ipairs(kinds) do
-  local began, ends = string.match(call('HGET', WATCH, kind) or '', '^(%d+) (%d+)$')
+  local began, ends = string.match(redis.call('HGET', WATCH, kind) or '', '^(%d+) (%d+)$')
   began, ends = tonumber(began), tonumber(ends or 0)
   if time >= ends then began = time end
   since = math.max(since, began)
   if ends - time < WATCHED_FOR then
-    call('HSET', WATCH, kind, str(began) .. ' ' .. str(time + WATCHED_FOR + WATCH_EXCESS), 'keep', events_kept)
+    redis.call('HSET', WATCH, kind, str(began) .. ' ' .. str(time + WATCHED_FOR + WATCH_EXCESS), 'keep', events_kept)
   end
 end
 
@@ -34,7 +34,7 @@ end
 -- stored any more, or never was. It returns whether there may be others behind.
 local function read_due(out, most)
   local batch, size = math.max(most, DUE_BATCH), 0
-  local due = call('ZRANGEBYSCORE', DUE, '-inf', time, 'WITHSCORES', 'LIMIT', 0, batch)
+  local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', time, 'WITHSCORES', 'LIMIT', 0, batch)
   for j = 1, #due, 2 do
     local entry = redis.pcall('XRANGE', RECIPIENTS, due[j], due[j])[1]
     if entry then
@@ -44,7 +44,7 @@ local function read_due(out, most)
       size = size + #list
       if #out == most or size > DUE_BYTES then break end
     else
-      call('ZREM', DUE, due[j])
+      redis.call('ZREM', DUE, due[j])
     end
   end
   return #due == 2 * batch
@@ -52,7 +52,7 @@ end
 
 local last, last_number = newest(EVENTS)
 if read_at < 0 then return {0, time, last, last_number, {}, {}} end
-local found = call('XRANGE', EVENTS, '(' .. str(after_time) .. '-' .. str(after_number), '+', 'COUNT', limit)
+local found = redis.call('XRANGE', EVENTS, '(' .. str(after_time) .. '-' .. str(after_number), '+', 'COUNT', limit)
 local lost, events, due = read_at < since, {}, {}
 if found[1] then
   local _, first_number = position(found[1])

@@ -4,13 +4,13 @@
 --
 -- Returns {server's run id, last broadcast's id, its number, numbers of living
 -- nodes}.
-call('ZADD', LEASES, server_time() + lease, node)
-call('XADD', STREAM, '*', 'hello', '')
-call('PEXPIRE', STREAM, LEASES_TO_KEEP * lease)
-call('HSET', PRESENCE, probe_user(node), node .. '=1')
+redis.call('ZADD', LEASES, server_time() + lease, node)
+redis.call('XADD', STREAM, '*', 'hello', '')
+redis.call('PEXPIRE', STREAM, LEASES_TO_KEEP * lease)
+redis.call('HSET', PRESENCE, probe_user(node), node .. '=1')
 if old_node ~= '' then
   forget_node(old_node)
-  call('DEL', OLD_STREAM)
+  redis.call('DEL', OLD_STREAM)
 end
 local id, number = newest(LOG)
-return {string.match(call('INFO', 'server'), 'run_id:(%x+)'), id, number, call('ZRANGE', LEASES, 0, -1)}
+return {string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), id, number, redis.call('ZRANGE', LEASES, 0, -1)}

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
 -- Undoes join.lua.
 forget_node(node)
-call('DEL', STREAM)
+redis.call('DEL', STREAM)
 return DONE

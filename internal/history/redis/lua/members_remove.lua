@@ -2,7 +2,7 @@
 -- Removes users of a partition from a group. Returns how many were in it.
 local removed = 0
 for j, user in ipairs(users) do
-  removed = removed + call('ZREM', MEMBERS, user)
-  call('ZREM', GROUPS[j], group)
+  removed = removed + redis.call('ZREM', MEMBERS, user)
+  redis.call('ZREM', GROUPS[j], group)
 end
 return removed

@@ -15,7 +15,7 @@ local function inbox_side(at, stop, dir)
     if k == size then
       local to = at + (PAGE_BATCH - 1) * dir
       if (to - stop) * dir > 0 then to = stop end
-      batch = call('LRANGE', INBOX, math.min(at, to), math.max(at, to))
+      batch = redis.call('LRANGE', INBOX, math.min(at, to), math.max(at, to))
       k, size = 0, #batch
     end
     k, at = k + 1, at + dir
@@ -44,7 +44,7 @@ local function inbox_side(at, stop, dir)
     if not has(flags, REF) then return entry, #entry - rest + 1 - #key_part() end
     local body = side.id
     if has(flags, FAR) then body = struct.unpack('>I7', entry, rest) end
-    local found = call('XRANGE', BODIES, str(body), str(body), 'COUNT', 1)[1]
+    local found = redis.call('XRANGE', BODIES, str(body), str(body), 'COUNT', 1)[1]
     if not found then return nil end
     local kind = has(flags, COLLAPSE) and MULTICAST + COLLAPSE or MULTICAST
     local data = found[2][2]
@@ -57,12 +57,12 @@ end
 local function log_side(at, stop, dir)
   local side = {id = nil}
   local batch, k = {}, 0
-  local fields
+  local data, collapse
   local function read()
     if (stop - at) * dir < 0 or at < log_first and dir < 0 then return nil end
     if k == #batch then
       if k > 0 and k < PAGE_BATCH then return nil end -- that was all
-      batch = call(dir > 0 and 'XRANGE' or 'XREVRANGE', LOG, str(at), str(stop), 'COUNT', PAGE_BATCH)
+      batch = redis.call(dir > 0 and 'XRANGE' or 'XREVRANGE', LOG, str(at), str(stop), 'COUNT', PAGE_BATCH)
       k = 0
       if not batch[1] then return nil end
     end
@@ -74,15 +74,17 @@ local function log_side(at, stop, dir)
       local entry = read()
       if not entry then side.id = nil return end
       side.id = position(entry)
-      at, fields = side.id + dir, read_fields(entry)
-      local _, _, expires = read_head(fields.m)
-      local over = expires > 0 and expires <= time or fields.c and call('ZSCORE', EXPIRED, str(side.id))
+      at = side.id + dir
+      local _, first, _, body, more = unpack(entry[2])
+      data, collapse = body, more and read_fields(entry).c
+      local _, _, expires = read_head(first)
+      local over = expires > 0 and expires <= time or collapse and redis.call('ZSCORE', EXPIRED, str(side.id))
       if not over and not recalled(RECALLED_LOG, side.id) then return end
     end
   end
   function side.load()
-    if not fields.c then return head(BROADCAST, side.id, 0) .. fields.d, #fields.d end
-    return head(BROADCAST + COLLAPSE, side.id, 0) .. with_length(fields.c) .. fields.d, #fields.d
+    if not collapse then return head(BROADCAST, side.id, 0) .. data, #data end
+    return head(BROADCAST + COLLAPSE, side.id, 0) .. with_length(collapse) .. data, #data
   end
   side.step()
   return side

@@ -13,8 +13,8 @@
 local function hide()
   local index, entry = find(INBOX, id)
   if not index then return end
-  call('LSET', INBOX, index, head(has(string.byte(entry), MULTICAST) and MULTICAST or 0, id, EXPIRED_LONG_AGO))
-  call('HSET', META, 't', math.max(tonumber(call('HGET', META, 't') or 0), id))
+  redis.call('LSET', INBOX, index, head(has(string.byte(entry), MULTICAST) and MULTICAST or 0, id, EXPIRED_LONG_AGO))
+  redis.call('HSET', META, 't', math.max(tonumber(redis.call('HGET', META, 't') or 0), id))
 end
 
 -- delete_body deletes the body, unless the one at this id belongs to another
@@ -22,11 +22,11 @@ end
 -- place of the newest.
 local function delete_body()
   local at = str(id) .. '-0'
-  local body = call('XRANGE', BODIES, at, at)[1]
+  local body = redis.call('XRANGE', BODIES, at, at)[1]
   if not body or read_fields(body).o then return end
-  local newest_body = call('XREVRANGE', BODIES, '+', '-', 'COUNT', 1)
-  if newest_body[1] and newest_body[1][1] == at then call('XADD', BODIES, str(id) .. '-1', 'd', '') end
-  call('XDEL', BODIES, at)
+  local newest_body = redis.call('XREVRANGE', BODIES, '+', '-', 'COUNT', 1)
+  if newest_body[1] and newest_body[1][1] == at then redis.call('XADD', BODIES, str(id) .. '-1', 'd', '') end
+  redis.call('XDEL', BODIES, at)
 end
 
 local streams, entries = streams_by_node(), {}
@@ -38,8 +38,8 @@ end
 if alone then
   hide()
 else
-  call('ZADD', RECALLED, id, str(id))
-  call('ZREMRANGEBYSCORE', RECALLED, '-inf', '(' .. str(first_id(time - inbox_age)))
+  redis.call('ZADD', RECALLED, id, str(id))
+  redis.call('ZREMRANGEBYSCORE', RECALLED, '-inf', '(' .. str(first_id(time - inbox_age)))
   delete_body()
 end
 deliver(entries, streams, '', '', '')

@@ -14,9 +14,9 @@ if tell_nodes then
   end
 end
 
-call('ZADD', RECALLED_LOG, id, str(id))
-call('ZREM', EXPIRIES, str(id))
-call('ZADD', EXPIRED, id, str(id))
-call('ZREMRANGEBYSCORE', RECALLED_LOG, '-inf', '(' .. str((oldest(LOG))))
+redis.call('ZADD', RECALLED_LOG, id, str(id))
+redis.call('ZREM', EXPIRIES, str(id))
+redis.call('ZADD', EXPIRED, id, str(id))
+redis.call('ZREMRANGEBYSCORE', RECALLED_LOG, '-inf', '(' .. str((oldest(LOG))))
 deliver(entries, streams, '', '', '')
 return DONE

@@ -7,7 +7,7 @@
 local out = {}
 for j, id in ipairs(ids) do
   id = tonumber(id)
-  out[2 * j - 1] = delivered_at(call('GET', DELIVERED_RANGES[j]), id)
-  out[2 * j] = acked_at(call('HGET', METAS[j], 'i'), call('GET', MARK_MOVES[j]), id)
+  out[2 * j - 1] = delivered_at(redis.call('GET', DELIVERED_RANGES[j]), id)
+  out[2 * j] = acked_at(redis.call('HGET', METAS[j], 'i'), redis.call('GET', MARK_MOVES[j]), id)
 end
 return out

@@ -10,10 +10,10 @@ if missed and record_events then record(0, time, '', 0, 0) end
 -- record_entries records an event for each entry that a range has and the ranges
 -- before it do not. Entries that retention has dropped have none.
 local function record_entries(j, before, from, to, at)
-  local inbox, length = INBOXES[j], call('LLEN', INBOXES[j])
+  local inbox, length = INBOXES[j], redis.call('LLEN', INBOXES[j])
   local first = math.max(from + 1, first_id(time - inbox_age))
   for index = search(inbox, first, math.max(0, length - keep), length), length - 1, PAGE_BATCH do
-    for _, entry in ipairs(call('LRANGE', inbox, index, index + PAGE_BATCH - 1)) do
+    for _, entry in ipairs(redis.call('LRANGE', inbox, index, index + PAGE_BATCH - 1)) do
       local id = id_of(entry)
       if id > to then return end
       if delivered_at(before, id) < 0 then
@@ -25,14 +25,14 @@ end
 
 for j, range in ipairs(ranges) do
   local from, to, at = struct.unpack('>I7I7I6', range)
-  local before = call('GET', DELIVERED_RANGES[j]) or struct.pack('>I7', 0)
+  local before = redis.call('GET', DELIVERED_RANGES[j]) or struct.pack('>I7', 0)
   local ranges = add_range(before, from, to, at)
   if ranges then
     if record_events then record_entries(j, before, from, to, at) end
     if forget > 0 then
-      call('SET', DELIVERED_RANGES[j], ranges, 'PX', forget)
+      redis.call('SET', DELIVERED_RANGES[j], ranges, 'PX', forget)
     else
-      call('SET', DELIVERED_RANGES[j], ranges)
+      redis.call('SET', DELIVERED_RANGES[j], ranges)
     end
   end
 end

@@ -1,8 +1,8 @@
 #!lua
 -- One user's history at this moment, for page.lua, attach.lua and ack.lua.
 
-local length = call('LLEN', INBOX)
-local function id_at(index) return id_of(call('LINDEX', INBOX, index)) end
+local length = redis.call('LLEN', INBOX)
+local function id_at(index) return id_of(redis.call('LINDEX', INBOX, index)) end
 
 local inbox_head = length > 0 and id_at(-1) or 0
 local log_head, last_number = newest(LOG)
@@ -28,7 +28,7 @@ else
 end
 
 -- The read mark, never past the heads, and the id of the last entry with a TTL.
-local mark, log_mark, last_ttl = unpack(call('HMGET', META, 'i', 'b', 't'))
+local mark, log_mark, last_ttl = unpack(redis.call('HMGET', META, 'i', 'b', 't'))
 mark, log_mark = math.min(mark or 0, inbox_head), math.min(log_mark or 0, log_head)
 last_ttl = tonumber(last_ttl or 0)
 
@@ -48,9 +48,9 @@ local function unread()
   if after < inbox_head then
     local from = math.max(first_shown, search(INBOX, after + 1, first_shown, length))
     count = length - from
-    if last_ttl > after or call('ZCOUNT', RECALLED, after + 1, inbox_head) > 0 then
+    if last_ttl > after or redis.call('ZCOUNT', RECALLED, after + 1, inbox_head) > 0 then
       for i = from, length - 1, UNREAD_BATCH do
-        for _, entry in ipairs(call('LRANGE', INBOX, i, math.min(i + UNREAD_BATCH, length) - 1)) do
+        for _, entry in ipairs(redis.call('LRANGE', INBOX, i, math.min(i + UNREAD_BATCH, length) - 1)) do
           if not shown(read_head(entry)) then count = count - 1 end
         end
       end
@@ -60,11 +60,11 @@ local function unread()
   if after < log_head then
     local before = first_number - 1
     if after >= log_first then
-      local _, number = position(call('XREVRANGE', LOG, str(after), '-', 'COUNT', 1)[1])
+      local _, number = position(redis.call('XREVRANGE', LOG, str(after), '-', 'COUNT', 1)[1])
       before = number
     end
-    count = count + last_number - before - call('ZCOUNT', EXPIRED, after + 1, '+inf')
-    for _, id in ipairs(call('ZRANGEBYSCORE', EXPIRIES, '-inf', time)) do
+    count = count + last_number - before - redis.call('ZCOUNT', EXPIRED, after + 1, '+inf')
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', time)) do
       if tonumber(id) > after then count = count - 1 end
     end
   end

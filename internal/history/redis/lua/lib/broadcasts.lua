@@ -7,12 +7,12 @@
 local function last_hidden(oldest_id, oldest_number, last_number)
   local hidden, over = 0, last_number - keep_broadcasts - oldest_number + 1
   if over > 0 then
-    local gone = call('XRANGE', LOG, '-', '+', 'COUNT', over)
+    local gone = redis.call('XRANGE', LOG, '-', '+', 'COUNT', over)
     hidden = position(gone[#gone])
   end
   local cutoff = first_id(time - broadcast_age)
   if oldest_id < cutoff then
-    hidden = math.max(hidden, (position(call('XREVRANGE', LOG, str(cutoff - 1), '-', 'COUNT', 1)[1])))
+    hidden = math.max(hidden, (position(redis.call('XREVRANGE', LOG, str(cutoff - 1), '-', 'COUNT', 1)[1])))
   end
   return hidden
 end
@@ -22,29 +22,29 @@ end
 -- ended when all of it is too old. The newest broadcast with the same collapse key
 -- counts as expired from now on.
 local function append_broadcast(id, number, prev, expires)
-  call('XADD', LOG, str(id) .. '-' .. number, message_fields('m', head(BROADCAST, prev, expires), data, exclude, collapse))
-  call('XTRIM', LOG, 'MAXLEN', keep_broadcasts + 1)
+  redis.call('XADD', LOG, str(id) .. '-' .. number, message_fields('m', head(BROADCAST, prev, expires), data, exclude, collapse))
+  redis.call('XTRIM', LOG, 'MAXLEN', keep_broadcasts + 1)
   local oldest_id, oldest_number = oldest(LOG)
   local hidden = last_hidden(oldest_id, oldest_number, number)
-  if hidden > oldest_id then call('XTRIM', LOG, 'MINID', str(hidden)) end
-  if expires > 0 then call('ZADD', EXPIRIES, expires, str(id)) end
+  if hidden > oldest_id then redis.call('XTRIM', LOG, 'MINID', str(hidden)) end
+  if expires > 0 then redis.call('ZADD', EXPIRIES, expires, str(id)) end
   if collapse == '' then return end
-  call('ZREMRANGEBYSCORE', LOG_COLLAPSE, '-inf', '(' .. str(math.max(oldest_id, hidden)))
-  local replaced = call('ZSCORE', LOG_COLLAPSE, collapse)
+  redis.call('ZREMRANGEBYSCORE', LOG_COLLAPSE, '-inf', '(' .. str(math.max(oldest_id, hidden)))
+  local replaced = redis.call('ZSCORE', LOG_COLLAPSE, collapse)
   if replaced then
     replaced = str(tonumber(replaced))
-    call('ZREM', EXPIRIES, replaced)
-    call('ZADD', EXPIRED, replaced, replaced)
+    redis.call('ZREM', EXPIRIES, replaced)
+    redis.call('ZADD', EXPIRED, replaced, replaced)
   end
-  call('ZADD', LOG_COLLAPSE, str(id), collapse)
+  redis.call('ZADD', LOG_COLLAPSE, str(id), collapse)
 end
 
 -- forget_dropped takes out of a HASH the broadcasts that the log has dropped, once
 -- there are SPARE_COUNTS more than the log has entries.
 local function forget_dropped(hash)
-  if call('HLEN', hash) <= call('XLEN', LOG) + SPARE_COUNTS then return end
+  if redis.call('HLEN', hash) <= redis.call('XLEN', LOG) + SPARE_COUNTS then return end
   local first = oldest(LOG) or math.huge
-  for _, id in ipairs(call('HKEYS', hash)) do
-    if tonumber(id) < first then call('HDEL', hash, id) end
+  for _, id in ipairs(redis.call('HKEYS', hash)) do
+    if tonumber(id) < first then redis.call('HDEL', hash, id) end
   end
 end

@@ -30,7 +30,7 @@ local function with_length(key) return string.char(#key) .. key end
 local function search(inbox, id, lo, hi)
   while lo < hi do
     local mid = math.floor((lo + hi) / 2)
-    if id_of(call('LINDEX', inbox, mid)) < id then lo = mid + 1 else hi = mid end
+    if id_of(redis.call('LINDEX', inbox, mid)) < id then lo = mid + 1 else hi = mid end
   end
   return lo
 end
@@ -38,9 +38,9 @@ end
 -- find returns the index of the entry with this id, the entry, and the length of
 -- the inbox; nothing if the inbox has no such entry.
 local function find(inbox, id)
-  local len = call('LLEN', inbox)
+  local len = redis.call('LLEN', inbox)
   local at = search(inbox, id, 0, len)
-  local entry = call('LINDEX', inbox, at)
+  local entry = redis.call('LINDEX', inbox, at)
   if entry and id_of(entry) == id then return at, entry, len end
 end
 
@@ -49,8 +49,8 @@ local set_exists = {}
 
 -- recalled says whether a message is in a set of recalled ones.
 local function recalled(set, id)
-  if set_exists[set] == nil then set_exists[set] = call('EXISTS', set) == 1 end
-  return set_exists[set] and call('ZSCORE', set, str(id)) ~= false
+  if set_exists[set] == nil then set_exists[set] = redis.call('EXISTS', set) == 1 end
+  return set_exists[set] and redis.call('ZSCORE', set, str(id)) ~= false
 end
 
 -- shown says whether readers see an entry that retention keeps: it has not expired

@@ -6,7 +6,7 @@
 -- each kind that somebody asked for. UNACKED is not among them: readers record it
 -- themselves.
 local function watched(kind)
-  local period = call('HGET', WATCH, kind)
+  local period = redis.call('HGET', WATCH, kind)
   return period and time < tonumber(string.match(period, '%d+$'))
 end
 
@@ -19,20 +19,20 @@ local events_limit
 local function record(kind, at, user, a, b)
   if not last_event_number then
     last_event_time, last_event_number = newest(EVENTS)
-    events_limit = call('HGET', WATCH, 'keep') or EVENTS_KEPT
+    events_limit = redis.call('HGET', WATCH, 'keep') or EVENTS_KEPT
   end
   last_event_time, last_event_number = math.max(time, last_event_time), last_event_number + 1
-  call('XADD', EVENTS, 'MAXLEN', '~', events_limit, str(last_event_time) .. '-' .. str(last_event_number), 'e',
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', events_limit, str(last_event_time) .. '-' .. str(last_event_number), 'e',
     struct.pack('>BI6I7I7', kind, at, a, b) .. user)
 end
 
 -- record_disconnected records some of the users whose LINGER has passed without a
 -- new connection, and returns how many it looked at.
 local function record_disconnected(most)
-  local due = call('ZRANGEBYSCORE', LINGERING, '-inf', time, 'WITHSCORES', 'LIMIT', 0, most)
+  local due = redis.call('ZRANGEBYSCORE', LINGERING, '-inf', time, 'WITHSCORES', 'LIMIT', 0, most)
   for j = 1, #due, 2 do
-    call('ZREM', LINGERING, due[j])
-    if call('HEXISTS', PRESENCE, due[j]) == 0 then record(DISCONNECTED, tonumber(due[j + 1]), due[j], 0, 0) end
+    redis.call('ZREM', LINGERING, due[j])
+    if redis.call('HEXISTS', PRESENCE, due[j]) == 0 then record(DISCONNECTED, tonumber(due[j + 1]), due[j], 0, 0) end
   end
   return #due / 2
 end
@@ -41,9 +41,9 @@ end
 -- within LINGER was never disconnected.
 local function connected(user)
   if not watched(CONNECTED) then return end
-  local due = call('ZSCORE', LINGERING, user)
+  local due = redis.call('ZSCORE', LINGERING, user)
   if due then
-    call('ZREM', LINGERING, user)
+    redis.call('ZREM', LINGERING, user)
     if tonumber(due) > time then return end
     record(DISCONNECTED, tonumber(due), user, 0, 0)
   end
@@ -54,6 +54,6 @@ end
 local function disconnected(user)
   if watched(DISCONNECTED) then
     record_disconnected(LINGERING_AT_ONCE)
-    call('ZADD', LINGERING, time + LINGER, user)
+    redis.call('ZADD', LINGERING, time + LINGER, user)
   end
 end

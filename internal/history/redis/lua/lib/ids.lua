@@ -3,10 +3,8 @@
 -- Ids have up to 53 bits, which Lua's doubles hold exactly. redis.call and replies
 -- keep all their digits; concatenation does not, so strings are made with str.
 
-local call = redis.call
-
 local function server_time()
-  local t = call('TIME')
+  local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000) - EPOCH
 end
 

@@ -2,19 +2,11 @@
 -- has a connection. COUNTS has each node's connections in this partition, and its
 -- users.
 
-local alive = {}
-local lives_at
+-- leases caches until when nodes have their leases, by the server's clock, which is
+-- at "now".
+local leases = {}
 
--- lives says whether a node's lease holds, by the server's clock.
-local function lives(node)
-  if alive[node] == nil then
-    lives_at = lives_at or server_time()
-    alive[node] = tonumber(call('ZSCORE', LEASES, node) or 0) > lives_at
-  end
-  return alive[node]
-end
-
-local function living_nodes() return call('ZRANGEBYSCORE', LEASES, '(' .. str(server_time()), '+inf') end
+local function living_nodes() return redis.call('ZRANGEBYSCORE', LEASES, '(' .. str(server_time()), '+inf') end
 
 -- connections reads a value of PRESENCE. It returns the nodes that live in a list,
 -- which also has the connections of each at its name, their sum, and whether nodes
@@ -22,7 +14,9 @@ local function living_nodes() return call('ZRANGEBYSCORE', LEASES, '(' .. str(se
 local function connections(value, self)
   local nodes, sum, dead = {}, 0, false
   for node, count in string.gmatch(value, '(%w+)=(%d+)') do
-    if node == self or lives(node) then
+    leases.now = leases.now or server_time()
+    leases[node] = leases[node] or tonumber(redis.call('ZSCORE', LEASES, node) or 0)
+    if node == self or leases[node] > leases.now then
       nodes[#nodes + 1], nodes[node], sum = node, count, sum + count
     else
       dead = true
@@ -47,7 +41,7 @@ local function user_count(node) return node .. ':u' end
 local function online()
   local sum, present = 0, 0
   for _, node in ipairs(living_nodes()) do
-    local n = call('HMGET', COUNTS, node, user_count(node))
+    local n = redis.call('HMGET', COUNTS, node, user_count(node))
     sum, present = sum + (n[1] or 0), present + (n[2] or 0)
   end
   return sum, present
@@ -60,20 +54,20 @@ local function probe_user(node) return PROBE_PREFIX .. node end
 -- forget_node deletes what a node has in a partition, except for its stream, and
 -- has the presence of all users cleared of it.
 local function forget_node(node)
-  call('ZREM', LEASES, node)
-  call('HDEL', COUNTS, node, user_count(node))
-  call('HDEL', PRESENCE, probe_user(node))
-  call('SET', SCAN, 0)
+  redis.call('ZREM', LEASES, node)
+  redis.call('HDEL', COUNTS, node, user_count(node))
+  redis.call('HDEL', PRESENCE, probe_user(node))
+  redis.call('SET', SCAN, 0)
 end
 
 -- set_presence stores where a user is connected; before says whether the user was
 -- connected anywhere.
 local function set_presence(user, before, nodes)
   if nodes[1] then
-    call('HSET', PRESENCE, user, presence_of(nodes))
+    redis.call('HSET', PRESENCE, user, presence_of(nodes))
     if not before then connected(user) end
   elseif before then
-    call('HDEL', PRESENCE, user)
+    redis.call('HDEL', PRESENCE, user)
     disconnected(user)
   end
 end
@@ -87,7 +81,7 @@ end
 -- register sets how many connections a node holds of a user, and returns how many
 -- the user has. It strikes out nodes whose lease has ended.
 local function register(node, user, count)
-  local value = call('HGET', PRESENCE, user)
+  local value = redis.call('HGET', PRESENCE, user)
   local nodes, sum = connections(value or '', node)
   local before = tonumber(nodes[node] or 0)
   nodes[node] = count
@@ -95,8 +89,8 @@ local function register(node, user, count)
   if before > 0 and count == 0 then remove(nodes, node) end
   set_presence(user, value, nodes)
   if count ~= before then
-    call('HINCRBY', COUNTS, node, count - before)
-    if count == 0 or before == 0 then call('HINCRBY', COUNTS, user_count(node), count == 0 and -1 or 1) end
+    redis.call('HINCRBY', COUNTS, node, count - before)
+    if count == 0 or before == 0 then redis.call('HINCRBY', COUNTS, user_count(node), count == 0 and -1 or 1) end
   end
   return sum - before + count
 end
@@ -104,12 +98,12 @@ end
 -- clear_presence strikes dead nodes out of the presence of some users, beginning
 -- at a cursor of HSCAN, and returns the next cursor.
 local function clear_presence(cursor)
-  local found = call('HSCAN', PRESENCE, cursor, 'COUNT', SCAN_BATCH)
+  local found = redis.call('HSCAN', PRESENCE, cursor, 'COUNT', SCAN_BATCH)
   for j = 1, #found[2], 2 do
     local user = found[2][j]
     local nodes, _, dead = connections(found[2][j + 1])
     if dead then
-      if string.sub(user, 1, 1) == PROBE_PREFIX then call('HDEL', PRESENCE, user)
+      if string.sub(user, 1, 1) == PROBE_PREFIX then redis.call('HDEL', PRESENCE, user)
       else set_presence(user, true, nodes) end
     end
   end

@@ -15,7 +15,7 @@ end
 -- It returns nil if a node lives whose stream the caller does not know.
 local function locate(users, streams)
   local where, sum, present, stale = {}, 0, 0, {}
-  for j, value in ipairs(call('HMGET', PRESENCE, unpack(users))) do
+  for j, value in ipairs(redis.call('HMGET', PRESENCE, unpack(users))) do
     if value then
       local nodes, count, dead = connections(value)
       for _, node in ipairs(nodes) do
@@ -41,7 +41,7 @@ end
 -- deliver appends entries to the streams of their nodes.
 local function deliver(entries, streams, data, exclude, collapse)
   for node, entry in pairs(entries) do
-    call('XADD', streams[node], 'MAXLEN', '~', backlog, '*',
+    redis.call('XADD', streams[node], 'MAXLEN', '~', backlog, '*',
       message_fields('e', table.concat(entry), data, exclude, collapse))
   end
 end

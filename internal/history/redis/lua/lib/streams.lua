@@ -8,14 +8,14 @@ end
 
 -- newest returns the position of a stream's last entry, 0 and 0 if it is empty.
 local function newest(stream)
-  local last = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
   if last[1] then return position(last[1]) end
   return 0, 0
 end
 
 -- oldest returns the position of a stream's first entry, nothing if it is empty.
 local function oldest(stream)
-  local first = call('XRANGE', stream, '-', '+', 'COUNT', 1)
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)
   if first[1] then return position(first[1]) end
 end
 
