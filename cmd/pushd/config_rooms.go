@@ -12,6 +12,7 @@ import (
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/embedded"
 	"pushd.example/internal/history/redis"
+	"pushd.example/internal/history/watch"
 	"pushd.example/internal/nodes"
 	"pushd.example/internal/rpc"
 )
@@ -80,7 +81,7 @@ func (c config) redis(log *slog.Logger, metrics prometheus.Registerer) (redis.Co
 type engine interface {
 	history.Store
 	history.Groups
-	history.Events
+	watch.Events
 	history.Messages
 }
 

@@ -7,19 +7,20 @@ import (
 
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // TestDeliveredEvents: what clients were sent, live and in pages, is an event once
 // for each user, however many tabs it goes to; broadcasts are none.
 func TestDeliveredEvents(t *testing.T) {
-	var events history.Events
+	var events watch.Events
 	r := serve(t, func(c *conn.Config) {
-		events = c.Store.(history.Events)
+		events = c.Store.(watch.Events)
 		c.Messages = c.Store.(history.Messages)
 	})
 	tab, other := r.connect("ann"), r.connect("ann")
 
-	q := history.EventQuery{Kinds: history.Delivered, Limit: 1000}
+	q := watch.Query{Kinds: watch.Delivered, Limit: 1000}
 	read := func() (got []string) {
 		t.Helper()
 		p, err := events.ReadEvents(r.ctx, q)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Cursor is how far a reader is: the last id read in each of the two logs. One
@@ -66,37 +65,6 @@ func parseBase36(s string) (ID, error) {
 		return 0, ErrCursor
 	}
 	return ID(n), nil
-}
-
-// cursorSkew is how far ahead of the clock an id in a cursor may lie: a store
-// that lost its tail may meet cursors past its head, but not from next week.
-const cursorSkew = time.Minute
-
-// Check returns an error wrapping [ErrCursor] if an id in c lies further in
-// the future than any store can have given: the cursor is damaged, or of
-// another system.
-func (c Cursor) Check(now time.Time) error {
-	if c.Inbox > FirstIDAt(now.Add(cursorSkew)) || c.Broadcast > FirstIDAt(now.Add(cursorSkew)) {
-		return fmt.Errorf("%w: it names a message from the future", ErrCursor)
-	}
-	return nil
-}
-
-// Clamp returns c with each id that lies past head taken back to head, or an
-// error wrapping [ErrCursor] if Check refuses such an id. Ids up to head are
-// good whatever the clock says: it may have been set back.
-func (c Cursor) Clamp(head Cursor, now time.Time) (Cursor, error) {
-	past := c
-	if c.Inbox <= head.Inbox {
-		past.Inbox = 0
-	}
-	if c.Broadcast <= head.Broadcast {
-		past.Broadcast = 0
-	}
-	if err := past.Check(now); err != nil {
-		return Cursor{}, err
-	}
-	return c.Min(head), nil
 }
 
 // In returns the id in the log that messages of kind k lie in.

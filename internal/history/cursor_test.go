@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -105,52 +104,6 @@ func FuzzParseCursor(f *testing.F) {
 			t.Fatalf("%q comes back as %q", s, c)
 		}
 	})
-}
-
-func TestCursorCheck(t *testing.T) {
-	now := after(1 << 40)
-	edge := history.FirstIDAt(now.Add(time.Minute))
-	for _, c := range []struct {
-		cursor history.Cursor
-		good   bool
-	}{
-		{history.Cursor{}, true},
-		{history.Cursor{Inbox: edge, Broadcast: edge}, true},
-		{history.Cursor{Inbox: edge + 1}, false},
-		{history.Cursor{Broadcast: edge + 1}, false},
-		{history.Cursor{Inbox: history.MaxID, Broadcast: history.MaxID}, false},
-	} {
-		err := c.cursor.Check(now)
-		if (err == nil) != c.good || err != nil && !errors.Is(err, history.ErrCursor) {
-			t.Errorf("%+v: %v, want good: %v", c.cursor, err, c.good)
-		}
-	}
-}
-
-func TestCursorClamp(t *testing.T) {
-	now := after(1 << 40)
-	edge := history.FirstIDAt(now.Add(time.Minute))
-	heads := history.Cursor{Inbox: 10, Broadcast: 20}
-	ahead := history.Cursor{Inbox: edge + 10, Broadcast: edge + 20} // the clock was set back
-	for _, c := range []struct {
-		cursor, head, want history.Cursor // want zero: refused
-	}{
-		{history.Cursor{Inbox: 5, Broadcast: 5}, heads, history.Cursor{Inbox: 5, Broadcast: 5}},
-		{heads, heads, heads},
-		{history.Cursor{Inbox: 11, Broadcast: 5}, heads, history.Cursor{Inbox: 10, Broadcast: 5}},
-		{history.Cursor{Inbox: 5, Broadcast: edge}, heads, history.Cursor{Inbox: 5, Broadcast: 20}},
-		{history.Cursor{Inbox: 5, Broadcast: edge + 1}, heads, history.Cursor{}},
-		{history.Cursor{Inbox: edge + 1, Broadcast: 5}, heads, history.Cursor{}},
-		{ahead, ahead, ahead},
-		{history.Cursor{Inbox: edge + 1, Broadcast: 5}, ahead, history.Cursor{Inbox: edge + 1, Broadcast: 5}},
-		{history.Cursor{Inbox: edge + 11, Broadcast: edge}, ahead, history.Cursor{}},
-	} {
-		got, err := c.cursor.Clamp(c.head, now)
-		refused := c.want == history.Cursor{}
-		if got != c.want || (err != nil) != refused || refused && !errors.Is(err, history.ErrCursor) {
-			t.Errorf("%+v with heads %+v: %+v, %v, want %+v", c.cursor, c.head, got, err, c.want)
-		}
-	}
 }
 
 func TestCursorMaxMin(t *testing.T) {

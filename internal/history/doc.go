@@ -13,9 +13,10 @@
 // is the order in which entries become visible: a reader that has seen an id
 // has seen everything before it in that log.
 //
-// [Store] is the contract, [Groups] that of who is in which group, [Messages] that of
-// what is done about messages once they were sent, and [Events] that of what
-// happened to users, for those who watch. Their engines are memory (naive, the
-// oracle that tests compare with), embedded (Pebble, one machine) and redis
-// (several nodes); the suite in historytest holds each to all four.
+// Four contracts stand beside each other: [Store] for messages, [Groups] for the
+// members of groups, [Messages] for what became of a message after it was sent,
+// and Events in package watch for what happened to users. Three engines implement
+// all four: memory (naive, the oracle that tests compare with), embedded (Pebble,
+// one machine) and redis (several nodes). The suite in historytest holds each
+// engine to all contracts; package engine is what engines share.
 package history

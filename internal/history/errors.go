@@ -13,8 +13,6 @@ var (
 	ErrGroup = errors.New("bad group")
 	// ErrCursor: not a cursor of this system, or damaged.
 	ErrCursor = errors.New("bad cursor")
-	// ErrPosition: not a position in the events of this system, or damaged.
-	ErrPosition = errors.New("bad position")
 	// ErrID: not a message id.
 	ErrID = errors.New("bad message id")
 	// ErrNotFound: no message has this id, or retention has dropped it.

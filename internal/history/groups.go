@@ -13,7 +13,7 @@ import (
 // All methods may be called from any goroutine. Each is one step: nobody sees
 // half of a batch, and what one wrote is there, as durable as an Append, when
 // it returns. A user named twice counts once; a batch of nobody changes
-// nothing. What [CheckMembers] and [CheckList] refuse is refused before
+// nothing. Bad names, and a limit below 1, are refused before
 // anything is done. Errors: ErrGroup, ErrUser, and those of [Store].
 type Groups interface {
 	// AddMembers puts users into group and returns how many were not in it.
@@ -50,28 +50,6 @@ func CheckGroup(group string) error {
 		return fmt.Errorf("%w: at most %d bytes, got %d", ErrGroup, MaxGroup, len(group))
 	case !utf8.ValidString(group):
 		return fmt.Errorf("%w: not valid UTF-8", ErrGroup)
-	}
-	return nil
-}
-
-// CheckMembers returns an error wrapping [ErrGroup] or [ErrUser] unless users
-// can be put into group or taken out of it.
-func CheckMembers(group string, users []string) error {
-	if err := CheckGroup(group); err != nil {
-		return err
-	}
-	for _, user := range users {
-		if err := CheckUser(user); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// CheckList returns an error unless a list can have limit entries: at least 1.
-func CheckList(limit int) error {
-	if limit < 1 {
-		return fmt.Errorf("list with limit %d", limit)
 	}
 	return nil
 }

@@ -29,11 +29,6 @@ func FirstIDAt(t time.Time) ID {
 	return min(ID(ms)<<idTimeShift, MaxID)
 }
 
-// NextID returns the id that follows last at time now.
-func NextID(last ID, now time.Time) ID {
-	return max(FirstIDAt(now), last+1)
-}
-
 // Time returns when the message was stored, in milliseconds' precision, UTC.
 func (id ID) Time() time.Time {
 	return Epoch.Add(time.Duration(id>>idTimeShift) * time.Millisecond)

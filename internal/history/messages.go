@@ -32,14 +32,14 @@ type Messages interface {
 	Recall(ctx context.Context, id ID) error
 
 	// Receipt returns to whom message id was delivered and who has acked it. It is
-	// arithmetic on read marks and trails: nothing is written when a message is
+	// arithmetic on read marks and delivered ranges: nothing is written when a message is
 	// stored, and an ack or a RecordDelivered writes the same however many messages
 	// it covers. It names the first most recipients, in the order of their bytes.
 	// Recalled or expired messages are counted as any other.
 	Receipt(ctx context.Context, id ID, most int) (Receipt, error)
 
 	// RecordDelivered adds to what Receipt knows of deliveries, and records an
-	// event Delivered ([Events]) for each entry of an inbox that was not known to
+	// event Delivered (package watch) for each entry of an inbox that was not known to
 	// be delivered before, with the time that Receipt gives it, or now where it
 	// gives none. The event is recorded in the step that stores the delivery, if
 	// that kind is watched. So events and receipts agree, except for entries that
@@ -64,6 +64,14 @@ type Deliveries struct {
 	// or an earlier call failed. Those who watch Delivered are told that they
 	// have lost events.
 	Missed bool
+}
+
+// Range is a part of an inbox: the entries with From < id <= To.
+type Range struct {
+	From, To ID
+	// At is when the first of them was delivered, in milliseconds' precision;
+	// zero if that is not known any more.
+	At time.Time
 }
 
 // UserRange is a Range of a user's inbox.
@@ -96,8 +104,8 @@ type Receipt struct {
 	Kind Kind
 	// Recipients counts those whom it was stored for; 0 for a broadcast.
 	Recipients int
-	// Delivered counts the recipients to whom it was delivered, as far as their
-	// trails tell; of a broadcast, the connections.
+	// Delivered counts the recipients to whom it was delivered, as far as that
+	// is still known; of a broadcast, the connections.
 	Delivered int
 	// Acked counts the users whose read mark lies at or after it.
 	Acked int
@@ -108,16 +116,13 @@ type Receipt struct {
 // UserReceipt is what one recipient has done with a message.
 type UserReceipt struct {
 	User string
-	// Delivered: the user's Trail says so, and DeliveredAt when; zero if that is
+	// Delivered: a recorded range holds it. DeliveredAt says when; zero if that is
 	// not known any more.
 	Delivered   bool
 	DeliveredAt time.Time
 	// Acked: the read mark lies at or after the message.
 	Acked bool
 	// AckedAt is when, in milliseconds' precision; zero if that is not known any
-	// more: of each user the last AckMoves moves of the read mark are kept.
+	// more: the last 8 acks of each user are kept.
 	AckedAt time.Time
 }
-
-// AckMoves is how many moves of a user's read mark are kept with their times.
-const AckMoves = 8

@@ -76,7 +76,7 @@ type Push struct {
 	// What it takes the place of is from then on as if its TTL had ended. Empty
 	// means none.
 	CollapseKey string
-	// UnackedAfter, if not 0, asks for an event Unacked ([Events]) for each
+	// UnackedAfter, if not 0, asks for an event Unacked (package watch) for each
 	// recipient who has not acked it so long after it was stored, counted from
 	// its ID.Time() in whole milliseconds, rounded up. MinUnackedAfter to
 	// MaxUnackedAfter, and less than the TTL if there is one; not for a Broadcast.
@@ -262,7 +262,7 @@ type Delivery struct {
 // context that had ended before the call nothing is done.
 //
 // A cursor past the head of a log counts as that head: the store may have lost
-// its tail. One that no head ever explains is ErrCursor ([Cursor.Clamp]).
+// its tail. One that no head ever explains is ErrCursor (engine.Clamp).
 // What Push.Check, Query.Check or Start.Check refuse is refused before
 // anything is done.
 type Store interface {

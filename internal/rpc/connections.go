@@ -12,7 +12,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/conn"
-	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // Directory knows who is connected. *conn.Server is one.
@@ -41,7 +41,7 @@ type connections struct {
 	pushv1.UnimplementedConnectionServiceServer
 
 	directory Directory
-	events    history.Events
+	events    watch.Events
 	metrics   *watchMetrics
 	draining  context.Context // ends when streams must
 }

@@ -14,6 +14,7 @@ import (
 
 	"pushd.example/internal/auth"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // errPanic is what a call that panicked failed with; the guard has logged it.
@@ -59,7 +60,7 @@ var meanings = []meaning{
 	{err: history.ErrUser, code: codes.InvalidArgument},
 	{err: history.ErrGroup, code: codes.InvalidArgument},
 	{err: history.ErrCursor, code: codes.InvalidArgument},
-	{err: history.ErrPosition, code: codes.InvalidArgument},
+	{err: watch.ErrPosition, code: codes.InvalidArgument},
 	{err: history.ErrID, code: codes.InvalidArgument},
 	{err: history.ErrNotFound, code: codes.NotFound, say: "id: no message has this id, or retention has dropped it"},
 	{err: history.ErrReadOnly, code: codes.Unavailable, say: "history is read-only: the store cannot write", retry: 5 * time.Second},

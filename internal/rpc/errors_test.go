@@ -19,6 +19,7 @@ import (
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // sentinel is what a caller sees of one error.
@@ -35,7 +36,7 @@ var sentinels = []sentinel{
 	{"history.ErrUser", history.ErrUser, codes.InvalidArgument, 400, "", ""},
 	{"history.ErrGroup", history.ErrGroup, codes.InvalidArgument, 400, "", ""},
 	{"history.ErrCursor", history.ErrCursor, codes.InvalidArgument, 400, "after: reading: bad cursor", ""},
-	{"history.ErrPosition", history.ErrPosition, codes.InvalidArgument, 400, "after: reading: bad position", ""},
+	{"watch.ErrPosition", watch.ErrPosition, codes.InvalidArgument, 400, "after: reading: bad position", ""},
 	{"history.ErrID", history.ErrID, codes.InvalidArgument, 400, "after: reading: bad message id", ""},
 	{"history.ErrNotFound", history.ErrNotFound, codes.NotFound, 404, "id: no message has this id, or retention has dropped it", ""},
 	{"history.ErrReadOnly", history.ErrReadOnly, codes.Unavailable, 503, "history is read-only: the store cannot write", "5"},

@@ -29,6 +29,7 @@ import (
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/history/watch"
 )
 
 func TestMain(m *testing.M) {
@@ -59,7 +60,7 @@ type rig struct {
 	server   *Server
 	store    history.Store
 	groups   history.Groups
-	events   history.Events
+	events   watch.Events
 	messages history.Messages
 	door     *conn.Server
 	auth     *auth.Auth

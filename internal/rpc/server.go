@@ -20,6 +20,7 @@ import (
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/auth"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 	gateway "pushd.example/internal/rpc/gateway/push/v1"
 )
 
@@ -38,7 +39,7 @@ type Config struct {
 	// Groups keeps who is in which group. Required.
 	Groups history.Groups
 	// Events keeps what happens to users. Required.
-	Events history.Events
+	Events watch.Events
 	// Messages knows of messages that were sent. Required.
 	Messages history.Messages
 	// Directory knows who is connected. Required.

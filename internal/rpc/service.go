@@ -10,6 +10,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // service is PushService: it checks a request, asks the store and replies. Its
@@ -162,7 +163,7 @@ func (s *service) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckR
 
 // blame names the field that a cursor, position or id came in.
 func blame(field string, err error) error {
-	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) || errors.Is(err, history.ErrPosition) {
+	if errors.Is(err, history.ErrCursor) || errors.Is(err, history.ErrID) || errors.Is(err, watch.ErrPosition) {
 		return &FieldError{field, err.Error()}
 	}
 	return err

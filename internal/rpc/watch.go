@@ -11,6 +11,7 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 const (
@@ -44,7 +45,7 @@ func (c *connections) Watch(req *pushv1.WatchRequest, stream grpc.ServerStreamin
 }
 
 // watch tells what happens until ctx ends.
-func (c *connections) watch(ctx context.Context, q history.EventQuery, users map[string]bool, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
+func (c *connections) watch(ctx context.Context, q watch.Query, users map[string]bool, stream grpc.ServerStreamingServer[pushv1.WatchResponse]) error {
 	var told time.Time
 	for {
 		page, err := c.events.ReadEvents(ctx, q)
@@ -87,7 +88,7 @@ func (c *connections) ListEvents(ctx context.Context, req *pushv1.ListEventsRequ
 }
 
 // listEvents reads until something has happened or it is time.
-func (c *connections) listEvents(ctx context.Context, q history.EventQuery, users map[string]bool, end time.Time) (*pushv1.ListEventsResponse, error) {
+func (c *connections) listEvents(ctx context.Context, q watch.Query, users map[string]bool, end time.Time) (*pushv1.ListEventsResponse, error) {
 	for {
 		begins := len(q.After.Marks) == 0
 		q.Wait = max(0, time.Until(end))
@@ -105,16 +106,16 @@ func (c *connections) listEvents(ctx context.Context, q history.EventQuery, user
 }
 
 // eventsOf returns the events of some users, of all if there are none.
-func eventsOf(events []history.Event, users map[string]bool) (out []*pushv1.Event) {
+func eventsOf(events []watch.Event, users map[string]bool) (out []*pushv1.Event) {
 	for _, e := range events {
 		if len(users) > 0 && !users[e.User] {
 			continue
 		}
 		one := &pushv1.Event{Kind: e.Kind.String(), Time: timestamppb.New(e.Time), User: e.User}
 		switch e.Kind {
-		case history.Acked:
+		case watch.Acked:
 			one.Cursor = e.Cursor.String()
-		case history.Delivered, history.Unacked:
+		case watch.Delivered, watch.Unacked:
 			one.Message = e.ID.String()
 		}
 		out = append(out, one)
@@ -138,22 +139,22 @@ type eventRequest interface {
 
 // watchQuery reads which events are asked for, of whom (nobody: of all), and from
 // where on.
-func watchQuery(req eventRequest) (q history.EventQuery, users map[string]bool, err error) {
+func watchQuery(req eventRequest) (q watch.Query, users map[string]bool, err error) {
 	q.Limit = eventBatch
 	if n := len(req.GetKinds()); n > maxKinds {
 		return q, nil, &FieldError{"kinds", fmt.Sprintf("at most %d kinds, got %d", maxKinds, n)}
 	}
 	for i, word := range req.GetKinds() {
-		kind, ok := history.ParseEventKind(word)
+		kind, ok := watch.ParseKind(word)
 		if !ok {
-			return q, nil, &FieldError{fmt.Sprintf("kinds[%d]", i), fmt.Sprintf("want one of %v, got %q", history.EveryEvent, clip(word))}
+			return q, nil, &FieldError{fmt.Sprintf("kinds[%d]", i), fmt.Sprintf("want one of %v, got %q", watch.AllKinds, clip(word))}
 		}
 		q.Kinds |= kind
 	}
 	if q.Kinds == 0 {
-		q.Kinds = history.EveryEvent
+		q.Kinds = watch.AllKinds
 	}
-	if q.After, err = history.ParsePosition(req.GetPosition()); err != nil {
+	if q.After, err = watch.ParsePosition(req.GetPosition()); err != nil {
 		return q, nil, blame("position", err)
 	}
 	users, err = watchedUsers(req.GetUsers())

@@ -14,6 +14,8 @@ import (
 
 	pushv1 "pushd.example/api/push/v1"
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
+	"pushd.example/internal/history/watch"
 )
 
 // watcherClient is a Watch stream as its caller sees it.
@@ -174,7 +176,7 @@ func TestListEvents(t *testing.T) {
 	r.attach("45")
 	page = r.listEvents("kinds=connected&users=45&users=46&wait=30s&position=" + page.Position)
 	equal(t, "of some users", fmt.Sprint(page.Events), "[{connected 45 }]")
-	old := history.Position{Marks: []history.PositionMark{{}}}
+	old := watch.Position{Marks: []watch.Mark{{}}}
 	equal(t, "lost", r.listEvents("wait=30s&position="+old.String()).Lost, true)
 }
 
@@ -192,9 +194,9 @@ func TestListEventsEndsAtDrain(t *testing.T) {
 // that knows what was not recorded.
 func TestWatchSaysWhatItLost(t *testing.T) {
 	r := newRig(t, options{})
-	for name, position := range map[string]history.Position{
-		"of another log": {Marks: []history.PositionMark{{Read: history.SinceEpoch(time.Now()), Run: 1, Seq: 5}}},
-		"of long ago":    {Marks: []history.PositionMark{{}}},
+	for name, position := range map[string]watch.Position{
+		"of another log": {Marks: []watch.Mark{{Read: engine.SinceEpoch(time.Now()), Run: 1, Seq: 5}}},
+		"of long ago":    {Marks: []watch.Mark{{}}},
 	} {
 		w := r.watch(&pushv1.WatchRequest{Position: position.String()})
 		equal(t, name+": lost", w.recv().GetLost(), true)
@@ -247,7 +249,7 @@ func TestWatchIsRefused(t *testing.T) {
 		{&pushv1.WatchRequest{Users: users(1001)}, "users: between 1 and 1000 users, got 1001"},
 		{&pushv1.WatchRequest{Users: []string{"42", longUser}}, "users[1]: at most 128 bytes, got 130"},
 		{&pushv1.WatchRequest{Position: "x"}, `position: bad position: "x" is damaged`},
-		{&pushv1.WatchRequest{Position: history.Position{Marks: make([]history.PositionMark, 2)}.String()},
+		{&pushv1.WatchRequest{Position: watch.Position{Marks: make([]watch.Mark, 2)}.String()},
 			"position: bad position: it is of a log with 2 parts, this one has 1"},
 	} {
 		stream, err := r.connections.Watch(r.as(keyRead), c.req)

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // moves are the last moves of a user's read mark in the inbox: where the first
@@ -25,7 +26,7 @@ type ackMove struct {
 }
 
 func (v *moves) add(to history.ID, at millis) {
-	if len(v.list) == history.AckMoves {
+	if len(v.list) == engine.AcksKept {
 		v.from = v.list[0].to
 		v.list = append(v.list[:0], v.list[1:]...)
 	}

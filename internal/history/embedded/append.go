@@ -3,7 +3,6 @@ package embedded
 import (
 	"context"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -18,17 +17,11 @@ const queueSize = 1024
 // caller fills it and puts it into the queue; from then on it is the
 // committer's until it has answered through done, and the caller's again.
 type request struct {
-	op           operation
-	kind         history.Kind
-	data         []byte
-	ttl          time.Duration
-	key          string
-	unackedAfter time.Duration
-	// exclude goes with the delivery.
-	exclude   string
-	ephemeral bool
-	collapse  string
-	replaces  []entry // with collapse, of each target; seq is 0 where it is none
+	op operation
+	// Push is what opAppend stores. opRecall sets its Kind, opPrepare its
+	// IdempotencyKey.
+	history.Push
+	replaces []entry // with a collapse key, of each target; seq is 0 where it is none
 	// targets are the recipients, each once; with opAck, the user. With opRecall
 	// receipt.ID is the message's id.
 	targets []target
@@ -103,10 +96,9 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 		return history.AppendResult{}, err
 	}
 	r := s.newRequest(opAppend)
-	r.kind, r.data, r.ttl, r.key, r.exclude, r.ephemeral = p.Kind, p.Data, p.TTL, p.IdempotencyKey, p.ExcludeConnection, p.Ephemeral
-	r.collapse, r.unackedAfter = p.CollapseKey, p.UnackedAfter
+	r.Push = p
 	r.targets = appendTargets(r.targets, p.Users)
-	if len(r.targets) >= prepareFrom && !r.ephemeral {
+	if len(r.targets) >= prepareFrom && !r.Ephemeral {
 		if known, err := s.prepare(ctx, r); err != nil || known.Duplicate {
 			return known, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // Attach implements history.Store.
@@ -61,7 +62,7 @@ func (s *Store) attachment(user string, start history.Start, at heads) (history.
 		if start.At == history.StartAfter {
 			from = start.Cursor
 		}
-		if a.From, err = from.Clamp(head, v.clock); err != nil {
+		if a.From, err = engine.Clamp(from, head, v.clock); err != nil {
 			return history.Attachment{}, err
 		}
 		if a.Page, err = v.forward(a.From, start.Limit, start.MaxBytes); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // BenchmarkRecordDelivered is one call about 10,000 users, each time of the next
@@ -26,7 +27,7 @@ func BenchmarkRecordDelivered(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			for range history.TrailSpans {
+			for range engine.MergeBeyond {
 				note()
 			}
 			b.ReportAllocs()

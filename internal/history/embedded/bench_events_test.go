@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // BenchmarkWatched is what watching adds: a connection that comes and goes, an
@@ -13,7 +14,7 @@ func BenchmarkWatched(b *testing.B) {
 	for _, watched := range []bool{false, true} {
 		s := benchStore(b, SyncNever)
 		if watched {
-			if _, err := s.ReadEvents(b.Context(), history.EventQuery{Kinds: history.EveryEvent, Limit: 1}); err != nil {
+			if _, err := s.ReadEvents(b.Context(), watch.Query{Kinds: watch.AllKinds, Limit: 1}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // BenchmarkOutcome is of a multicast to 10,000 users, of whom it names 100: before
@@ -30,9 +31,9 @@ func BenchmarkOutcome(b *testing.B) {
 		}
 	}
 	measure(b, "fresh", outcome(0))
-	for n := range history.TrailSpans {
+	for n := range engine.MergeBeyond {
 		for i := range spans {
-			to := r.ID - history.TrailSpans + 1 + history.ID(n) // the last is the message's
+			to := r.ID - engine.MergeBeyond + 1 + history.ID(n) // the last is the message's
 			spans[i].Range = history.Range{From: to - 1, To: to, At: time.Now()}
 		}
 		if err := s.RecordDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {

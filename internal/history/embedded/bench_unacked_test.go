@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // BenchmarkUnacked reads, 1,000 at a time, who of 10,000 recipients of a multicast,
@@ -20,7 +21,7 @@ func BenchmarkUnacked(b *testing.B) {
 			}
 			defer s.Close()
 			const users = 10_000
-			q := history.EventQuery{Kinds: history.Unacked, Limit: 1000}
+			q := watch.Query{Kinds: watch.Unacked, Limit: 1000}
 			read := func() int {
 				p, err := s.ReadEvents(b.Context(), q)
 				if err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // inlineMax is the most bytes of a multicast's body that are copied into each
@@ -15,8 +16,8 @@ const inlineMax = 32
 // append puts r into the batch. All that can fail comes before the first write,
 // so that a request that fails leaves nothing in the batch.
 func (c *committer) append(r *request) error {
-	if r.ephemeral { // it has an id and its turn, and that is all
-		c.heads.last = history.NextID(c.heads.last, c.now)
+	if r.Ephemeral { // it has an id and its turn, and that is all
+		c.heads.last = engine.NextID(c.heads.last, c.now)
 		r.receipt = history.AppendResult{ID: c.heads.last}
 		return nil
 	}
@@ -37,33 +38,33 @@ func (c *committer) append(r *request) error {
 	if err := c.findReplaced(r); err != nil {
 		return err
 	}
-	id := history.NextID(c.heads.last, c.now)
+	id := engine.NextID(c.heads.last, c.now)
 	c.heads.last = id
 	r.receipt = history.AppendResult{ID: id, Recipients: len(r.targets)}
-	r.expires = expiry(id, r.ttl)
-	if r.kind == history.Broadcast {
+	r.expires = expiry(id, r.TTL)
+	if r.Kind == history.Broadcast {
 		c.appendBroadcast(r, id)
 	} else {
 		c.appendEntries(r, id)
 		c.note(r, id)
-		if r.unackedAfter != 0 {
+		if r.UnackedAfter != 0 {
 			c.schedule(r, id)
 		}
 	}
-	if r.key != "" {
-		c.remember(r.key, id)
+	if r.IdempotencyKey != "" {
+		c.remember(r.IdempotencyKey, id)
 	}
 	return nil
 }
 
 func (c *committer) appendBroadcast(r *request, id history.ID) {
 	r.prev = c.heads.broadcasts.head()
-	c.heads.broadcasts.add(id, r.expires, r.collapse != "")
-	if r.collapse != "" {
-		c.replaceBroadcast(r.collapse, id)
+	c.heads.broadcasts.add(id, r.expires, r.CollapseKey != "")
+	if r.CollapseKey != "" {
+		c.replaceBroadcast(r.CollapseKey, id)
 	}
-	setBody(c.batch, tagBroadcastBody, id, r.data)
-	c.setBroadcastHeader(id, r.expires, r.collapse)
+	setBody(c.batch, tagBroadcastBody, id, r.Data)
+	c.setBroadcastHeader(id, r.expires, r.CollapseKey)
 }
 
 func (c *committer) setBroadcastHeader(id history.ID, expires millis, collapse string) {
@@ -72,21 +73,21 @@ func (c *committer) setBroadcastHeader(id history.ID, expires millis, collapse s
 }
 
 func (c *committer) appendEntries(r *request, id history.ID) {
-	e := entry{id: id, expires: r.expires, body: r.data}
-	if r.kind == history.Multicast {
+	e := entry{id: id, expires: r.expires, body: r.Data}
+	if r.Kind == history.Multicast {
 		e.flags |= flagMulticast
 	}
 	if r.expires != 0 {
 		e.flags |= flagExpires
 	}
-	if r.collapse != "" {
+	if r.CollapseKey != "" {
 		e.flags |= flagCollapse
-		e.collapse = []byte(r.collapse)
+		e.collapse = []byte(r.CollapseKey)
 	}
-	if len(r.targets) > 1 && len(r.data) > inlineMax {
+	if len(r.targets) > 1 && len(r.Data) > inlineMax {
 		e.flags |= flagRef
 		e.body = nil
-		setBody(c.batch, tagMulticastBody, id, r.data)
+		setBody(c.batch, tagMulticastBody, id, r.Data)
 	}
 	for i := range r.targets {
 		t := &r.targets[i]
@@ -105,7 +106,7 @@ func (c *committer) appendEntries(r *request, id history.ID) {
 			r.receipt.Unknown++
 		}
 		setEntry(c.batch, t.user, &e)
-		if r.collapse != "" {
+		if r.CollapseKey != "" {
 			c.replace(m, &r.replaces[i], &e)
 		}
 	}
@@ -135,7 +136,7 @@ func (c *committer) ack(r *request) error {
 		return err
 	}
 	head := history.Cursor{Inbox: m.last.id, Broadcast: c.heads.broadcasts.head()}
-	to, err := r.cursor.Clamp(head, c.now)
+	to, err := engine.Clamp(r.cursor, head, c.now)
 	if err != nil {
 		return err
 	}

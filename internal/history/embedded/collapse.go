@@ -20,7 +20,7 @@ type inGroup struct{ user, key string }
 
 // findReplaced finds what r takes the place of in the inboxes of its targets.
 func (c *committer) findReplaced(r *request) error {
-	if r.collapse == "" || r.kind == history.Broadcast {
+	if r.CollapseKey == "" || r.Kind == history.Broadcast {
 		return nil
 	}
 	r.replaces = make([]entry, len(r.targets))
@@ -38,11 +38,11 @@ func (c *committer) findReplaced(r *request) error {
 // the group stores, else what was prepared, else what the database says.
 func (c *committer) replacedBy(r *request, i int) (entry, error) {
 	m := r.targets[i].member
-	if e, ok := c.collapsed[inGroup{m.user, r.collapse}]; ok {
+	if e, ok := c.collapsed[inGroup{m.user, r.CollapseKey}]; ok {
 		return e, nil
 	}
 	if r.prep == nil || m != &r.prep.members[i] {
-		return c.newest(m, r.collapse)
+		return c.newest(m, r.CollapseKey)
 	}
 	if e := r.prep.newest[i]; e.id > m.trimmed.id {
 		return e, nil

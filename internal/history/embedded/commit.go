@@ -112,7 +112,7 @@ func (c *committer) collect(r *request) {
 
 // size estimates what r adds to the batch.
 func (r *request) size() int {
-	size := len(r.data) + 96*len(r.targets)
+	size := len(r.Data) + 96*len(r.targets)
 	if r.changes != nil {
 		size += r.changes.Len()
 	}

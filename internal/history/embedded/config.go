@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // Sync says when what was appended is forced to disk.
@@ -63,7 +64,7 @@ type Config struct {
 	// CacheBytes is the size of the block cache. Default 16 MiB. What is not yet
 	// flushed takes up to 32 MiB more while there is much to write.
 	CacheBytes int64
-	// Events is how many events are kept, in memory. Default history.EventsKept.
+	// Events is how many events are kept, in memory. Default watch.EventsKept.
 	Events int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -96,7 +97,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.CacheBytes = 16 << 20
 	}
 	if c.Events == 0 {
-		c.Events = history.EventsKept
+		c.Events = watch.EventsKept
 	}
 	if c.Now == nil {
 		c.Now = time.Now

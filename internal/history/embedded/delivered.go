@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
+	"pushd.example/internal/history/watch"
 )
 
 // What was delivered of inboxes is a trail for each user, of the broadcast log a
@@ -55,7 +57,7 @@ func (s *Store) recordDelivered(ctx context.Context, d history.Deliveries) error
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		var events []history.Event
+		var events []watch.Event
 		err := s.change(true, func(b *pebble.Batch) (err error) {
 			events, err = s.addSpans(b, some)
 			return err
@@ -100,15 +102,15 @@ func readConnections(r pebble.Reader, id history.ID) (int, error) {
 
 // addSpans adds spans, which come in the order of their users' keys, to the
 // trails. While somebody watches it returns the events.
-func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) (events []history.Event, err error) {
+func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) (events []watch.Event, err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagTrail}, UpperBound: []byte{tagTrail + 1}})
 	if err != nil {
 		return nil, err
 	}
 	defer it.Close()
-	watched := s.events.Watched(history.Delivered)
+	watched := s.events.Watched(watch.Delivered)
 	var key, value []byte
-	var trail history.Trail
+	var trail engine.DeliveredRanges
 	for len(spans) > 0 {
 		user := spans[0].User
 		key = appendUserKey(key[:0], tagTrail, user)
@@ -139,7 +141,7 @@ func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) (events []h
 
 // appendDelivered appends an event for each entry in u that was not delivered
 // before.
-func (s *Store) appendDelivered(events []history.Event, u history.UserRange, before history.Trail) ([]history.Event, error) {
+func (s *Store) appendDelivered(events []watch.Event, u history.UserRange, before engine.DeliveredRanges) ([]watch.Event, error) {
 	v, err := s.viewNow(u.User)
 	if err != nil {
 		return nil, err
@@ -152,13 +154,13 @@ func (s *Store) appendDelivered(events []history.Event, u history.UserRange, bef
 			return events, err
 		}
 		if _, known := before.Find(e.id); !known && !v.dropped(&e) {
-			events = append(events, history.Event{Kind: history.Delivered, Time: u.When(e.id), User: u.User, ID: e.id})
+			events = append(events, watch.Event{Kind: watch.Delivered, Time: engine.DeliveredAt(u.Range, e.id), User: u.User, ID: e.id})
 		}
 	}
 	return events, cmp.Or(err, v.inbox.Error())
 }
 
-func appendTrail(dst []byte, t history.Trail) []byte {
+func appendTrail(dst []byte, t engine.DeliveredRanges) []byte {
 	var last history.Range
 	for _, k := range t {
 		dst = binary.AppendVarint(dst, int64(k.From-last.To))
@@ -170,7 +172,7 @@ func appendTrail(dst []byte, t history.Trail) []byte {
 }
 
 // parseTrail appends the spans in value to dst.
-func parseTrail(dst history.Trail, value []byte) (history.Trail, error) {
+func parseTrail(dst engine.DeliveredRanges, value []byte) (engine.DeliveredRanges, error) {
 	var last history.ID
 	var at millis
 	for r := (fieldReader{rest: value}); len(r.rest) > 0; {
@@ -189,7 +191,7 @@ func parseTrail(dst history.Trail, value []byte) (history.Trail, error) {
 }
 
 // readTrail appends user's trail to dst.
-func readTrail(dst history.Trail, r pebble.Reader, user string) (history.Trail, error) {
+func readTrail(dst engine.DeliveredRanges, r pebble.Reader, user string) (engine.DeliveredRanges, error) {
 	var buf [2 + history.MaxUser]byte
 	value, closer, err := r.Get(appendUserKey(buf[:0], tagTrail, user))
 	if errors.Is(err, pebble.ErrNotFound) {

@@ -3,13 +3,13 @@ package embedded
 import (
 	"context"
 
-	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
-// ReadEvents implements history.Events.
-func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+// ReadEvents implements watch.Events.
+func (s *Store) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, error) {
 	if err := s.enter(ctx); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	defer s.life.RUnlock()
 	return s.events.Read(ctx, q, s.recordUnacked)

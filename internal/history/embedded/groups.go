@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // A membership is two keys without values, one in the list of the group's
@@ -36,7 +37,7 @@ func (s *Store) changeMembers(ctx context.Context, group string, users []string,
 	if err := s.enter(ctx); err != nil {
 		return 0, err
 	}
-	if err := history.CheckMembers(group, users); err != nil {
+	if err := engine.CheckMembers(group, users); err != nil {
 		s.life.RUnlock()
 		return 0, err
 	}
@@ -161,7 +162,7 @@ func (s *Store) list(ctx context.Context, tag byte, check func(string) error, of
 	if err := check(of); err != nil {
 		return nil, false, err
 	}
-	if err := history.CheckList(limit); err != nil {
+	if err := engine.CheckList(limit); err != nil {
 		return nil, false, err
 	}
 	it, err := s.names(tag, of, after)

@@ -18,10 +18,10 @@ import (
 
 // seen says whether r is a retry of what is stored, and then answers it.
 func (c *committer) seen(r *request) (bool, error) {
-	if r.key == "" {
+	if r.IdempotencyKey == "" {
 		return false, nil
 	}
-	id, ok, err := c.lookUp(r.key)
+	id, ok, err := c.lookUp(r.IdempotencyKey)
 	if ok {
 		r.receipt = history.AppendResult{ID: id, Duplicate: true}
 	}

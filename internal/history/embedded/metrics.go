@@ -93,7 +93,7 @@ func (m *metrics) group(group []*request, err error) {
 		} else if r.receipt.Duplicate {
 			result = resultDuplicate
 		}
-		m.appends[r.kind][result].Inc()
+		m.appends[r.Kind][result].Inc()
 	}
 }
 

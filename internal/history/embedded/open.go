@@ -17,9 +17,10 @@ import (
 
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/eventlog"
+	"pushd.example/internal/history/watch"
 )
 
-// Store is a history.Store, history.Groups, history.Messages and history.Events in
+// Store is a history.Store, history.Groups, history.Messages and watch.Events in
 // one directory of one machine.
 type Store struct {
 	// Set once.
@@ -69,7 +70,7 @@ type Store struct {
 var (
 	_ history.Store    = (*Store)(nil)
 	_ history.Groups   = (*Store)(nil)
-	_ history.Events   = (*Store)(nil)
+	_ watch.Events     = (*Store)(nil)
 	_ history.Messages = (*Store)(nil)
 )
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // Page implements history.Store.
@@ -55,7 +56,7 @@ func (v *view) page(q history.Query) (history.Page, error) {
 	case history.Backward:
 		return v.backward(floor, q.Before, q.Limit, q.MaxBytes)
 	default:
-		after, err := q.After.Clamp(v.head(), v.clock)
+		after, err := engine.Clamp(q.After, v.head(), v.clock)
 		if err != nil {
 			return history.Page{}, err
 		}

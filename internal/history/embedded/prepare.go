@@ -62,12 +62,12 @@ func (s *Store) prepare(ctx context.Context, r *request) (history.AppendResult, 
 		p.index[t.user] = int32(i)
 		p.members[i].user = t.user
 	}
-	known, err := s.announce(ctx, p, r.key)
+	known, err := s.announce(ctx, p, r.IdempotencyKey)
 	if err == nil && !known.Duplicate {
 		err = s.read(ctx, p)
 	}
-	if err == nil && !known.Duplicate && r.collapse != "" {
-		err = s.readNewest(ctx, p, r.collapse)
+	if err == nil && !known.Duplicate && r.CollapseKey != "" {
+		err = s.readNewest(ctx, p, r.CollapseKey)
 	}
 	if err != nil || known.Duplicate {
 		p.abandon()
@@ -80,7 +80,7 @@ func (s *Store) prepare(ctx context.Context, r *request) (history.AppendResult, 
 // announce tells the committer of p, and asks whether key was seen before.
 func (s *Store) announce(ctx context.Context, p *preparation, key string) (history.AppendResult, error) {
 	r := s.newRequest(opPrepare)
-	r.key, r.prep = key, p
+	r.IdempotencyKey, r.prep = key, p
 	if err := s.submit(ctx, r); err != nil {
 		p.abandon()
 		return history.AppendResult{}, err

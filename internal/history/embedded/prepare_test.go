@@ -21,7 +21,7 @@ func TestPreparationOfADuplicateIsForgotten(t *testing.T) {
 	}
 	prepared := func() *request {
 		r := s.newRequest(opAppend)
-		r.kind, r.data, r.key = history.Multicast, []byte("x"), "k"
+		r.Kind, r.Data, r.IdempotencyKey = history.Multicast, []byte("x"), "k"
 		r.targets = appendTargets(r.targets, users)
 		if known, err := s.prepare(context.Background(), r); err != nil || known.Duplicate {
 			t.Fatalf("preparing: %+v, %v", known, err)

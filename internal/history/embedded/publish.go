@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // publisher makes deliveries of a group. Its memory is the committer's.
@@ -29,7 +30,7 @@ func (c *committer) publish() {
 func (c *committer) recordAcks() {
 	for _, r := range c.group {
 		if r.moved {
-			c.events.Record(history.Event{Kind: history.Acked, User: r.targets[0].user, Cursor: r.cursor})
+			c.events.Record(watch.Event{Kind: watch.Acked, User: r.targets[0].user, Cursor: r.cursor})
 		}
 	}
 }
@@ -46,12 +47,12 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 			continue
 		}
 		d := history.Delivery{
-			Message:           history.Message{ID: r.receipt.ID, Kind: r.kind, Data: r.data, CollapseKey: r.collapse, Ephemeral: r.ephemeral},
+			Message:           history.Message{ID: r.receipt.ID, Kind: r.Kind, Data: r.Data, CollapseKey: r.CollapseKey, Ephemeral: r.Ephemeral},
 			Prev:              r.prev,
-			ExcludeConnection: r.exclude,
+			ExcludeConnection: r.ExcludeConnection,
 			Recall:            r.op == opRecall,
 		}
-		if r.kind == history.Broadcast {
+		if r.Kind == history.Broadcast {
 			r.receipt.Online, r.receipt.OnlineUsers = c.presence.total, len(c.presence.counts)
 		} else {
 			r.receipt.Online, d.Recipients = c.findLocked(r)

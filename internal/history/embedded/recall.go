@@ -103,7 +103,7 @@ func (s *Store) Recall(ctx context.Context, id history.ID) error {
 		return err
 	}
 	r := s.newRequest(opRecall)
-	r.kind, r.receipt.ID = a.kind, id
+	r.Kind, r.receipt.ID = a.kind, id
 	for _, user := range users {
 		r.targets = append(r.targets, target{user: user})
 	}
@@ -122,11 +122,11 @@ func (c *committer) recall(r *request) error {
 		return c.hide(r.targets[0].user, r.receipt.ID)
 	}
 	body := byte(tagMulticastBody)
-	if r.kind == history.Broadcast {
+	if r.Kind == history.Broadcast {
 		body = tagBroadcastBody
 	}
-	setBody(c.batch, tagRecalled, r.receipt.ID, []byte{byte(r.kind)})
-	c.recalled.Store(c.recalled.Load().with(r.kind, r.receipt.ID))
+	setBody(c.batch, tagRecalled, r.receipt.ID, []byte{byte(r.Kind)})
+	c.recalled.Store(c.recalled.Load().with(r.Kind, r.receipt.ID))
 	return c.batch.Delete(appendIDKey(nil, body, r.receipt.ID), nil)
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // Outcome implements history.Messages.
@@ -59,7 +60,7 @@ func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.R
 type lookUp struct {
 	pebble.Reader
 	id    history.ID
-	trail history.Trail // of the last user: memory for the next
+	trail engine.DeliveredRanges // of the last user: memory for the next
 }
 
 // of returns what became of the message at user; when it was acked only if that

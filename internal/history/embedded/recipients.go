@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // To whom a message went is noted when it is stored: it is what a recall and a
@@ -18,9 +19,7 @@ import (
 //
 //	id, less the first | kind | number of users | size of the names | names
 //
-// where each name is the number of bytes that it begins with as the one before
-// it, the number of those that follow, and these. Numbers are uvarints, but
-// those of the names are single bytes.
+// with numbers as uvarints and names as engine.AppendName writes them.
 
 // addressed is to whom a message went.
 type addressed struct {
@@ -36,7 +35,7 @@ func (c *committer) note(r *request, id history.ID) {
 	}
 	c.names = appendNames(c.names[:0], r.targets)
 	c.noted = binary.AppendUvarint(c.noted, uint64(id-c.notedFrom))
-	c.noted = append(c.noted, byte(r.kind))
+	c.noted = append(c.noted, byte(r.Kind))
 	c.noted = binary.AppendUvarint(c.noted, uint64(len(r.targets)))
 	c.noted = binary.AppendUvarint(c.noted, uint64(len(c.names)))
 	c.noted = append(c.noted, c.names...)
@@ -45,14 +44,8 @@ func (c *committer) note(r *request, id history.ID) {
 func appendNames(dst []byte, targets []target) []byte {
 	last := ""
 	for i := range targets {
-		user := targets[i].user
-		same := 0
-		for same < min(len(last), len(user)) && last[same] == user[same] {
-			same++
-		}
-		dst = append(dst, byte(same), byte(len(user)-same))
-		dst = append(dst, user[same:]...)
-		last = user
+		dst = engine.AppendName(dst, last, targets[i].user)
+		last = targets[i].user
 	}
 	return dst
 }
@@ -127,20 +120,11 @@ func parseNote(b []byte) (at history.ID, a addressed, rest []byte, err error) {
 // users returns the names.
 func (a addressed) users() ([]string, error) { return a.usersFrom(0, a.count) }
 
-// usersFrom returns some of the names, those after the first few.
-func (a addressed) usersFrom(few, most int) ([]string, error) {
-	users := make([]string, 0, min(most, max(0, a.count-few), len(a.names)))
-	var last []byte
-	for b := a.names; len(b) > 0 && len(users) < most; few-- {
-		if len(b) < 2 || int(b[0]) > len(last) || int(b[1]) > len(b)-2 {
-			return nil, fmt.Errorf("reading recipients: %w", errDamaged)
-		}
-		end := 2 + int(b[1])
-		last = append(last[:b[0]], b[2:end]...)
-		if few <= 0 {
-			users = append(users, string(last))
-		}
-		b = b[end:]
+// usersFrom returns at most most of the names, those after the first skip.
+func (a addressed) usersFrom(skip, most int) ([]string, error) {
+	users, ok := engine.ParseNames(a.names, skip, most)
+	if !ok {
+		return nil, fmt.Errorf("reading recipients: %w", errDamaged)
 	}
 	return users, nil
 }

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 func TestTrailAsBytes(t *testing.T) {
 	at := history.Epoch.Add(1000 * time.Hour)
-	for _, trail := range []history.Trail{
+	for _, trail := range []engine.DeliveredRanges{
 		nil,
 		{{From: 0, To: 1}},
 		{{From: 5, To: 9, At: at}, {From: 9, To: history.MaxID, At: at.Add(time.Millisecond)}},

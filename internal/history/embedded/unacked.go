@@ -48,7 +48,7 @@ func parseDue(key, value []byte) (d due, err error) {
 // schedule adds the line of r, which was given id.
 func (c *committer) schedule(r *request, id history.ID) {
 	op := c.batch.SetDeferred(dueKeySize, 0)
-	appendDueKey(op.Key[:0], expiry(id, r.unackedAfter), id)
+	appendDueKey(op.Key[:0], expiry(id, r.UnackedAfter), id)
 	_ = op.Finish() // errors only on an indexed batch
 }
 

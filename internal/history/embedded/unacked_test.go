@@ -14,6 +14,7 @@ import (
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/embedded"
 	"pushd.example/internal/history/historytest"
+	"pushd.example/internal/history/watch"
 )
 
 // overdue is a store with a clock of its own, and a reader of who has not acked.
@@ -22,7 +23,7 @@ type overdue struct {
 	clock *historytest.Clock
 	conf  embedded.Config
 	store *embedded.Store
-	at    history.Position
+	at    watch.Position
 	found map[string]int // how often each user came
 }
 
@@ -35,7 +36,7 @@ func newOverdue(t *testing.T, c embedded.Config) *overdue {
 
 func (o *overdue) open() {
 	o.Helper()
-	o.store, o.at = mustOpen(o.T, o.conf), history.Position{}
+	o.store, o.at = mustOpen(o.T, o.conf), watch.Position{}
 	o.read(1)
 }
 
@@ -65,7 +66,7 @@ func (o *overdue) ask(users int) history.ID {
 // read reads one page, and returns how many events it has.
 func (o *overdue) read(limit int) int {
 	o.Helper()
-	p, err := o.store.ReadEvents(o.Context(), history.EventQuery{Kinds: history.Unacked, After: o.at, Limit: limit})
+	p, err := o.store.ReadEvents(o.Context(), watch.Query{Kinds: watch.Unacked, After: o.at, Limit: limit})
 	if err != nil || p.Lost {
 		o.Fatalf("lost: %v, %v", p.Lost, err)
 	}
@@ -145,7 +146,7 @@ func TestUnackedReaderMayLeave(t *testing.T) {
 	awaited(t, "sync", disk.waiting)
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
-	q := history.EventQuery{Kinds: history.Unacked, After: o.at, Limit: 10}
+	q := watch.Query{Kinds: watch.Unacked, After: o.at, Limit: 10}
 	go func() {
 		_, err := o.store.ReadEvents(ctx, q)
 		left <- err
@@ -266,8 +267,8 @@ func TestUnackedIsNoLaterThanAcks(t *testing.T) {
 	const users, acks = 1024, 40
 	for range 10 {
 		o := newOverdue(t, embedded.Config{Sync: embedded.SyncInterval})
-		q := history.EventQuery{Kinds: history.Unacked | history.Acked, Limit: 2 * users, After: o.at}
-		if _, err := o.store.ReadEvents(t.Context(), history.EventQuery{Kinds: history.Acked, Limit: 1}); err != nil {
+		q := watch.Query{Kinds: watch.Unacked | watch.Acked, Limit: 2 * users, After: o.at}
+		if _, err := o.store.ReadEvents(t.Context(), watch.Query{Kinds: watch.Acked, Limit: 1}); err != nil {
 			t.Fatal(err) // from now on acks are recorded
 		}
 		id := o.ask(users)
@@ -288,10 +289,10 @@ func TestUnackedIsNoLaterThanAcks(t *testing.T) {
 			}
 			q.After = p.Next
 			for _, e := range p.Events {
-				if e.Kind == history.Unacked && acked[e.User] {
+				if e.Kind == watch.Unacked && acked[e.User] {
 					t.Errorf("%s has not acked, after it has", e.User)
 				}
-				if e.Kind == history.Acked && !acked[e.User] {
+				if e.Kind == watch.Acked && !acked[e.User] {
 					acked[e.User] = true
 				}
 				o.found[e.User]++
@@ -306,7 +307,7 @@ func TestUnackedIsNoLaterThanAcks(t *testing.T) {
 func TestOtherEventsDoNotWaitForTheDisk(t *testing.T) {
 	disk := newSlowDisk(logSync)
 	o := newOverdue(t, embedded.Config{FS: disk.fs()})
-	q := history.EventQuery{Kinds: history.EveryEvent, Limit: 10}
+	q := watch.Query{Kinds: watch.AllKinds, Limit: 10}
 	p, err := o.store.ReadEvents(t.Context(), q)
 	if err != nil {
 		t.Fatal(err)
@@ -323,7 +324,7 @@ func TestOtherEventsDoNotWaitForTheDisk(t *testing.T) {
 	o.clock.Advance(time.Minute)
 	letGo := disk.hold()
 	defer letGo(nil)
-	pages := make(chan history.EventPage, 1)
+	pages := make(chan watch.Page, 1)
 	go func() {
 		p, _ := o.store.ReadEvents(t.Context(), q)
 		pages <- p
@@ -332,7 +333,7 @@ func TestOtherEventsDoNotWaitForTheDisk(t *testing.T) {
 	if _, err := o.store.Attach(t.Context(), "ann", history.Start{}); err != nil {
 		t.Fatal(err)
 	}
-	if p := awaited(t, "page", pages); len(p.Events) != 1 || p.Events[0].Kind != history.Connected {
+	if p := awaited(t, "page", pages); len(p.Events) != 1 || p.Events[0].Kind != watch.Connected {
 		t.Errorf("events %v", p.Events)
 	}
 	letGo(nil)

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
+	"pushd.example/internal/history/watch"
 )
 
 // Log is a bounded log of events. All methods may be called from any goroutine.
@@ -22,10 +23,10 @@ type Log struct {
 	// while nobody watches.
 	watched [kinds]atomic.Int64
 
-	mu      sync.Mutex      // guards what follows
-	since   [kinds]int64    // when each kind began to be recorded
-	events  []history.Event // event n at place (n-1) % size
-	last    uint64          // number of the last event
+	mu      sync.Mutex    // guards what follows
+	since   [kinds]int64  // when each kind began to be recorded
+	events  []watch.Event // event n at place (n-1) % size
+	last    uint64        // number of the last event
 	leaving map[string]time.Time
 	queue   []departure   // those who may be leaving, in order
 	news    chan struct{} // closed when a reader has to look again; nil if none waits
@@ -51,7 +52,7 @@ func New(now func() time.Time, size int) *Log {
 }
 
 // Watched says whether an event of one of the kinds k is recorded.
-func (l *Log) Watched(k history.EventKind) bool {
+func (l *Log) Watched(k watch.Kind) bool {
 	var now int64
 	for i := range l.watched {
 		until := l.watched[i].Load()
@@ -59,7 +60,7 @@ func (l *Log) Watched(k history.EventKind) bool {
 			continue
 		}
 		if now == 0 {
-			now = history.SinceEpoch(l.now())
+			now = engine.SinceEpoch(l.now())
 		}
 		if now < until {
 			return true
@@ -70,7 +71,7 @@ func (l *Log) Watched(k history.EventKind) bool {
 
 // Attached is to be called when a user has a first connection.
 func (l *Log) Attached(user string) {
-	if !l.Watched(history.Presence) {
+	if !l.Watched(watch.Presence) {
 		return
 	}
 	l.mu.Lock()
@@ -80,18 +81,18 @@ func (l *Log) Attached(user string) {
 		delete(l.leaving, user)
 		return
 	}
-	l.addLocked(history.Event{Kind: history.Connected, Time: l.now(), User: strings.Clone(user)})
+	l.addLocked(watch.Event{Kind: watch.Connected, Time: l.now(), User: strings.Clone(user)})
 }
 
 // Detached is to be called when the last connection of a user went.
 func (l *Log) Detached(user string) {
-	if !l.Watched(history.Presence) {
+	if !l.Watched(watch.Presence) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.settleLocked()
-	d := departure{strings.Clone(user), l.now().Add(history.Linger)}
+	d := departure{strings.Clone(user), l.now().Add(watch.Linger)}
 	l.leaving[d.user] = d.due
 	l.queue = append(l.queue, d)
 	l.wakeLocked()
@@ -105,7 +106,7 @@ func (l *Log) settleLocked() {
 		n++
 		if due, ok := l.leaving[d.user]; ok && due.Equal(d.due) {
 			delete(l.leaving, d.user)
-			l.addLocked(history.Event{Kind: history.Disconnected, Time: d.due, User: d.user})
+			l.addLocked(watch.Event{Kind: watch.Disconnected, Time: d.due, User: d.user})
 		}
 	}
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
@@ -114,7 +115,7 @@ func (l *Log) settleLocked() {
 }
 
 // Record adds e if its kind is watched. Its time is now.
-func (l *Log) Record(e history.Event) {
+func (l *Log) Record(e watch.Event) {
 	if !l.Watched(e.Kind) {
 		return
 	}
@@ -127,15 +128,15 @@ func (l *Log) Record(e history.Event) {
 
 // RecordDelivered adds events of kind Delivered if that is watched, each with its
 // time, or now if it has none. Missed says that some before them are not there.
-func (l *Log) RecordDelivered(events []history.Event, missed bool) {
-	if !l.Watched(history.Delivered) {
+func (l *Log) RecordDelivered(events []watch.Event, missed bool) {
+	if !l.Watched(watch.Delivered) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.settleLocked()
 	if missed {
-		l.addLocked(history.Event{Time: l.now()}) // see pageLocked
+		l.addLocked(watch.Event{Time: l.now()}) // see pageLocked
 	}
 	for _, e := range events {
 		if e.User = strings.Clone(e.User); e.Time.IsZero() {
@@ -145,7 +146,7 @@ func (l *Log) RecordDelivered(events []history.Event, missed bool) {
 	}
 }
 
-func (l *Log) addLocked(e history.Event) {
+func (l *Log) addLocked(e watch.Event) {
 	e.Time = e.Time.UTC().Truncate(time.Millisecond)
 	if len(l.events) < l.size {
 		l.events = append(l.events, e)

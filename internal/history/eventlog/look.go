@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // Unacked records, with RecordUnacked, what is due by now: about so many events at
@@ -67,6 +68,6 @@ func (l *Log) RecordUnacked(id history.ID, user string, still func() bool) bool 
 		return false
 	}
 	l.settleLocked()
-	l.addLocked(history.Event{Kind: history.Unacked, Time: l.now(), User: strings.Clone(user), ID: id})
+	l.addLocked(watch.Event{Kind: watch.Unacked, Time: l.now(), User: strings.Clone(user), ID: id})
 	return true
 }

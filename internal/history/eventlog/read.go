@@ -5,19 +5,21 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
+	"pushd.example/internal/history/watch"
 )
 
-// Read does what ReadEvents of history.Events promises, with a function that looks
+// Read does what ReadEvents of watch.Events promises, with a function that looks
 // for what is due.
-func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (history.EventPage, error) {
+func (l *Log) Read(ctx context.Context, q watch.Query, unacked Unacked) (watch.Page, error) {
 	if err := ctx.Err(); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	if err := q.Check(); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	if err := q.After.Check(1); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	w := waiting{Log: l, patience: time.NewTimer(q.Wait), no: q.Wait <= 0}
 	defer w.patience.Stop()
@@ -27,14 +29,14 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 			return page, err
 		}
 		var found *look
-		if room := q.Limit - len(page.Events); room > 0 && q.Kinds.Has(history.Unacked) && !w.over {
+		if room := q.Limit - len(page.Events); room > 0 && q.Kinds.Has(watch.Unacked) && !w.over {
 			found = l.look(min(room, l.size), unacked)
 		}
 		if len(page.Events) > 0 {
 			return page, nil // and what is found comes with the next
 		}
 		if again, err := w.forLook(ctx, found, news); err != nil {
-			return history.EventPage{}, err
+			return watch.Page{}, err
 		} else if again {
 			continue
 		}
@@ -42,11 +44,11 @@ func (l *Log) Read(ctx context.Context, q history.EventQuery, unacked Unacked) (
 			return page, nil
 		}
 		q.After = page.Next
-		if q.Kinds.Has(history.Unacked) {
+		if q.Kinds.Has(watch.Unacked) {
 			change = min(change, l.untilLook())
 		}
 		if err := w.forNews(ctx, news, change); err != nil {
-			return history.EventPage{}, err
+			return watch.Page{}, err
 		}
 	}
 }
@@ -99,16 +101,16 @@ func (w *waiting) forNews(ctx context.Context, news <-chan struct{}, change time
 
 // read reads a page, and returns what is closed when there is more, and when to
 // look in any case.
-func (l *Log) read(q history.EventQuery) (page history.EventPage, news <-chan struct{}, change time.Duration, err error) {
+func (l *Log) read(q watch.Query) (page watch.Page, news <-chan struct{}, change time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return page, nil, 0, history.ErrClosed
 	}
 	l.settleLocked()
-	now := history.SinceEpoch(l.now())
+	now := engine.SinceEpoch(l.now())
 	since := l.watchLocked(q.Kinds, now)
-	next := history.PositionMark{Read: now, Run: l.run, Seq: l.last}
+	next := watch.Mark{Read: now, Run: l.run, Seq: l.last}
 	if len(q.After.Marks) > 0 {
 		after := q.After.Marks[0]
 		var at uint64
@@ -116,11 +118,11 @@ func (l *Log) read(q history.EventQuery) (page history.EventPage, news <-chan st
 		page.Lost = page.Lost || after.Read < since
 		next.Seq = l.pageLocked(&page, at, q)
 	}
-	page.Next = history.Position{Marks: []history.PositionMark{next}}
+	page.Next = watch.Position{Marks: []watch.Mark{next}}
 	if l.news == nil {
 		l.news = make(chan struct{})
 	}
-	change = history.Linger
+	change = watch.Linger
 	if len(l.queue) > 0 {
 		change = l.queue[0].due.Sub(l.now())
 	}
@@ -129,8 +131,8 @@ func (l *Log) read(q history.EventQuery) (page history.EventPage, news <-chan st
 
 // watchLocked has kinds recorded from now on, and returns since when all of
 // them have been.
-func (l *Log) watchLocked(asked history.EventKind, now int64) (since int64) {
-	asked &^= history.Unacked // recorded always, when it is found out
+func (l *Log) watchLocked(asked watch.Kind, now int64) (since int64) {
+	asked &^= watch.Unacked // recorded always, when it is found out
 	for i := range kinds {
 		if !asked.WithPairs().Has(1 << i) {
 			continue
@@ -138,7 +140,7 @@ func (l *Log) watchLocked(asked history.EventKind, now int64) (since int64) {
 		if now >= l.watched[i].Load() {
 			l.since[i] = now
 		}
-		l.watched[i].Store(now + history.WatchedFor.Milliseconds())
+		l.watched[i].Store(now + watch.WatchedFor.Milliseconds())
 		since = max(since, l.since[i])
 	}
 	return since
@@ -146,7 +148,7 @@ func (l *Log) watchLocked(asked history.EventKind, now int64) (since int64) {
 
 // findLocked returns the number of the last event that a reader has seen, and
 // whether those after it are not all there.
-func (l *Log) findLocked(after history.PositionMark) (at uint64, lost bool) {
+func (l *Log) findLocked(after watch.Mark) (at uint64, lost bool) {
 	dropped := l.last - uint64(len(l.events))
 	if after.Run != l.run || after.Seq > l.last || after.Seq < dropped {
 		return dropped, true
@@ -156,11 +158,11 @@ func (l *Log) findLocked(after history.PositionMark) (at uint64, lost bool) {
 
 // pageLocked fills page with what comes after event at, and returns how far it
 // came.
-func (l *Log) pageLocked(page *history.EventPage, at uint64, q history.EventQuery) uint64 {
+func (l *Log) pageLocked(page *watch.Page, at uint64, q watch.Query) uint64 {
 	for at < l.last && len(page.Events) < q.Limit {
 		switch e := l.events[at%uint64(l.size)]; {
 		case e.Kind == 0:
-			page.Lost = page.Lost || q.Kinds.Has(history.Delivered)
+			page.Lost = page.Lost || q.Kinds.Has(watch.Delivered)
 		case q.Kinds.Has(e.Kind):
 			page.Events = append(page.Events, e)
 		}

@@ -5,13 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // reader begins to read who has not acked.
-func reader(t *testing.T, l *Log, wait time.Duration) history.EventQuery {
+func reader(t *testing.T, l *Log, wait time.Duration) watch.Query {
 	t.Helper()
-	q := history.EventQuery{Kinds: history.Unacked, Limit: 10}
+	q := watch.Query{Kinds: watch.Unacked, Limit: 10}
 	p, err := l.Read(t.Context(), q, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestReadLooksWhenItIsTime(t *testing.T) {
 		l.RecordUnacked(1, "ann", func() bool { return true })
 		return 1, time.Time{}, nil
 	}
-	if _, err := l.Read(t.Context(), history.EventQuery{Kinds: history.Acked, Limit: 1}, nil); err != nil {
+	if _, err := l.Read(t.Context(), watch.Query{Kinds: watch.Acked, Limit: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	q := reader(t, l, time.Minute)
@@ -44,7 +44,7 @@ func TestReadLooksWhenItIsTime(t *testing.T) {
 			case <-found:
 				return
 			case <-tick.C:
-				l.Record(history.Event{Kind: history.Acked, User: "bob"})
+				l.Record(watch.Event{Kind: watch.Acked, User: "bob"})
 			}
 		}
 	}()
@@ -58,13 +58,13 @@ func TestReadLooksWhenItIsTime(t *testing.T) {
 // A read ends in time, whatever happens while it looks.
 func TestReadEnds(t *testing.T) {
 	l := New(time.Now, 1000)
-	if _, err := l.Read(t.Context(), history.EventQuery{Kinds: history.Acked, Limit: 1}, nil); err != nil {
+	if _, err := l.Read(t.Context(), watch.Query{Kinds: watch.Acked, Limit: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	looks := 0
 	unacked := func(int) (int, time.Time, error) {
 		looks++
-		l.Record(history.Event{Kind: history.Acked, User: "ann"})
+		l.Record(watch.Event{Kind: watch.Acked, User: "ann"})
 		return 0, time.Time{}, nil
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 func deliveredPromises() []promise {
@@ -125,7 +126,7 @@ func deliveredTouching(r *rig) {
 	var sent []history.Message
 	var times []string
 	before := r.unicast("ann") // nobody got it
-	for range 3 * history.TrailSpans {
+	for range 3 * engine.MergeBeyond {
 		sent = append(sent, r.unicast("ann"))
 		times = append(times, clockTime(r.tick()))
 		from := before.ID
@@ -137,7 +138,7 @@ func deliveredTouching(r *rig) {
 	r.wantDelivered(before)
 	for i, m := range sent {
 		at := times[i]
-		if i <= len(sent)-history.TrailSpans {
+		if i <= len(sent)-engine.MergeBeyond {
 			at = unknownTime
 		}
 		r.wantDelivered(m, "ann "+at)
@@ -148,7 +149,7 @@ func deliveredApart(r *rig) {
 	const more = 3
 	var sent []history.Message
 
-	for range history.TrailMost + more {
+	for range engine.MaxRanges + more {
 		r.unicast("ann")
 		sent = append(sent, r.unicast("ann"))
 	}

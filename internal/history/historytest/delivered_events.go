@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 func deliveredEventPromises() []promise {
@@ -25,14 +26,14 @@ func deliveredEventPromises() []promise {
 }
 
 // delivered is that m was delivered to user for the first time, now.
-func (r *rig) delivered(user string, m history.Message) history.Event {
-	e := r.event(history.Delivered, user)
+func (r *rig) delivered(user string, m history.Message) watch.Event {
+	e := r.event(watch.Delivered, user)
 	e.ID = m.ID
 	return e
 }
 
 func deliveredEventsOnce(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	one, two, three := r.unicast("ann"), r.multicast("ann", "bob"), r.unicast("ann")
 	b := r.broadcast()
 	r.tick()
@@ -56,7 +57,7 @@ func deliveredEventsOnce(r *rig) {
 }
 
 func deliveredEventTimes(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	one := r.unicast("ann")
 	early := r.span("ann", 0, one.ID)
 	first := r.delivered("ann", one)
@@ -75,7 +76,7 @@ func deliveredEventTimes(r *rig) {
 }
 
 func deliveredEventsOfHidden(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	expired := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Second})
 	recalled := r.unicast("ann")
 	replaced := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, CollapseKey: "k"})
@@ -92,7 +93,7 @@ func deliveredEventsOfHidden(r *rig) {
 }
 
 func deliveredEventsDropped(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	var sent []history.Message
 	for range 7 {
 		sent = append(sent, r.unicast("ann"))
@@ -100,14 +101,14 @@ func deliveredEventsDropped(r *rig) {
 	r.deliver("ann", 0, sent[3].ID)
 	w.want(r.delivered("ann", sent[2]), r.delivered("ann", sent[3]))
 	r.clock.Advance(40 * 24 * time.Hour) // past the age
-	w = r.watch(history.Delivered)
+	w = r.watch(watch.Delivered)
 	r.deliver("ann", 0, sent[6].ID)
 	w.want()
 }
 
 func deliveredEventsMissed(r *rig) {
 	r.note(history.Deliveries{Missed: true})
-	w, other := r.watch(history.Delivered), r.watch(history.Acked)
+	w, other := r.watch(watch.Delivered), r.watch(watch.Acked)
 	one, two := r.unicast("ann"), r.unicast("ann")
 	r.note(history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.span("ann", 0, one.ID)}})
 	w.wantLost(r.delivered("ann", one))
@@ -121,10 +122,10 @@ func deliveredEventsMissed(r *rig) {
 func deliveredEventsUnwatched(r *rig) {
 	one := r.unicast("ann")
 	r.deliver("ann", 0, one.ID)
-	other, w := r.watch(history.Acked), r.watch(history.Delivered)
+	other, w := r.watch(watch.Acked), r.watch(watch.Delivered)
 	r.deliver("ann", 0, one.ID) // known already
 	w.want()
-	r.clock.Advance(2 * history.WatchedFor)
+	r.clock.Advance(2 * watch.WatchedFor)
 	two := r.unicast("ann")
 	other.read(0)
 	r.deliver("ann", one.ID, two.ID)
@@ -138,9 +139,9 @@ func deliveredEventsAgree(r *rig) {
 	for i := range users {
 		users[i] = fmt.Sprintf("user-%d", i*7919%len(users))
 	}
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	m := r.send(history.Push{Kind: history.Multicast, Users: users})
-	var want []history.Event
+	var want []watch.Event
 	for step := 2; step <= 3; step++ {
 		r.tick()
 		var d history.Deliveries
@@ -151,7 +152,7 @@ func deliveredEventsAgree(r *rig) {
 	}
 	for _, u := range r.outcome(m).Users {
 		if u.Delivered {
-			want = append(want, history.Event{Kind: history.Delivered, User: u.User, ID: m.ID, Time: u.DeliveredAt})
+			want = append(want, watch.Event{Kind: watch.Delivered, User: u.User, ID: m.ID, Time: u.DeliveredAt})
 		}
 	}
 	if len(want) != 200 {
@@ -161,7 +162,7 @@ func deliveredEventsAgree(r *rig) {
 }
 
 func deliveredEventsAtOnce(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	m := r.multicast("ann", "bob")
 	var running sync.WaitGroup
 	for range 8 {
@@ -177,7 +178,7 @@ func deliveredEventsAtOnce(r *rig) {
 }
 
 func deliveredEventsRefused(r *rig) {
-	w := r.watch(history.Delivered)
+	w := r.watch(watch.Delivered)
 	m := r.unicast("ann")
 	d := history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.span("ann", 0, m.ID), r.span("", 0, m.ID)}}
 	if err := r.messages().RecordDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {

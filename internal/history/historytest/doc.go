@@ -1,5 +1,5 @@
 // Package historytest holds engines of history.Store, history.Groups,
-// history.Messages and history.Events to their contracts.
+// history.Messages and watch.Events to their contracts.
 //
 // [Run] checks every sentence of the contract, one promise a subtest, and what
 // happens when many callers meet. [StateMachine] drives an engine and the

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 func eventPromises() []promise {
@@ -38,13 +39,13 @@ func reopenEventPromises() []promise {
 // watcher reads events as one who watches does.
 type watcher struct {
 	*rig
-	kinds history.EventKind
-	at    history.Position
+	kinds watch.Kind
+	at    watch.Position
 }
 
-func (r *rig) events() history.Events {
+func (r *rig) events() watch.Events {
 	r.Helper()
-	e, ok := r.store.(history.Events)
+	e, ok := r.store.(watch.Events)
 	if !ok {
 		r.Fatalf("%T keeps no events", r.store)
 	}
@@ -52,7 +53,7 @@ func (r *rig) events() history.Events {
 }
 
 // watch begins to watch now.
-func (r *rig) watch(kinds history.EventKind) *watcher {
+func (r *rig) watch(kinds watch.Kind) *watcher {
 	r.Helper()
 	w := &watcher{rig: r, kinds: kinds}
 	if p := w.read(0); len(p.Events) != 0 || p.Lost {
@@ -62,21 +63,21 @@ func (r *rig) watch(kinds history.EventKind) *watcher {
 }
 
 // read reads one page, and waits for it if that is asked for.
-func (w *watcher) read(wait time.Duration) history.EventPage {
+func (w *watcher) read(wait time.Duration) watch.Page {
 	w.Helper()
-	p, err := w.events().ReadEvents(w.ctx, history.EventQuery{Kinds: w.kinds, After: w.at, Limit: 1000, Wait: wait})
+	p, err := w.events().ReadEvents(w.ctx, watch.Query{Kinds: w.kinds, After: w.at, Limit: 1000, Wait: wait})
 	if err != nil {
 		w.Fatalf("reading events: %v", err)
 	}
 	// As a caller keeps it.
-	if w.at, err = history.ParsePosition(p.Next.String()); err != nil {
+	if w.at, err = watch.ParsePosition(p.Next.String()); err != nil {
 		w.Fatalf("reading a position: %v", err)
 	}
 	return p
 }
 
 // rest reads all that has happened since the last look.
-func (w *watcher) rest() (events []history.Event) {
+func (w *watcher) rest() (events []watch.Event) {
 	w.Helper()
 	for {
 		p := w.read(0)
@@ -91,7 +92,7 @@ func (w *watcher) rest() (events []history.Event) {
 }
 
 // want checks all that has happened since the last look.
-func (w *watcher) want(events ...history.Event) {
+func (w *watcher) want(events ...watch.Event) {
 	w.Helper()
 	if got, want := eventText(w.rest()), eventText(events); got != want {
 		w.Errorf("events %.500s, want %.500s", got, want)
@@ -99,9 +100,9 @@ func (w *watcher) want(events ...history.Event) {
 }
 
 // wantAnyOrder is want for events of different users at the same time.
-func (w *watcher) wantAnyOrder(events ...history.Event) {
+func (w *watcher) wantAnyOrder(events ...watch.Event) {
 	w.Helper()
-	byUser := func(a, b history.Event) int { return cmp.Compare(a.User, b.User) }
+	byUser := func(a, b watch.Event) int { return cmp.Compare(a.User, b.User) }
 	got := w.rest()
 	slices.SortFunc(got, byUser)
 	slices.SortFunc(events, byUser)
@@ -110,7 +111,7 @@ func (w *watcher) wantAnyOrder(events ...history.Event) {
 	}
 }
 
-func (w *watcher) wantLost(events ...history.Event) {
+func (w *watcher) wantLost(events ...watch.Event) {
 	w.Helper()
 	p := w.read(0)
 	if got, want := eventText(p.Events), eventText(events); !p.Lost || got != want {
@@ -119,7 +120,7 @@ func (w *watcher) wantLost(events ...history.Event) {
 	w.want()
 }
 
-func eventText(events []history.Event) string {
+func eventText(events []watch.Event) string {
 	words := make([]string, len(events))
 	for i, e := range events {
 		words[i] = fmt.Sprintf("%v:%q:%s:%d:%v", e.Kind, e.User, e.Cursor, e.ID, e.Time.Format(time.TimeOnly+".000"))
@@ -128,12 +129,12 @@ func eventText(events []history.Event) string {
 }
 
 // event is what happens now.
-func (r *rig) event(kind history.EventKind, user string) history.Event {
-	return history.Event{Kind: kind, User: user, Time: r.clock.Now()}
+func (r *rig) event(kind watch.Kind, user string) watch.Event {
+	return watch.Event{Kind: kind, User: user, Time: r.clock.Now()}
 }
 
-func (r *rig) acked(user string, c history.Cursor) history.Event {
-	e := r.event(history.Acked, user)
+func (r *rig) acked(user string, c history.Cursor) watch.Event {
+	e := r.event(watch.Acked, user)
 	e.Cursor = c
 	return e
 }
@@ -142,63 +143,63 @@ func (r *rig) attachNow(user string) { r.Helper(); r.attach(user, history.Start{
 
 func eventsBeginNow(r *rig) {
 	r.attachNow("ann")
-	w := r.watch(history.EveryEvent)
+	w := r.watch(watch.AllKinds)
 	r.attachNow("ann") // who was there before does not come
 	w.want()
 	r.attachNow("bob")
-	w.want(r.event(history.Connected, "bob"))
+	w.want(r.event(watch.Connected, "bob"))
 	w.want()
 }
 
 func firstAndLastConnection(r *rig) {
-	w := r.watch(history.Presence)
+	w := r.watch(watch.Presence)
 	r.attachNow("ann")
 	r.attachNow("ann")
-	w.want(r.event(history.Connected, "ann"))
+	w.want(r.event(watch.Connected, "ann"))
 	r.store.Detach("ann")
 	r.clock.Advance(time.Minute)
 	w.want()
 	r.store.Detach("ann")
-	gone := r.clock.Now().Add(history.Linger)
-	r.clock.Advance(history.Linger - time.Millisecond)
+	gone := r.clock.Now().Add(watch.Linger)
+	r.clock.Advance(watch.Linger - time.Millisecond)
 	w.want()
 	r.clock.Advance(time.Millisecond)
-	w.want(r.event(history.Disconnected, "ann"))
+	w.want(r.event(watch.Disconnected, "ann"))
 	if !gone.Equal(r.clock.Now()) {
 		r.Errorf("gone at %v, want %v", r.clock.Now(), gone)
 	}
 }
 
 func backInTime(r *rig) {
-	w := r.watch(history.Presence)
+	w := r.watch(watch.Presence)
 	r.attachNow("ann")
-	w.want(r.event(history.Connected, "ann"))
+	w.want(r.event(watch.Connected, "ann"))
 	for range 3 { // each time the 3 s begin anew
 		r.store.Detach("ann")
-		r.clock.Advance(history.Linger - time.Millisecond)
+		r.clock.Advance(watch.Linger - time.Millisecond)
 		r.attachNow("ann")
 		w.want()
 	}
 	r.store.Detach("ann")
-	r.clock.Advance(history.Linger)
-	w.want(r.event(history.Disconnected, "ann"))
+	r.clock.Advance(watch.Linger)
+	w.want(r.event(watch.Disconnected, "ann"))
 }
 
 // backLate: nobody looked while the user was away.
 func backLate(r *rig) {
-	w := r.watch(history.Presence)
+	w := r.watch(watch.Presence)
 	r.attachNow("ann")
-	in := r.event(history.Connected, "ann")
+	in := r.event(watch.Connected, "ann")
 	r.store.Detach("ann")
-	r.clock.Advance(history.Linger)
-	out := r.event(history.Disconnected, "ann")
+	r.clock.Advance(watch.Linger)
+	out := r.event(watch.Disconnected, "ann")
 	r.clock.Advance(time.Second)
 	r.attachNow("ann")
-	w.want(in, out, r.event(history.Connected, "ann"))
+	w.want(in, out, r.event(watch.Connected, "ann"))
 }
 
 func ackedEvents(r *rig) {
-	w := r.watch(history.Acked)
+	w := r.watch(watch.Acked)
 	m := r.unicast("ann")
 	b := r.broadcast()
 	r.clock.Advance(time.Second)
@@ -219,41 +220,41 @@ func ackedEvents(r *rig) {
 }
 
 func kindsOfEvents(r *rig) {
-	all, acks, ins := r.watch(history.EveryEvent), r.watch(history.Acked), r.watch(history.Connected)
+	all, acks, ins := r.watch(watch.AllKinds), r.watch(watch.Acked), r.watch(watch.Connected)
 	m := r.unicast("ann")
 	r.attachNow("ann")
-	in := r.event(history.Connected, "ann")
+	in := r.event(watch.Connected, "ann")
 	c := history.Cursor{Inbox: m.ID}
 	r.ack("ann", c)
 	acked := r.acked("ann", c)
 	r.store.Detach("ann")
-	r.clock.Advance(history.Linger)
-	all.want(in, acked, r.event(history.Disconnected, "ann"))
+	r.clock.Advance(watch.Linger)
+	all.want(in, acked, r.event(watch.Disconnected, "ann"))
 	acks.want(acked)
 	ins.want(in)
 }
 
 // eventPagesJoin: small pages hold the same as a large one.
 func eventPagesJoin(r *rig) {
-	whole := r.watch(history.Acked | history.Presence)
+	whole := r.watch(watch.Acked | watch.Presence)
 	at := whole.at
-	var want []history.Event
+	var want []watch.Event
 	for i := range 30 {
 		user := fmt.Sprint("user", i)
 		r.clock.Advance(time.Millisecond)
 		r.attachNow(user)
-		want = append(want, r.event(history.Connected, user))
+		want = append(want, r.event(watch.Connected, user))
 	}
 	for _, limit := range []int{1, 7, 29} {
-		var got []history.Event
+		var got []watch.Event
 		for at := at; len(got) < len(want); {
-			p, err := r.events().ReadEvents(r.ctx, history.EventQuery{Kinds: history.Presence, After: at, Limit: limit})
+			p, err := r.events().ReadEvents(r.ctx, watch.Query{Kinds: watch.Presence, After: at, Limit: limit})
 			if err != nil || p.Lost || len(p.Events) == 0 || !r.engine.Partitioned && len(p.Events) > limit {
 				r.Fatalf("at most %d events after %d: %d, lost: %v, %v", limit, len(got), len(p.Events), p.Lost, err)
 			}
 			got, at = append(got, p.Events...), p.Next
 		}
-		slices.SortStableFunc(got, func(a, b history.Event) int { return a.Time.Compare(b.Time) })
+		slices.SortStableFunc(got, func(a, b watch.Event) int { return a.Time.Compare(b.Time) })
 		if eventText(got) != eventText(want) {
 			r.Errorf("%d at a time: %s, want %s", limit, eventText(got), eventText(want))
 		}
@@ -264,33 +265,33 @@ func eventPagesJoin(r *rig) {
 // manyEventReaders: reading takes nothing away, and a position is good again
 // and again.
 func manyEventReaders(r *rig) {
-	a := r.watch(history.Presence)
-	b := &watcher{rig: r, kinds: history.Presence, at: a.at}
+	a := r.watch(watch.Presence)
+	b := &watcher{rig: r, kinds: watch.Presence, at: a.at}
 	r.attachNow("ann")
-	in := r.event(history.Connected, "ann")
+	in := r.event(watch.Connected, "ann")
 	a.want(in)
 	a.want()
 	r.clock.Advance(time.Millisecond)
 	r.attachNow("bob")
-	b.want(in, r.event(history.Connected, "bob"))
-	a.want(r.event(history.Connected, "bob"))
+	b.want(in, r.event(watch.Connected, "bob"))
+	a.want(r.event(watch.Connected, "bob"))
 }
 
 // unwatchedEvents: recording ends some time after the last read, and who reads
 // on later is told.
 func unwatchedEvents(r *rig) {
-	w := r.watch(history.Presence)
-	r.clock.Advance(history.WatchedFor - time.Second)
+	w := r.watch(watch.Presence)
+	r.clock.Advance(watch.WatchedFor - time.Second)
 	r.attachNow("ann")
-	w.want(r.event(history.Connected, "ann"))
-	r.clock.Advance(2 * history.WatchedFor)
+	w.want(r.event(watch.Connected, "ann"))
+	r.clock.Advance(2 * watch.WatchedFor)
 	r.attachNow("bob")
 	w.wantLost()
 	r.attachNow("cleo")
-	w.want(r.event(history.Connected, "cleo"))
+	w.want(r.event(watch.Connected, "cleo"))
 	// Of the acks this reader has missed all.
 	r.clock.Advance(time.Millisecond)
-	w.kinds |= history.Acked
+	w.kinds |= watch.Acked
 	w.wantLost()
 	r.ack("ann", history.Cursor{Inbox: r.unicast("ann").ID})
 	if p := w.read(0); p.Lost || len(p.Events) != 1 {
@@ -300,10 +301,10 @@ func unwatchedEvents(r *rig) {
 
 // droppedEvents: what is kept is bounded, and it is the oldest that goes.
 func droppedEvents(r *rig) {
-	w := r.watch(history.Presence)
+	w := r.watch(watch.Presence)
 	old := w.at
 	r.attachNow("first")
-	w.want(r.event(history.Connected, "first"))
+	w.want(r.event(watch.Connected, "first"))
 	const crowd, most = 256, 16 * eventsKept
 	for range most / 2 / crowd {
 		var running sync.WaitGroup
@@ -314,7 +315,7 @@ func droppedEvents(r *rig) {
 		for i := range crowd {
 			r.store.Detach(fmt.Sprint("user", i))
 		}
-		r.clock.Advance(history.Linger)
+		r.clock.Advance(watch.Linger)
 	}
 	w.at = old
 	n, lost := 0, false
@@ -330,12 +331,12 @@ func droppedEvents(r *rig) {
 }
 
 func eventsAwaited(r *rig) {
-	w := r.watch(history.Presence)
+	w := r.watch(watch.Presence)
 	r.store.Detach("nobody") // so that nothing but the attach wakes it
-	pages := make(chan history.EventPage, 1)
+	pages := make(chan watch.Page, 1)
 	go func() { pages <- w.read(deadline) }()
 	r.attachNow("ann")
-	if p := await(r, "event", pages); eventText(p.Events) != eventText([]history.Event{r.event(history.Connected, "ann")}) {
+	if p := await(r, "event", pages); eventText(p.Events) != eventText([]watch.Event{r.event(watch.Connected, "ann")}) {
 		r.Errorf("waited for %s", eventText(p.Events))
 	}
 	if p := w.read(time.Millisecond); len(p.Events) != 0 || p.Lost {
@@ -344,7 +345,7 @@ func eventsAwaited(r *rig) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.events().ReadEvents(ctx, history.EventQuery{Kinds: w.kinds, After: w.at, Limit: 1, Wait: deadline})
+		_, err := r.events().ReadEvents(ctx, watch.Query{Kinds: w.kinds, After: w.at, Limit: 1, Wait: deadline})
 		ended <- err
 	}()
 	cancel()
@@ -356,8 +357,8 @@ func eventsAwaited(r *rig) {
 // connectsAtOnce: of connections that come and go at the same time, one is the
 // first and one the last.
 func connectsAtOnce(r *rig) {
-	w := r.watch(history.Presence)
-	in := r.event(history.Connected, "ann")
+	w := r.watch(watch.Presence)
+	in := r.event(watch.Connected, "ann")
 	for round := range 20 {
 		var running sync.WaitGroup
 		for range 8 {
@@ -373,21 +374,21 @@ func connectsAtOnce(r *rig) {
 		running.Wait()
 		w.want()
 	}
-	r.clock.Advance(history.Linger)
-	w.want(r.event(history.Disconnected, "ann"))
+	r.clock.Advance(watch.Linger)
+	w.want(r.event(watch.Disconnected, "ann"))
 }
 
 func badEventInput(r *rig) {
-	w := r.watch(history.Presence)
-	for _, q := range []history.EventQuery{
-		{Limit: 1}, {Kinds: history.EveryEvent + 1, Limit: 1}, {Kinds: history.Acked}, {Kinds: history.Acked, Limit: -1},
+	w := r.watch(watch.Presence)
+	for _, q := range []watch.Query{
+		{Limit: 1}, {Kinds: watch.AllKinds + 1, Limit: 1}, {Kinds: watch.Acked}, {Kinds: watch.Acked, Limit: -1},
 	} {
 		if _, err := r.events().ReadEvents(r.ctx, q); err == nil {
 			r.Errorf("read events by %+v", q)
 		}
 	}
-	two := history.Position{Marks: append(slices.Clone(w.at.Marks), w.at.Marks...)}
-	if _, err := r.events().ReadEvents(r.ctx, history.EventQuery{Kinds: w.kinds, Limit: 1, After: two}); !errors.Is(err, history.ErrPosition) {
+	two := watch.Position{Marks: append(slices.Clone(w.at.Marks), w.at.Marks...)}
+	if _, err := r.events().ReadEvents(r.ctx, watch.Query{Kinds: w.kinds, Limit: 1, After: two}); !errors.Is(err, watch.ErrPosition) {
 		r.Errorf("reading after a position of another log: %v, want ErrPosition", err)
 	}
 	// One from the future: the log has lost its end since.
@@ -398,10 +399,10 @@ func badEventInput(r *rig) {
 }
 
 func closedEvents(r *rig) {
-	w := r.watch(history.Presence)
+	w := r.watch(watch.Presence)
 	waited := make(chan error, 1)
 	go func() {
-		_, err := r.events().ReadEvents(r.ctx, history.EventQuery{Kinds: w.kinds, After: w.at, Limit: 1, Wait: deadline})
+		_, err := r.events().ReadEvents(r.ctx, watch.Query{Kinds: w.kinds, After: w.at, Limit: 1, Wait: deadline})
 		waited <- err
 	}()
 	if err := r.store.Close(); err != nil {
@@ -410,7 +411,7 @@ func closedEvents(r *rig) {
 	if err := await(r, "end of a read", waited); !errors.Is(err, history.ErrClosed) {
 		r.Errorf("reading when the store closes: %v, want ErrClosed", err)
 	}
-	_, err := r.events().ReadEvents(r.ctx, history.EventQuery{Kinds: w.kinds, Limit: 1})
+	_, err := r.events().ReadEvents(r.ctx, watch.Query{Kinds: w.kinds, Limit: 1})
 	if !errors.Is(err, history.ErrClosed) {
 		r.Errorf("reading after Close: %v, want ErrClosed", err)
 	}
@@ -419,11 +420,11 @@ func closedEvents(r *rig) {
 // reopenEvents: a log that outlives the store goes on; of one that does not, the
 // reader is told.
 func reopenEvents(r *rig) {
-	w := r.watch(history.Acked)
+	w := r.watch(watch.Acked)
 	m := r.unicast("ann")
 	c := history.Cursor{Inbox: m.ID}
 	r.ack("ann", c)
-	want := []history.Event{r.acked("ann", c)}
+	want := []watch.Event{r.acked("ann", c)}
 	r.reopen()
 	p := w.read(0)
 	if p.Lost && len(p.Events) == 0 || !p.Lost && eventText(p.Events) == eventText(want) {

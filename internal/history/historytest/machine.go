@@ -10,6 +10,7 @@ import (
 
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/history/watch"
 )
 
 // StateMachine compares the engines that open returns with the memory engine,
@@ -100,7 +101,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 	if _, ok := m.store.(history.Messages); ok {
 		a["Recall"], a["Outcome"], a["RecordDelivered"] = m.recall, m.outcome, m.recordDelivered
 	}
-	if _, ok := m.store.(history.Events); ok {
+	if _, ok := m.store.(watch.Events); ok {
 		a["Watch"] = m.watch
 	}
 	if m.engine.Reopen != nil {

@@ -8,11 +8,12 @@ import (
 	"pgregory.net/rapid"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // machineWatch is how far events were compared.
 type machineWatch struct {
-	engine, oracle history.Position
+	engine, oracle watch.Position
 	last           time.Time
 }
 
@@ -22,7 +23,7 @@ type machineWatch struct {
 // have ceased to record, it begins anew.
 func (m *machine) watch(rt *rapid.T) {
 	w := &m.watching
-	if m.clock.Now().Sub(w.last) > history.WatchedFor/2 {
+	if m.clock.Now().Sub(w.last) > watch.WatchedFor/2 {
 		*w = machineWatch{}
 	}
 	w.last = m.clock.Now()
@@ -35,17 +36,17 @@ func (m *machine) watch(rt *rapid.T) {
 
 // events reads what was acked, delivered and not acked, in an order that does not
 // depend on partitions.
-func (m *machine) events(rt *rapid.T, store history.Store, at *history.Position) (words []string) {
+func (m *machine) events(rt *rapid.T, store history.Store, at *watch.Position) (words []string) {
 	for {
-		q := history.EventQuery{Kinds: history.Acked | history.Delivered | history.Unacked, After: *at, Limit: all}
-		p, err := store.(history.Events).ReadEvents(context.Background(), q)
+		q := watch.Query{Kinds: watch.Acked | watch.Delivered | watch.Unacked, After: *at, Limit: all}
+		p, err := store.(watch.Events).ReadEvents(context.Background(), q)
 		if err != nil || p.Lost {
 			rt.Fatalf("reading events: lost: %v, %v", p.Lost, err)
 		}
 		*at = p.Next
 		for _, e := range p.Events {
 			e.Cursor = m.settle(e.User, e.Cursor)
-			words = append(words, eventText([]history.Event{e}))
+			words = append(words, eventText([]watch.Event{e}))
 		}
 		if len(p.Events) == 0 {
 			slices.Sort(words)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 func outcomePromises() []promise {
@@ -102,7 +103,7 @@ func outcomeTimesAreKept(r *rig) {
 	const more = 3
 	var sent []history.Message
 	var times []time.Time
-	for range history.AckMoves + more {
+	for range engine.AcksKept + more {
 		sent = append(sent, r.unicast("ann"))
 		times = append(times, r.tick())
 		r.ack("ann", r.heads("ann"))

@@ -34,7 +34,7 @@ func (e engines) has(engine Engine) bool {
 }
 
 // Run checks that the engines that open returns keep the contracts of
-// history.Store, history.Groups, history.Messages and history.Events.
+// history.Store, history.Groups, history.Messages and watch.Events.
 func Run(t *testing.T, open Opener) {
 	groups := []group{
 		{"Append", appendPromises()},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 func unackedPromises() []promise {
@@ -39,9 +40,9 @@ func (r *rig) ask(after time.Duration, users ...string) history.Message {
 }
 
 // unacked is that users have not acked m, found now.
-func (r *rig) unacked(m history.Message, users ...string) (events []history.Event) {
+func (r *rig) unacked(m history.Message, users ...string) (events []watch.Event) {
 	for _, user := range users {
-		e := r.event(history.Unacked, user)
+		e := r.event(watch.Unacked, user)
 		e.ID = m.ID
 		events = append(events, e)
 	}
@@ -49,7 +50,7 @@ func (r *rig) unacked(m history.Message, users ...string) (events []history.Even
 }
 
 func unackedNames(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	one := r.ask(time.Minute, "ann", "bob", "cleo", "ann")
 	two := r.send(history.Push{Kind: history.Unicast, Users: []string{"bob"}, UnackedAfter: time.Hour})
 	r.unicast("ann")
@@ -67,7 +68,7 @@ func unackedNames(r *rig) {
 }
 
 func unackedDue(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	for _, after := range []time.Duration{history.MinUnackedAfter, 1500*time.Millisecond + time.Nanosecond, history.MaxUnackedAfter} {
 		m := r.ask(after, "ann")
 		due := m.ID.Time().Add(after)
@@ -82,7 +83,7 @@ func unackedDue(r *rig) {
 }
 
 func unackedOnce(r *rig) {
-	a, b, acks := r.watch(history.Unacked), r.watch(history.EveryEvent), r.watch(history.Acked)
+	a, b, acks := r.watch(watch.Unacked), r.watch(watch.AllKinds), r.watch(watch.Acked)
 	m := r.ask(time.Second, "ann")
 	r.clock.Advance(time.Second)
 	acks.want()
@@ -92,7 +93,7 @@ func unackedOnce(r *rig) {
 	b.want(found...)
 	a.want()
 	b.want()
-	late := r.watch(history.Unacked)
+	late := r.watch(watch.Unacked)
 	late.want()
 }
 
@@ -102,21 +103,21 @@ func unackedWaits(r *rig) {
 	one, two, three := r.ask(time.Minute, "ann"), r.ask(time.Hour, "ann"), r.ask(time.Minute, "bob")
 	r.clock.Advance(2 * time.Minute)
 	r.ack("bob", history.Cursor{Inbox: three.ID})
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	w.want(r.unacked(one, "ann")...)
 	r.clock.Advance(time.Hour)
 	w.want(r.unacked(two, "ann")...)
 }
 
 func unackedUnwatched(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	m := r.ask(time.Hour, "ann")
 	r.clock.Advance(2 * time.Hour)
 	w.want(r.unacked(m, "ann")...) // and w.want sees that nothing was lost
 }
 
 func unackedGone(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	one := r.ask(time.Minute, "ann", "bob")
 	two := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute})
 	r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute, TTL: 2 * time.Minute})
@@ -130,7 +131,7 @@ func unackedGone(r *rig) {
 }
 
 func unackedDropped(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	m := r.ask(time.Minute, "ann", "bob")
 	for range 5 {
 		r.unicast("ann")
@@ -140,7 +141,7 @@ func unackedDropped(r *rig) {
 }
 
 func unackedDuplicate(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	p := history.Push{Kind: history.Multicast, Users: []string{"ann"}, IdempotencyKey: "k", UnackedAfter: time.Minute}
 	m := r.send(p)
 	if again := r.push(p); !again.Duplicate {
@@ -157,7 +158,7 @@ func unackedDuplicate(r *rig) {
 // unackedCrowd: more events than are kept come whole to who reads them in small
 // pages.
 func unackedCrowd(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	users := make([]string, 3*eventsKept)
 	for i := range users {
 		users[i] = fmt.Sprint("user-", i)
@@ -167,7 +168,7 @@ func unackedCrowd(r *rig) {
 	r.clock.Advance(time.Minute)
 	got := map[string]int{}
 	for range 2 * len(users) {
-		p, err := r.events().ReadEvents(r.ctx, history.EventQuery{Kinds: history.Unacked, After: w.at, Limit: 50})
+		p, err := r.events().ReadEvents(r.ctx, watch.Query{Kinds: watch.Unacked, After: w.at, Limit: 50})
 		if err != nil || p.Lost {
 			r.Fatalf("after %d events: lost: %v, %v", len(got), p.Lost, err)
 		}
@@ -175,8 +176,8 @@ func unackedCrowd(r *rig) {
 			break
 		}
 		for _, e := range p.Events {
-			if e.Kind != history.Unacked || e.ID != m.ID {
-				r.Errorf("event %s", eventText([]history.Event{e}))
+			if e.Kind != watch.Unacked || e.ID != m.ID {
+				r.Errorf("event %s", eventText([]watch.Event{e}))
 			}
 			got[e.User]++
 		}
@@ -196,7 +197,7 @@ func unackedAtOnce(r *rig) {
 	const readers = 4
 	var watchers []*watcher
 	for range readers {
-		watchers = append(watchers, r.watch(history.Unacked))
+		watchers = append(watchers, r.watch(watch.Unacked))
 	}
 	users := make([]string, 300)
 	for i := range users {
@@ -216,7 +217,7 @@ func unackedAtOnce(r *rig) {
 
 // unackedAmongOthers: who finds other events with every read learns of these too.
 func unackedAmongOthers(r *rig) {
-	w := r.watch(history.Unacked | history.Acked)
+	w := r.watch(watch.Unacked | watch.Acked)
 	users := []string{"ann", "bob", "cleo", "dora"} // in several partitions, where there are some
 	asked := r.ask(time.Minute, users...)
 	for i := range users {
@@ -237,11 +238,11 @@ func unackedAmongOthers(r *rig) {
 			r.Error("something was lost")
 		}
 		for _, e := range p.Events {
-			if e.Kind != history.Unacked {
+			if e.Kind != watch.Unacked {
 				continue
 			}
 			if e.ID != asked.ID || found[e.User] {
-				r.Errorf("event %s", eventText([]history.Event{e}))
+				r.Errorf("event %s", eventText([]watch.Event{e}))
 			}
 			found[e.User] = true
 		}
@@ -254,9 +255,9 @@ func unackedAmongOthers(r *rig) {
 // unackedWakes: on a clock of its own the reader cannot know when to look, but it
 // looks often.
 func unackedWakes(r *rig) {
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	m := r.ask(time.Minute, "ann")
-	pages := make(chan history.EventPage, 1)
+	pages := make(chan watch.Page, 1)
 	go func() { pages <- w.read(deadline) }()
 	r.clock.Advance(time.Minute)
 	if p := await(r, "event", pages); eventText(p.Events) != eventText(r.unacked(m, "ann")) {
@@ -285,12 +286,12 @@ func unackedBad(r *rig) {
 func reopenKeepsUnacked(r *rig) {
 	one, two := r.ask(time.Minute, "ann", "bob"), r.ask(time.Hour, "bob")
 	r.reopen()
-	w := r.watch(history.Unacked)
+	w := r.watch(watch.Unacked)
 	r.ack("ann", history.Cursor{Inbox: one.ID})
 	r.clock.Advance(time.Minute)
 	w.want(r.unacked(one, "bob")...)
 	r.reopen()
-	w = r.watch(history.Unacked)
+	w = r.watch(watch.Unacked)
 	w.want()
 	r.clock.Advance(time.Hour)
 	w.want(r.unacked(two, "bob")...)

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
+	"pushd.example/internal/history/watch"
 )
 
 // RecordDelivered implements history.Messages.
@@ -16,7 +18,7 @@ func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error
 	if err := d.Check(); err != nil {
 		return err
 	}
-	var events []history.Event
+	var events []watch.Event
 	for _, u := range d.Inboxes {
 		events = append(events, s.newlyDeliveredLocked(u)...)
 		s.trails[u.User] = s.trails[u.User].Add(u.Range)
@@ -32,12 +34,12 @@ func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error
 
 // newlyDeliveredLocked returns an event for each entry in a range that was not
 // delivered before.
-func (s *Store) newlyDeliveredLocked(u history.UserRange) (events []history.Event) {
+func (s *Store) newlyDeliveredLocked(u history.UserRange) (events []watch.Event) {
 	v := s.viewLocked(u.User)
 	for i, e := range v.inbox {
 		_, before := s.trails[u.User].Find(e.ID)
 		if u.From < e.ID && e.ID <= u.To && !before && !v.inbox.dropped(i, v.now, v.keepInbox) {
-			events = append(events, history.Event{Kind: history.Delivered, Time: u.When(e.ID), User: u.User, ID: e.ID})
+			events = append(events, watch.Event{Kind: watch.Delivered, Time: engine.DeliveredAt(u.Range, e.ID), User: u.User, ID: e.ID})
 		}
 	}
 	return events

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // set is some users.
@@ -29,7 +30,7 @@ func (s *Store) changeMembers(ctx context.Context, group string, users []string,
 	if err := s.openLocked(ctx); err != nil {
 		return 0, err
 	}
-	if err := history.CheckMembers(group, users); err != nil {
+	if err := engine.CheckMembers(group, users); err != nil {
 		return 0, err
 	}
 	members := set{}
@@ -80,7 +81,7 @@ func (s *Store) GroupsOf(ctx context.Context, user, after string, limit int) ([]
 // list returns the first limit names of all after the given one, and whether
 // there are more.
 func list(all set, after string, limit int) (names []string, more bool, err error) {
-	if err := history.CheckList(limit); err != nil {
+	if err := engine.CheckList(limit); err != nil {
 		return nil, false, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {

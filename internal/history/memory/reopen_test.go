@@ -9,6 +9,7 @@ import (
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/historytest"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/history/watch"
 )
 
 // TestReplayed runs what the suite asks of engines that outlive their Store on
@@ -121,13 +122,13 @@ func (r replayed) RecordDelivered(ctx context.Context, d history.Deliveries) err
 }
 
 // ReadEvents is done again as far as it finds out what is due.
-func (r replayed) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+func (r replayed) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, error) {
 	p, err := r.Store.ReadEvents(ctx, q)
-	if !q.Kinds.Has(history.Unacked) || len(q.After.Marks) == 0 {
+	if !q.Kinds.Has(watch.Unacked) || len(q.After.Marks) == 0 {
 		return p, err
 	}
 	r.keep(err, func(s *memory.Store) error {
-		q := history.EventQuery{Kinds: history.Unacked, Limit: 1 << 20}
+		q := watch.Query{Kinds: watch.Unacked, Limit: 1 << 20}
 		for {
 			p, err := s.ReadEvents(context.Background(), q)
 			if err != nil || len(p.Events) == 0 && len(q.After.Marks) > 0 {

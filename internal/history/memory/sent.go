@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // KindOf implements history.Messages.
@@ -93,7 +94,7 @@ func (s *Store) moveLocked(user string, to history.ID) {
 			s.moves[user] = []move{{to: from}}
 		}
 		moves := append(s.moves[user], move{to, s.now().UTC().Truncate(time.Millisecond)})
-		s.moves[user] = moves[max(0, len(moves)-history.AckMoves-1):] // and where the first began
+		s.moves[user] = moves[max(0, len(moves)-engine.AcksKept-1):] // and where the first began
 	}
 }
 

@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 	"pushd.example/internal/history/eventlog"
+	"pushd.example/internal/history/watch"
 )
 
 // Config is what a Store needs; the zero value works.
 type Config struct {
 	// Retention says what is shown; its zero fields take the defaults.
 	Retention history.Retention
-	// Events is how many events are kept. Default history.EventsKept.
+	// Events is how many events are kept. Default watch.EventsKept.
 	Events int
 	// Now is the clock of ids, TTLs and ages; nil means time.Now.
 	Now func() time.Time
@@ -49,7 +51,7 @@ type Store struct {
 	keys       map[string]history.ID
 	marks      map[string]history.Cursor
 	moves      map[string][]move // of read marks in inboxes, the last few
-	trails     map[string]history.Trail
+	trails     map[string]engine.DeliveredRanges
 	handed     map[history.ID]int // broadcasts, to how many connections
 	asked      []asked            // who has not acked, in the order of ids
 	attached   map[string]int     // connections by user
@@ -60,7 +62,7 @@ type Store struct {
 var (
 	_ history.Store    = (*Store)(nil)
 	_ history.Groups   = (*Store)(nil)
-	_ history.Events   = (*Store)(nil)
+	_ watch.Events     = (*Store)(nil)
 	_ history.Messages = (*Store)(nil)
 )
 
@@ -76,7 +78,7 @@ func New(c Config) (*Store, error) {
 		c.Align = func(_ history.Push, id history.ID) history.ID { return id }
 	}
 	if c.Events == 0 {
-		c.Events = history.EventsKept
+		c.Events = watch.EventsKept
 	}
 	return &Store{
 		retention: c.Retention.WithDefaults(),
@@ -88,7 +90,7 @@ func New(c Config) (*Store, error) {
 		keys:      map[string]history.ID{},
 		marks:     map[string]history.Cursor{},
 		moves:     map[string][]move{},
-		trails:    map[string]history.Trail{},
+		trails:    map[string]engine.DeliveredRanges{},
 		handed:    map[history.ID]int{},
 		attached:  map[string]int{},
 		groups:    map[string]set{},
@@ -155,7 +157,7 @@ func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 	if id, ok := s.keys[p.IdempotencyKey]; ok && now.Before(id.Time().Add(s.retention.IdempotencyKeys)) {
 		return history.AppendResult{ID: id, Duplicate: true}, nil, nil
 	}
-	s.last = s.align(p, history.NextID(s.last, now))
+	s.last = s.align(p, engine.NextID(s.last, now))
 	if p.IdempotencyKey != "" {
 		s.keys[p.IdempotencyKey] = s.last
 	}
@@ -237,7 +239,7 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 		if start.At == history.StartAfter {
 			from = start.Cursor
 		}
-		from, err := from.Clamp(v.head, v.now)
+		from, err := engine.Clamp(from, v.head, v.now)
 		if err != nil {
 			return history.Attachment{}, err
 		}
@@ -285,7 +287,7 @@ func (s *Store) Page(ctx context.Context, user string, q history.Query) (history
 	case history.Backward:
 		p = v.backward(q.Before, q.Limit, q.MaxBytes)
 	case history.Forward:
-		after, err := q.After.Clamp(v.head, v.now)
+		after, err := engine.Clamp(q.After, v.head, v.now)
 		if err != nil {
 			return history.Page{}, err
 		}
@@ -306,14 +308,14 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 		return 0, err
 	}
 	v := s.viewLocked(user)
-	c, err := c.Clamp(v.head, v.now)
+	c, err := engine.Clamp(c, v.head, v.now)
 	if err != nil {
 		return 0, err
 	}
 	s.moveLocked(user, c.Inbox)
 	if to := s.marks[user].Max(c); to != s.marks[user] {
 		s.marks[user] = to
-		s.events.Record(history.Event{Kind: history.Acked, User: user, Cursor: to})
+		s.events.Record(watch.Event{Kind: watch.Acked, User: user, Cursor: to})
 	}
 	return len(v.after(s.marks[user])), nil
 }
@@ -332,8 +334,8 @@ func (s *Store) openLocked(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// ReadEvents implements history.Events.
-func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+// ReadEvents implements watch.Events.
+func (s *Store) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, error) {
 	return s.events.Read(ctx, q, s.recordUnacked)
 }
 

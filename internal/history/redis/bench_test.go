@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 	"pushd.example/internal/history/historytest"
 	"pushd.example/internal/history/redis"
+	"pushd.example/internal/history/watch"
 	"pushd.example/internal/redistest"
 )
 
@@ -86,7 +88,7 @@ func BenchmarkAttach(b *testing.B) {
 		b.Run(fmt.Sprintf("watched=%v", watched), func(b *testing.B) {
 			server, s := benchStores(b, 1)
 			if watched {
-				if _, err := s[0].ReadEvents(b.Context(), history.EventQuery{Kinds: history.Presence, Limit: 1}); err != nil {
+				if _, err := s[0].ReadEvents(b.Context(), watch.Query{Kinds: watch.Presence, Limit: 1}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -194,10 +196,10 @@ func BenchmarkRecordDelivered(b *testing.B) {
 			b.Error(err)
 		}
 	}
-	for i := range int64(history.TrailSpans) {
+	for i := range int64(engine.MergeBeyond) {
 		next(i)
 	}
-	fromCallers(b, server, 1, func(i int64) { next(history.TrailSpans + i) })
+	fromCallers(b, server, 1, func(i int64) { next(engine.MergeBeyond + i) })
 }
 
 // BenchmarkOutcome is what became of a multicast to 10,000 users, while nothing
@@ -213,8 +215,8 @@ func BenchmarkOutcome(b *testing.B) {
 				b.Fatal(err)
 			}
 			id := newest.Messages[0].ID
-			for i := history.ID(0); known && i < history.TrailSpans; i++ {
-				readAll(b, s[0], users, history.Range{From: id - history.TrailSpans + i, To: id - history.TrailSpans + i + 1, At: time.Now()})
+			for i := history.ID(0); known && i < engine.MergeBeyond; i++ {
+				readAll(b, s[0], users, history.Range{From: id - engine.MergeBeyond + i, To: id - engine.MergeBeyond + i + 1, At: time.Now()})
 			}
 			fromCallers(b, server, 1, func(int64) {
 				o, err := s[0].Receipt(context.Background(), id, 1000)
@@ -252,7 +254,7 @@ func BenchmarkUnacked(b *testing.B) {
 	for i := range 10_000 {
 		p.Users = append(p.Users, "u"+strconv.Itoa(i))
 	}
-	q := history.EventQuery{Kinds: history.Unacked, Limit: 1000}
+	q := watch.Query{Kinds: watch.Unacked, Limit: 1000}
 	read := func() int {
 		page, err := s.ReadEvents(context.Background(), q)
 		if err != nil || page.Lost {

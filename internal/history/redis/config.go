@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // Config is what Open needs. URL and Node must be set; of the rest the zero
@@ -40,7 +41,7 @@ type Config struct {
 	// does not take them before the oldest are dropped; then its connections
 	// fetch from history. Default 10,000.
 	Backlog int
-	// Events is about how many events are kept. Default history.EventsKept.
+	// Events is about how many events are kept. Default watch.EventsKept.
 	Events int
 	// Now is a clock for tests: of ids, TTLs, ages and keys. Default: Redis's.
 	Now func() time.Time
@@ -68,7 +69,7 @@ func (c Config) withDefaults(t Target) (Config, error) {
 	or(&c.Timeout, 3*time.Second)
 	or(&c.Lease, 6*time.Second)
 	or(&c.Backlog, 10_000)
-	or(&c.Events, history.EventsKept)
+	or(&c.Events, watch.EventsKept)
 	or(&c.Durability, history.Memory)
 	if c.Partitions == 0 {
 		c.Partitions = 1

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // RecordDelivered implements history.Messages.
@@ -98,7 +99,7 @@ func packRange(r history.Range) []byte {
 	var b [rangeSize + 2]byte
 	binary.BigEndian.PutUint64(b[:], uint64(r.From)<<8)
 	binary.BigEndian.PutUint64(b[7:], uint64(r.To)<<8)
-	binary.BigEndian.PutUint64(b[14:], uint64(history.SinceEpoch(r.At))<<16)
+	binary.BigEndian.PutUint64(b[14:], uint64(engine.SinceEpoch(r.At))<<16)
 	return b[:rangeSize]
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 	"pushd.example/internal/history/historytest"
 	"pushd.example/internal/history/redis"
 )
@@ -17,7 +18,7 @@ import (
 // and compares with what the package itself makes of them: among few entries, whose
 // spans mostly touch, and among many, whose spans mostly do not.
 func TestTrailsAreThoseOfThePackage(t *testing.T) {
-	for _, entries := range []int{24, 40 * history.TrailMost} {
+	for _, entries := range []int{24, 40 * engine.MaxRanges} {
 		t.Run(fmt.Sprint("entries=", entries), func(t *testing.T) { trailsAreThoseOfThePackage(t, entries) })
 	}
 }
@@ -31,7 +32,7 @@ func trailsAreThoseOfThePackage(t *testing.T, entries int) {
 	}
 	seed := mathrand.Uint64()
 	random := mathrand.New(mathrand.NewPCG(seed, 0))
-	var trail history.Trail
+	var trail engine.DeliveredRanges
 	at, longest := history.Epoch, 0
 	for step := range 300 {
 		at = at.Add(time.Second)
@@ -51,7 +52,7 @@ func trailsAreThoseOfThePackage(t *testing.T, entries int) {
 			t.Fatalf("seed %d, step %d: %d spans, want %d", seed, step, n, len(trail))
 		}
 	}
-	if many := entries > history.TrailMost; many != (longest == history.TrailMost) {
+	if many := entries > engine.MaxRanges; many != (longest == engine.MaxRanges) {
 		t.Errorf("seed %d: there were up to %d spans", seed, longest)
 	}
 }
@@ -67,7 +68,7 @@ func spansOf(t *testing.T, s *redis.Store, c redis.Config, user string) int {
 func TestTrailsGo(t *testing.T) {
 	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Retention: history.Retention{InboxAge: time.Hour}}
 	s := openStore(t, c)
-	for i := range history.ID(2 * history.TrailSpans) {
+	for i := range history.ID(2 * engine.MergeBeyond) {
 		note(t, s, history.UserRange{User: "ann", Range: history.Range{From: i, To: i + 1}})
 	}
 	left := do(t, shared, "PTTL", c.Prefix+"{"+redis.Tag(s)+"}d:ann").(int64)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 const (
@@ -20,33 +21,33 @@ const (
 	eventSize    = 1 + 6 + 7 + 7 // of an event's text, without the user
 )
 
-// ReadEvents implements history.Events.
-func (s *Store) ReadEvents(ctx context.Context, q history.EventQuery) (history.EventPage, error) {
+// ReadEvents implements watch.Events.
+func (s *Store) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, error) {
 	if err := s.enter(ctx); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	defer s.life.RUnlock()
 	if err := q.Check(); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	if err := q.After.Check(len(s.partitions)); err != nil {
-		return history.EventPage{}, err
+		return watch.Page{}, err
 	}
 	for began, last := time.Now(), false; ; {
 		found, err := s.readAndCheck(ctx, q)
 		if err != nil {
-			return history.EventPage{}, harmless(err)
+			return watch.Page{}, harmless(err)
 		}
 		if last || len(found.Events) > 0 || found.Lost || len(q.After.Marks) == 0 {
-			return found.EventPage, nil
+			return found.Page, nil
 		}
 		var pause time.Duration
 		pause, last = found.whatNext(time.Since(began), q.Wait)
 		if pause < 0 {
-			return found.EventPage, nil
+			return found.Page, nil
 		}
 		if err := s.pauseReader(ctx, pause); err != nil {
-			return history.EventPage{}, err
+			return watch.Page{}, err
 		}
 		q.After = found.Next
 	}
@@ -68,7 +69,7 @@ func (s *Store) pauseReader(ctx context.Context, pause time.Duration) error {
 
 // foundEvents is what was read of all partitions at once.
 type foundEvents struct {
-	history.EventPage
+	watch.Page
 	full   bool           // a partition may have more, if only of other kinds
 	checks []unackedCheck // that are due, in partitions that have no more
 }
@@ -90,7 +91,7 @@ func (f *foundEvents) whatNext(spent, wait time.Duration) (pause time.Duration, 
 
 // readAndCheck reads all partitions once, and does as many of the unacked checks that
 // are due as the page has room for. The next read returns what they record.
-func (s *Store) readAndCheck(ctx context.Context, q history.EventQuery) (foundEvents, error) {
+func (s *Store) readAndCheck(ctx context.Context, q watch.Query) (foundEvents, error) {
 	found, err := s.readEvents(ctx, q)
 	if err == nil {
 		err = s.recordUnacked(ctx, found.checks, q.Limit-len(found.Events))
@@ -99,7 +100,7 @@ func (s *Store) readAndCheck(ctx context.Context, q history.EventQuery) (foundEv
 }
 
 // readEvents reads all partitions once.
-func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (found foundEvents, err error) {
+func (s *Store) readEvents(ctx context.Context, q watch.Query) (found foundEvents, err error) {
 	ops := make([]*op, len(s.partitions))
 	for i, p := range s.partitions {
 		ops[i] = &op{ctx: ctx, cmd: p.eventsCommand(i, q)}
@@ -118,15 +119,15 @@ func (s *Store) readEvents(ctx context.Context, q history.EventQuery) (found fou
 		}
 	}
 	// All events of a user are in one partition.
-	slices.SortStableFunc(found.Events, func(a, b history.Event) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(found.Events, func(a, b watch.Event) int { return a.Time.Compare(b.Time) })
 	return found, nil
 }
 
 // add reads the reply of one partition, the next.
-func (f *foundEvents) add(p *partition, reply any, q history.EventQuery) error {
+func (f *foundEvents) add(p *partition, reply any, q watch.Query) error {
 	in := reader{reply: reply}
 	f.Lost = in.int() == 1 || f.Lost
-	mark := history.PositionMark{Read: int64(in.int()), Run: uint64(in.int()), Seq: uint64(in.int())}
+	mark := watch.Mark{Read: int64(in.int()), Run: uint64(in.int()), Seq: uint64(in.int())}
 	texts, _ := in.next().([]any)
 	checks, err := p.readChecks(in.next())
 	if err := cmp.Or(in.err, err); err != nil {
@@ -139,21 +140,21 @@ func (f *foundEvents) add(p *partition, reply any, q history.EventQuery) error {
 }
 
 // eventsLimit is the most events that p returns.
-func (p *partition) eventsLimit(q history.EventQuery) int {
+func (p *partition) eventsLimit(q watch.Query) int {
 	return max(1, q.Limit/len(p.store.partitions))
 }
 
 // eventsCommand reads on in p, which is part i of the log.
-func (p *partition) eventsCommand(i int, q history.EventQuery) []any {
+func (p *partition) eventsCommand(i int, q watch.Query) []any {
 	s := p.store
 	c := eventsCall{
-		clock: s.clock(), after: noMark, limit: p.eventsLimit(q), eventsKept: s.eventsKept(), wantDue: q.Kinds.Has(history.Unacked),
+		clock: s.clock(), after: noMark, limit: p.eventsLimit(q), eventsKept: s.eventsKept(), wantDue: q.Kinds.Has(watch.Unacked),
 	}
 	if len(q.After.Marks) > 0 {
 		c.after = q.After.Marks[i]
 	}
-	kinds := q.Kinds.WithPairs() &^ history.Unacked // readers record it themselves
-	for kind := history.EventKind(1); kind != 0 && kind <= history.EveryEvent; kind <<= 1 {
+	kinds := q.Kinds.WithPairs() &^ watch.Unacked // readers record it themselves
+	for kind := watch.Kind(1); kind != 0 && kind <= watch.AllKinds; kind <<= 1 {
 		if kinds.Has(kind) {
 			c.kinds = append(c.kinds, kind)
 		}
@@ -162,16 +163,16 @@ func (p *partition) eventsCommand(i int, q history.EventQuery) []any {
 }
 
 // noMark is the position of a reader that has read nothing yet.
-var noMark = history.PositionMark{Read: -1}
+var noMark = watch.Mark{Read: -1}
 
 // eventsCall is what events_read.lua is called with.
 type eventsCall struct {
 	clock      any
-	after      history.PositionMark
+	after      watch.Mark
 	limit      int
 	eventsKept int
 	wantDue    bool // return the unacked checks that are due
-	kinds      []history.EventKind
+	kinds      []watch.Kind
 }
 
 func (c eventsCall) declare(w *wire, k *keys) {
@@ -205,7 +206,7 @@ func (s *Store) eventsKept() int { return max(s.conf.Events/len(s.partitions), m
 
 // appendEvents appends those of some kinds, and says whether some were never
 // recorded.
-func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) (_ []history.Event, lost bool, _ error) {
+func appendEvents(dst []watch.Event, texts []any, kinds watch.Kind) (_ []watch.Event, lost bool, _ error) {
 	for _, t := range texts {
 		text, _ := t.(string)
 		if len(text) < eventSize {
@@ -213,7 +214,7 @@ func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) (_ 
 		}
 		switch e := parseEvent(text); {
 		case e.Kind == 0:
-			lost = lost || kinds.Has(history.Delivered)
+			lost = lost || kinds.Has(watch.Delivered)
 		case kinds.Has(e.Kind):
 			dst = append(dst, e)
 		}
@@ -222,16 +223,16 @@ func appendEvents(dst []history.Event, texts []any, kinds history.EventKind) (_ 
 }
 
 // parseEvent reads what events.lua records.
-func parseEvent(text string) history.Event {
+func parseEvent(text string) watch.Event {
 	var ms [8]byte
 	copy(ms[2:], text[1:7])
-	e := history.Event{
-		Kind: history.EventKind(text[0]),
+	e := watch.Event{
+		Kind: watch.Kind(text[0]),
 		Time: history.Epoch.Add(time.Duration(binary.BigEndian.Uint64(ms[:])) * time.Millisecond),
 		User: text[eventSize:],
 	}
 	a, b := parseID(text[7:]), parseID(text[14:])
-	if e.Kind == history.Acked {
+	if e.Kind == watch.Acked {
 		e.Cursor = history.Cursor{Inbox: a, Broadcast: b}
 	} else {
 		e.ID = a

@@ -14,16 +14,17 @@ import (
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/historytest"
 	"pushd.example/internal/history/redis"
+	"pushd.example/internal/history/watch"
 	"pushd.example/internal/redistest"
 )
 
 // eventsOf is what a reader of presence is told, until something is.
 type eventsOf struct {
 	store *redis.Store
-	at    history.Position
+	at    watch.Position
 }
 
-func watch(t *testing.T, s *redis.Store) *eventsOf {
+func startWatching(t *testing.T, s *redis.Store) *eventsOf {
 	t.Helper()
 	w := &eventsOf{store: s}
 	w.read(t, 0)
@@ -32,7 +33,7 @@ func watch(t *testing.T, s *redis.Store) *eventsOf {
 
 func (w *eventsOf) read(t *testing.T, wait time.Duration) (words []string) {
 	t.Helper()
-	p, err := w.store.ReadEvents(t.Context(), history.EventQuery{Kinds: history.Presence, After: w.at, Limit: 10_000, Wait: wait})
+	p, err := w.store.ReadEvents(t.Context(), watch.Query{Kinds: watch.Presence, After: w.at, Limit: 10_000, Wait: wait})
 	if err != nil || p.Lost {
 		t.Fatalf("reading events: lost: %v, %v", p.Lost, err)
 	}
@@ -73,7 +74,7 @@ func TestEventsOfSeveralNodes(t *testing.T) {
 	clock := historytest.NewClock()
 	c := redis.Config{URL: shared.URL(), Node: "a", Prefix: rand.Text() + ":", Partitions: 4, Now: clock.Now}
 	a, b := openStore(t, c), openStore(t, c)
-	wa := watch(t, a)
+	wa := startWatching(t, a)
 	attach(t, a, "ann")
 	attach(t, b, "ann")
 	attach(t, b, "bob")
@@ -98,7 +99,7 @@ func TestEventsOfSeveralNodes(t *testing.T) {
 	}
 	var got []string
 	for end := time.Now().Add(30 * time.Second); len(got) == 0 && time.Now().Before(end); {
-		clock.Advance(history.Linger) // the next beat finds bob
+		clock.Advance(watch.Linger) // the next beat finds bob
 		got = wa.read(t, 100*time.Millisecond)
 	}
 	if !slices.Equal(got, []string{"disconnected bob"}) {
@@ -114,7 +115,7 @@ func TestEventsOfADeadNode(t *testing.T) {
 	proxy := redistest.NewProxy(t, shared.Addr())
 	c.URL = proxy.URL()
 	b := openStore(t, c)
-	w := watch(t, a)
+	w := startWatching(t, a)
 	var in, out []string
 	var attaching sync.WaitGroup
 	for i := range 2000 {
@@ -145,9 +146,9 @@ func TestEventsOfADeadNode(t *testing.T) {
 func TestReadingPastOthersEnds(t *testing.T) {
 	c := redis.Config{URL: shared.URL(), Node: "a", Prefix: rand.Text() + ":"}
 	s, other := openStore(t, c), openStore(t, c)
-	q := history.EventQuery{Kinds: history.Acked, Limit: 1}
-	for _, kinds := range []history.EventKind{history.EveryEvent, q.Kinds} {
-		p, err := s.ReadEvents(t.Context(), history.EventQuery{Kinds: kinds, Limit: 1})
+	q := watch.Query{Kinds: watch.Acked, Limit: 1}
+	for _, kinds := range []watch.Kind{watch.AllKinds, q.Kinds} {
+		p, err := s.ReadEvents(t.Context(), watch.Query{Kinds: kinds, Limit: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // maxMembers is how many users one script puts into a group or takes out.
@@ -27,7 +28,7 @@ func (s *Store) changeMembers(ctx context.Context, group string, users []string,
 		return 0, err
 	}
 	defer s.life.RUnlock()
-	if err := history.CheckMembers(group, users); err != nil {
+	if err := engine.CheckMembers(group, users); err != nil {
 		return 0, err
 	}
 	return s.change(ctx, group, users, change)
@@ -87,7 +88,7 @@ func (s *Store) Members(ctx context.Context, group, after string, limit int) ([]
 		return nil, false, err
 	}
 	defer s.life.RUnlock()
-	if err := errors.Join(history.CheckGroup(group), history.CheckList(limit)); err != nil {
+	if err := errors.Join(history.CheckGroup(group), engine.CheckList(limit)); err != nil {
 		return nil, false, err
 	}
 	users, err := s.members(ctx, group, after, limit)
@@ -134,7 +135,7 @@ func (s *Store) GroupsOf(ctx context.Context, user, after string, limit int) ([]
 		return nil, false, err
 	}
 	defer s.life.RUnlock()
-	if err := history.CheckList(limit); err != nil {
+	if err := engine.CheckList(limit); err != nil {
 		return nil, false, err
 	}
 	p := s.partitionOf(user)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
+	"pushd.example/internal/history/watch"
 )
 
 // The text of a script is put together from its file in lua, the definitions in
@@ -34,7 +36,7 @@ var constants = map[string]int64{
 	// Ids: that of time 0 in ms since 1970, ids in a millisecond, and how many
 	// milliseconds ahead of the clock an id may be.
 	"EPOCH": history.Epoch.UnixMilli(), "IDS_PER_MS": int64(history.FirstIDAt(history.Epoch.Add(time.Millisecond))),
-	"MAX_AHEAD": maxAhead.Milliseconds(),
+	"MAX_AHEAD": engine.CursorSkew.Milliseconds(),
 
 	// Replies.
 	"DONE": outcomeDone, "DUPLICATE": outcomeDuplicate, "NEW_NODE": outcomeNewNode, "GAP": outcomeGap,
@@ -45,14 +47,14 @@ var constants = map[string]int64{
 	"START_NOW": int64(history.StartNow), "START_AFTER": int64(history.StartAfter), "START_UNREAD": int64(history.StartUnread),
 
 	// Events.
-	"CONNECTED": int64(history.Connected), "DISCONNECTED": int64(history.Disconnected), "ACKED": int64(history.Acked),
-	"DELIVERED": int64(history.Delivered), "UNACKED": int64(history.Unacked),
-	"EVENTS_KEPT": history.EventsKept, "LINGER": history.Linger.Milliseconds(),
-	"WATCHED_FOR": history.WatchedFor.Milliseconds(), "WATCH_EXCESS": history.WatchedFor.Milliseconds() / 10,
+	"CONNECTED": int64(watch.Connected), "DISCONNECTED": int64(watch.Disconnected), "ACKED": int64(watch.Acked),
+	"DELIVERED": int64(watch.Delivered), "UNACKED": int64(watch.Unacked),
+	"EVENTS_KEPT": watch.EventsKept, "LINGER": watch.Linger.Milliseconds(),
+	"WATCHED_FOR": watch.WatchedFor.Milliseconds(), "WATCH_EXCESS": watch.WatchedFor.Milliseconds() / 10,
 
 	// Receipts: sizes in bytes, and how many are kept.
-	"RANGES_HEAD": 7, "RANGE_SIZE": rangeSize, "EXACT_RANGES": history.TrailSpans, "MAX_RANGES": history.TrailMost,
-	"MOVES_HEAD": 7, "MOVE_SIZE": 13, "ACK_MOVES": history.AckMoves,
+	"RANGES_HEAD": 7, "RANGE_SIZE": rangeSize, "MERGE_BEYOND": engine.MergeBeyond, "MAX_RANGES": engine.MaxRanges,
+	"MOVES_HEAD": 7, "MOVE_SIZE": 13, "ACKS_KEPT": engine.AcksKept,
 
 	// Work for one script at a time, while Redis does nothing else.
 	"TRIM_EVERY":        16,      // appends to an inbox between two looks for entries that are too old
@@ -70,10 +72,6 @@ var constants = map[string]int64{
 
 	"EXPIRED_LONG_AGO": 1, // ms, when an entry expires that was replaced or recalled
 }
-
-// maxAhead is how far ahead of the clock an id may be: a floor further ahead is not
-// believed, and a cursor is refused.
-const maxAhead = time.Minute
 
 // definitions are what lua/lib defines, by name.
 var definitions = readDefinitions()

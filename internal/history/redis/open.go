@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/watch"
 )
 
 // Store is a history.Store in a Redis that several nodes share.
@@ -35,7 +36,7 @@ type Store struct {
 
 var _ history.Store = (*Store)(nil)
 var _ history.Groups = (*Store)(nil)
-var _ history.Events = (*Store)(nil)
+var _ watch.Events = (*Store)(nil)
 var _ history.Messages = (*Store)(nil)
 
 // Open connects to Redis, takes part as a node, and returns when pushes go

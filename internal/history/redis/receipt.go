@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // Receipt implements history.Messages. Each partition is read at a moment of its
@@ -81,7 +82,7 @@ func (r recipients) receipts(ctx context.Context, id history.ID, out []history.U
 func userReceipt(user string, id history.ID, delivered, acked int64) history.UserReceipt {
 	u := history.UserReceipt{User: user}
 	u.DeliveredAt, u.Delivered = happened(delivered)
-	u.DeliveredAt = history.Range{At: u.DeliveredAt}.When(id)
+	u.DeliveredAt = engine.DeliveredAt(history.Range{At: u.DeliveredAt}, id)
 	u.AckedAt, u.Acked = happened(acked)
 	return u
 }

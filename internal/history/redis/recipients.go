@@ -5,43 +5,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
-// recipientList packs the recipients of one chunk: the flags of the message, and
-// for each user the length of the prefix that it shares with the user before, the
-// length of the rest, and the rest.
+// recipientList packs the recipients of one chunk: the flags of the message, then
+// the users as [engine.AppendName] does.
 func recipientList(flags byte, users []string) []byte {
 	list := make([]byte, 1, 1+len(users)*8+len(users[0]))
 	list[0] = flags
 	last := ""
 	for _, user := range users {
-		same := 0
-		for same < min(len(last), len(user)) && last[same] == user[same] {
-			same++
-		}
-		list = append(list, byte(same), byte(len(user)-same))
-		list = append(list, user[same:]...)
+		list = engine.AppendName(list, last, user)
 		last = user
 	}
 	return list
 }
 
-// parseRecipientList appends the users of a list to users.
-func parseRecipientList(users []string, list string) ([]string, error) {
-	last := ""
-	for b := list[1:]; len(b) > 0; {
-		if len(b) < 2 || int(b[0]) > len(last) || int(b[1]) > len(b)-2 {
-			return nil, fmt.Errorf("%w: a list of recipients", errEntry)
-		}
-		end := 2 + int(b[1])
-		last = last[:b[0]] + b[2:end]
-		users = append(users, last)
-		b = b[end:]
+// parseRecipientList reads what recipientList packs.
+func parseRecipientList(list string) (flags byte, users []string, err error) {
+	if list == "" {
+		return 0, nil, fmt.Errorf("%w: an empty list of recipients", errEntry)
 	}
-	return users, nil
+	users, ok := engine.ParseNames([]byte(list[1:]), 0, math.MaxInt)
+	if !ok {
+		return 0, nil, fmt.Errorf("%w: a list of recipients of %d bytes", errEntry, len(list))
+	}
+	return list[0], users, nil
 }
 
 // addressed is a message and its recipients.
@@ -126,16 +119,13 @@ func (p *partition) lookUp(ctx context.Context, id history.ID) (sent, error) {
 func (s *sent) add(pair any) error {
 	in := reader{reply: pair}
 	list, own := in.text(), in.text()
-	if in.err != nil || list == "" {
-		return fmt.Errorf("%w: a list of recipients", errEntry)
+	flags, users, err := parseRecipientList(list)
+	if err := cmp.Or(in.err, err); err != nil {
+		return err
 	}
 	s.kind = history.Unicast
-	if list[0]&flagMulticast != 0 {
+	if flags&flagMulticast != 0 {
 		s.kind = history.Multicast
-	}
-	users, err := parseRecipientList(nil, list)
-	if err != nil {
-		return err
 	}
 	if own == "" {
 		s.users = append(s.users, users...)

@@ -3,7 +3,6 @@ package redis
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -43,10 +42,7 @@ func (p *partition) readChecks(reply any) ([]unackedCheck, error) {
 }
 
 func (c *unackedCheck) read(users, own, id string) (err error) {
-	if users == "" {
-		return fmt.Errorf("%w: a list of recipients", errEntry)
-	}
-	if c.users, err = parseRecipientList(nil, users); err != nil {
+	if _, c.users, err = parseRecipientList(users); err != nil {
 		return err
 	}
 	if c.own, err = history.ParseID(own); err != nil {

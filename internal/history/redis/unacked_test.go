@@ -14,15 +14,16 @@ import (
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/historytest"
 	"pushd.example/internal/history/redis"
+	"pushd.example/internal/history/watch"
 )
 
 // unackedBy reads until there is nothing more, and counts by user how often it
 // came that the message was not acked.
-func unackedBy(t *testing.T, s *redis.Store, at *history.Position, id history.ID) map[string]int {
+func unackedBy(t *testing.T, s *redis.Store, at *watch.Position, id history.ID) map[string]int {
 	t.Helper()
 	got := map[string]int{}
 	for {
-		p, err := s.ReadEvents(t.Context(), history.EventQuery{Kinds: history.Unacked, After: *at, Limit: 100})
+		p, err := s.ReadEvents(t.Context(), watch.Query{Kinds: watch.Unacked, After: *at, Limit: 100})
 		if err != nil || p.Lost {
 			t.Errorf("reading events: lost: %v, %v", p.Lost, err)
 			return got
@@ -32,7 +33,7 @@ func unackedBy(t *testing.T, s *redis.Store, at *history.Position, id history.ID
 			return got
 		}
 		for _, e := range p.Events {
-			if e.Kind != history.Unacked || e.ID != id {
+			if e.Kind != watch.Unacked || e.ID != id {
 				t.Errorf("event %+v, want one of message %d", e, id)
 			}
 			got[e.User]++
@@ -61,7 +62,7 @@ func TestUnackedByNodesAtOnce(t *testing.T) {
 			clock := historytest.NewClock()
 			c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Partitions: partitions, Now: clock.Now}
 			stores := []*redis.Store{openStore(t, c), openStore(t, c)}
-			positions := make([]history.Position, 2*len(stores))
+			positions := make([]watch.Position, 2*len(stores))
 			for i := range positions {
 				unackedBy(t, stores[i%len(stores)], &positions[i], 0)
 			}
@@ -89,7 +90,7 @@ func TestUnackedOfOvertakenIDs(t *testing.T) {
 	for _, recalled := range []bool{false, true} {
 		clock := historytest.NewClock()
 		s, m := overtaken(t, clock.Now, history.Push{UnackedAfter: time.Second})
-		var at history.Position
+		var at watch.Position
 		unackedBy(t, s, &at, m.id)
 		var acked, want []string
 		for user, own := range m.own {
@@ -165,24 +166,24 @@ func TestUnackedGoesByItself(t *testing.T) {
 // same, and not before these.
 func TestUnackedAmongOthers(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
-		for _, kinds := range []history.EventKind{history.Unacked, history.Unacked | history.Delivered} {
+		for _, kinds := range []watch.Kind{watch.Unacked, watch.Unacked | watch.Delivered} {
 			t.Run(fmt.Sprintf("partitions=%d/%v", partitions, kinds), func(t *testing.T) { unackedAmongOthers(t, partitions, kinds) })
 		}
 	}
 }
 
-func unackedAmongOthers(t *testing.T, partitions int, kinds history.EventKind) {
+func unackedAmongOthers(t *testing.T, partitions int, kinds watch.Kind) {
 	clock := historytest.NewClock()
 	s := openStore(t, redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Partitions: partitions, Now: clock.Now})
-	read := func(q history.EventQuery) history.EventPage {
+	read := func(q watch.Query) watch.Page {
 		p, err := s.ReadEvents(t.Context(), q)
 		if err != nil || p.Lost {
 			t.Fatalf("reading events: lost: %v, %v", p.Lost, err)
 		}
 		return p
 	}
-	read(history.EventQuery{Kinds: history.EveryEvent, Limit: 1}) // has deliveries recorded
-	at := read(history.EventQuery{Kinds: kinds, Limit: 1}).Next
+	read(watch.Query{Kinds: watch.AllKinds, Limit: 1}) // has deliveries recorded
+	at := read(watch.Query{Kinds: kinds, Limit: 1}).Next
 	id := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Second})
 	clock.Advance(time.Second)
 	var got, want []string
@@ -197,7 +198,7 @@ func unackedAmongOthers(t *testing.T, partitions int, kinds history.EventKind) {
 	}
 	for range 20 {
 		deliver()
-		p := read(history.EventQuery{Kinds: kinds, After: at, Limit: 16})
+		p := read(watch.Query{Kinds: kinds, After: at, Limit: 16})
 		at = p.Next
 		for _, e := range p.Events {
 			got = append(got, fmt.Sprint(e.Kind, " ", e.User, " ", e.ID))
@@ -208,10 +209,10 @@ func unackedAmongOthers(t *testing.T, partitions int, kinds history.EventKind) {
 	if where < 0 || slices.Contains(got[where+1:], unacked) {
 		t.Fatalf("read %q, want %s once", got, unacked)
 	}
-	if kinds.Has(history.Delivered) && partitions == 1 && where < 20 {
+	if kinds.Has(watch.Delivered) && partitions == 1 && where < 20 {
 		t.Errorf("it came after %d others, want those that were there before it", where)
 	}
-	if got = slices.Delete(got, where, where+1); !kinds.Has(history.Delivered) {
+	if got = slices.Delete(got, where, where+1); !kinds.Has(watch.Delivered) {
 		want = nil
 	}
 	slices.Sort(got)
@@ -229,7 +230,7 @@ func TestUnackedOfDamagedNotes(t *testing.T) {
 		Log: slog.New(slog.NewTextHandler(&said, nil)),
 	}
 	s := openStore(t, c)
-	var at history.Position
+	var at watch.Position
 	unackedBy(t, s, &at, 0)
 	id := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Second})
 	pre := c.Prefix + "{" + redis.Tag(s) + "}"

@@ -31,7 +31,7 @@ local function add_range(ranges, from, to, at)
   end
   if from >= to then return end
   local first, range = struct.pack('>I7', math.max(greatest, to)), struct.pack('>I7I7I6', from, to, at)
-  if #ranges < RANGES_HEAD + RANGE_SIZE * EXACT_RANGES then
+  if #ranges < RANGES_HEAD + RANGE_SIZE * MERGE_BEYOND then
     return first .. string.sub(ranges, RANGES_HEAD + 1) .. range
   end
   local a, b, _, a2, b2 = struct.unpack('>I7I7I6I7I7', ranges, RANGES_HEAD + 1)

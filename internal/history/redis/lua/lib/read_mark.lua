@@ -4,7 +4,7 @@
 -- save_mark_move adds a move; the oldest makes room for it.
 local function save_mark_move(from, to)
   local moves = redis.call('GET', MARK_MOVES) or struct.pack('>I7', from)
-  if #moves >= MOVES_HEAD + MOVE_SIZE * ACK_MOVES then
+  if #moves >= MOVES_HEAD + MOVE_SIZE * ACKS_KEPT then
     moves = string.sub(moves, MOVES_HEAD + 1, 2 * MOVES_HEAD) .. string.sub(moves, MOVES_HEAD + MOVE_SIZE + 1)
   end
   redis.call('SET', MARK_MOVES, moves .. struct.pack('>I7I6', to, time))

@@ -1,20 +1,26 @@
-package history
+package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"pushd.example/internal/history"
 )
 
-// EventKind is what an [Event] says, one bit each; several together are a set
-// of kinds.
-type EventKind uint8
+// ErrPosition: not a position in the events of this system, or damaged.
+var ErrPosition = errors.New("bad position")
+
+// Kind is what an [Event] says, one bit each; several together are a set of
+// kinds.
+type Kind uint8
 
 // The kinds of events.
 const (
 	// Connected: the user has a connection, and had none before.
-	Connected EventKind = 1 << iota
+	Connected Kind = 1 << iota
 	// Disconnected: for [Linger] the user has had no connection.
 	Disconnected
 	// Acked: the user's read mark was moved, by whatever door.
@@ -27,15 +33,15 @@ const (
 	// and it is still there: not expired, recalled, replaced or dropped.
 	Unacked
 
-	// EveryEvent is all of them.
-	EveryEvent EventKind = 1<<iota - 1
+	// AllKinds is all of them.
+	AllKinds Kind = 1<<iota - 1
 )
 
-var eventWords = [...]string{"connected", "disconnected", "acked", "delivered", "unacked"}
+var kindWords = [...]string{"connected", "disconnected", "acked", "delivered", "unacked"}
 
-// ParseEventKind returns the kind that the API calls so, or false.
-func ParseEventKind(word string) (EventKind, bool) {
-	for i, w := range eventWords {
+// ParseKind returns the kind that the API calls so, or false.
+func ParseKind(word string) (Kind, bool) {
+	for i, w := range kindWords {
 		if w == word {
 			return 1 << i, true
 		}
@@ -43,9 +49,9 @@ func ParseEventKind(word string) (EventKind, bool) {
 	return 0, false
 }
 
-// EventWords returns the words that the API uses for kinds, in a fixed order.
-func EventWords(kinds EventKind) (words []string) {
-	for i, w := range eventWords {
+// words returns the words that the API uses for kinds, in a fixed order.
+func words(kinds Kind) (words []string) {
+	for i, w := range kindWords {
 		if kinds.Has(1 << i) {
 			words = append(words, w)
 		}
@@ -54,17 +60,17 @@ func EventWords(kinds EventKind) (words []string) {
 }
 
 // String returns the words of k.
-func (k EventKind) String() string { return strings.Join(EventWords(k), ", ") }
+func (k Kind) String() string { return strings.Join(words(k), ", ") }
 
 // Has says whether k holds all of some kinds.
-func (k EventKind) Has(some EventKind) bool { return k&some == some }
+func (k Kind) Has(some Kind) bool { return k&some == some }
 
 // Presence are the kinds that go together: who asks for one of them has both
 // recorded, so that each user's take turns.
 const Presence = Connected | Disconnected
 
 // WithPairs returns k with what is recorded together with it.
-func (k EventKind) WithPairs() EventKind {
+func (k Kind) WithPairs() Kind {
 	if k&Presence != 0 {
 		k |= Presence
 	}
@@ -73,17 +79,17 @@ func (k EventKind) WithPairs() EventKind {
 
 // Event is something that happened to a user.
 type Event struct {
-	Kind EventKind // one
+	Kind Kind // one
 	// Time is when, in milliseconds' precision, UTC.
 	Time time.Time
 	User string
 	// ID of Delivered is the id under which the user's inbox has the message,
 	// and which its connections were sent; ID of Unacked is the one that Append
 	// returned. They differ only for a multicast that was given an id of its own
-	// in some inbox ([Store.Append]).
-	ID ID
+	// in some inbox ([history.Store.Append]).
+	ID history.ID
 	// Cursor of Acked: where the read mark lies now.
-	Cursor Cursor
+	Cursor history.Cursor
 }
 
 const (
@@ -97,10 +103,10 @@ const (
 	EventsKept = 1 << 16
 )
 
-// EventQuery asks for some of the events.
-type EventQuery struct {
+// Query asks for some of the events.
+type Query struct {
 	// Kinds are those to return; at least one.
-	Kinds EventKind
+	Kinds Kind
 	// After is where to begin. The zero Position is now: nothing is returned
 	// but where that is.
 	After Position
@@ -111,14 +117,14 @@ type EventQuery struct {
 	Wait time.Duration
 }
 
-// EventPage is some events, oldest first.
-type EventPage struct {
+// Page is some events, oldest first.
+type Page struct {
 	Events []Event
 	// Next continues after this page, whatever its kinds.
 	Next Position
 	// Lost: some events between After and Next are missing. They were dropped to
 	// make room for later ones, nobody had asked for these kinds when they
-	// happened, their deliveries were missed ([Deliveries.Missed]), or the log is
+	// happened, their deliveries were missed ([history.Deliveries.Missed]), or the log is
 	// another one by now.
 	Lost bool
 }
@@ -128,7 +134,7 @@ type EventPage struct {
 // asks for it until [WatchedFor] after the last, and about [EventsKept] events
 // are kept, however old.
 //
-// The engine records what its Store and [Messages] are told: Attach, Detach, Ack
+// The engine records what its Store and [history.Messages] are told: Attach, Detach, Ack
 // and RecordDelivered.
 // A user is Connected with the first Attach, in whatever process, and
 // Disconnected when [Linger] has passed since the last Detach: who comes back
@@ -145,17 +151,20 @@ type EventPage struct {
 //
 // The events of one user come in the order in which they happened, except that
 // Disconnected and Delivered may come after what happened meanwhile. All methods
-// may be called from any goroutine. Errors are those of [Store].
+// may be called from any goroutine. Errors are those of [history.Store].
 type Events interface {
 	// ReadEvents returns the first events of q.Kinds after q.After. A page may
 	// be empty although there are more. Errors: ErrPosition.
-	ReadEvents(ctx context.Context, q EventQuery) (EventPage, error)
+	ReadEvents(ctx context.Context, q Query) (Page, error)
 }
 
 // Check returns an error unless q can be answered.
-func (q EventQuery) Check() error {
-	if q.Kinds == 0 || q.Kinds&^EveryEvent != 0 {
+func (q Query) Check() error {
+	if q.Kinds == 0 || q.Kinds&^AllKinds != 0 {
 		return fmt.Errorf("read events of unknown kinds %#x", uint8(q.Kinds))
 	}
-	return CheckList(q.Limit)
+	if q.Limit < 1 {
+		return fmt.Errorf("read at most %d events: the limit is at least 1", q.Limit)
+	}
+	return nil
 }

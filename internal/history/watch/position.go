@@ -1,34 +1,33 @@
-package history
+package watch
 
 import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"time"
 )
 
 // Position is how far a reader of [Events] is. The zero value is now.
 type Position struct {
 	// Marks are one for each part that the log has; their engine knows what
 	// they mean.
-	Marks []PositionMark
+	Marks []Mark
 }
 
-// PositionMark is how far a reader is in one part of a log.
-type PositionMark struct {
-	// Read is when the part was read, in milliseconds since Epoch.
+// Mark is how far a reader is in one part of a log.
+type Mark struct {
+	// Read is when the part was read, in milliseconds since [history.Epoch].
 	Read int64
 	// Run and Seq name the last event that was read: Seq numbers events without
 	// gaps, Run tells apart logs that number the same.
 	Run, Seq uint64
 }
 
-// MaxPositionMarks is the most parts that a log has.
-const MaxPositionMarks = 64
+// MaxMarks is the most parts that a log has.
+const MaxMarks = 64
 
 // maxPosition is more than the characters that a Position is written in.
-const maxPosition = 2 * MaxPositionMarks * 3 * binary.MaxVarintLen64
+const maxPosition = 2 * MaxMarks * 3 * binary.MaxVarintLen64
 
 // String encodes p, opaquely: "" if it is zero.
 func (p Position) String() string {
@@ -59,11 +58,11 @@ func ParsePosition(s string) (p Position, err error) {
 		return p, fmt.Errorf("%w: %q is damaged", ErrPosition, clip(s))
 	}
 	for b = b[4:]; len(b) > 0; {
-		var m PositionMark
+		var m Mark
 		var n [3]uint64
 		for i := range n {
 			v, size := binary.Uvarint(b)
-			if size <= 0 || len(p.Marks) == MaxPositionMarks {
+			if size <= 0 || len(p.Marks) == MaxMarks {
 				return Position{}, fmt.Errorf("%w: %q is damaged", ErrPosition, clip(s))
 			}
 			n[i], b = v, b[size:]
@@ -83,5 +82,11 @@ func (p Position) Check(parts int) error {
 	return nil
 }
 
-// SinceEpoch returns t as PositionMark has it.
-func SinceEpoch(t time.Time) int64 { return max(0, t.Sub(Epoch).Milliseconds()) }
+// clip shortens s for an error message.
+func clip(s string) string {
+	const most = 32
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
