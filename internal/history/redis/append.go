@@ -17,11 +17,11 @@ const (
 	// maxInline is the most bytes that a multicast's data may have to be copied
 	// into each inbox.
 	maxInline = 32
-	// ownKeyLife is how long a key is remembered that no caller gave: only this
+	// ownKeyLife is how long a key that no caller gave is remembered: only this
 	// node's own retries need it.
 	ownKeyLife = 15 * time.Second
-	// maxRefresh is how often an append is tried again because a node has just
-	// come.
+	// maxRefresh is how often a script is tried again because a node has just
+	// joined.
 	maxRefresh = 5
 )
 
@@ -64,7 +64,7 @@ func (s *Store) append(ctx context.Context, p *history.Push) (history.AppendResu
 	return j.inboxes()
 }
 
-// job is one push on its way.
+// job is one push that is being stored.
 type job struct {
 	store     *Store
 	ctx       context.Context
@@ -75,7 +75,7 @@ type job struct {
 	replicate bool
 }
 
-// part is the share of one partition.
+// part is the users of one partition.
 type part struct {
 	*partition
 	users []string
@@ -93,7 +93,7 @@ func (j *job) inboxes() (history.AppendResult, error) {
 	}
 	rest, err := inEach(parts[1:], func(p part) (history.AppendResult, error) { return j.toPartition(p, first.ID) })
 	if err != nil {
-		// Some have it.
+		// Some users have it.
 		return history.AppendResult{}, fmt.Errorf("%w: storing a multicast for all its users: %w", history.ErrUnknown, err)
 	}
 	if first.Duplicate {
@@ -102,7 +102,7 @@ func (j *job) inboxes() (history.AppendResult, error) {
 	return plus(first, rest), nil
 }
 
-// inEach does the same in several partitions at once, and adds up the counts.
+// inEach runs do in several partitions at once, and adds up the counts.
 func inEach(parts []part, do func(part) (history.AppendResult, error)) (sum history.AppendResult, err error) {
 	type result struct {
 		history.AppendResult
@@ -131,8 +131,8 @@ func plus(r, more history.AppendResult) history.AppendResult {
 	return r
 }
 
-// parts sorts the users by partition, that of the first user first, each user
-// once. A retry with the same users gets the same parts.
+// parts groups the users by partition, the first user's first, each user once. A
+// retry with the same users gets the same parts.
 func (j *job) parts() []part {
 	users := j.push.Users
 	if len(users) == 1 {
@@ -151,14 +151,14 @@ func (j *job) parts() []part {
 			parts = append(parts, part{partition: p})
 			index[p.number] = len(parts)
 		}
-		share := &parts[index[p.number]-1]
-		share.users = append(share.users, user)
+		its := &parts[index[p.number]-1]
+		its.users = append(its.users, user)
 	}
 	return parts
 }
 
-// toPartition appends to the inboxes of one partition, under the given id, or
-// with 0 under one that the partition gives.
+// toPartition appends to the inboxes of one partition, under the given id; if that
+// is 0, the partition gives one.
 func (j *job) toPartition(p part, id history.ID) (sum history.AppendResult, err error) {
 	chunks := (len(p.users) + maxChunk - 1) / maxChunk
 	for done, tries := 0, 0; done < chunks; tries++ {
@@ -170,7 +170,7 @@ func (j *job) toPartition(p part, id history.ID) (sum history.AppendResult, err 
 			break
 		}
 		if outcome != outcomeNewNode || tries == maxRefresh {
-			return history.AppendResult{}, fmt.Errorf("%w: chunk %d of %d was not taken", history.ErrUnknown, done+1, chunks)
+			return history.AppendResult{}, fmt.Errorf("%w: Redis did not store chunk %d of %d; retry with the same idempotency key", history.ErrUnknown, done+1, chunks)
 		}
 		if err := p.refreshNodes(j.ctx); err != nil {
 			return history.AppendResult{}, err
@@ -183,15 +183,15 @@ func (j *job) toPartition(p part, id history.ID) (sum history.AppendResult, err 
 	return sum, nil
 }
 
-// send sends the chunks from the given one on, all at once, and adds up what
-// became of them. It returns how many were done, and the outcome of the next.
+// send sends the chunks from the given one on, all at once, and adds their counts to
+// sum. It returns how many were done, and the outcome of the next.
 func (j *job) send(p part, id history.ID, from, chunks int, sum *history.AppendResult) (done, outcome int, err error) {
 	ops := make([]*op, 0, 1)
 	for i := from; i < chunks; i++ {
 		users := p.users[i*maxChunk : min((i+1)*maxChunk, len(p.users))]
 		o := &op{ctx: j.ctx, cmd: j.command(p, users, id, i+1, chunks), replicate: j.replicate && i == chunks-1}
 		if i > 0 {
-			o.ctx = nil // what was begun is done to the end
+			o.ctx = nil // a push that was begun is completed
 		}
 		if err = p.writes.put(o); err != nil {
 			break
@@ -224,7 +224,7 @@ func (j *job) send(p part, id history.ID, from, chunks int, sum *history.AppendR
 	return done, outcomeDone, j.halfway(from+done, err)
 }
 
-// halfway makes an error of a later chunk say that earlier ones were stored.
+// halfway makes the error of a later chunk say that earlier chunks were stored.
 func (j *job) halfway(chunk int, err error) error {
 	if err == nil || chunk == 0 || errors.Is(err, history.ErrUnknown) {
 		return err
@@ -343,8 +343,8 @@ func (m message) declare(w *wire) {
 	w.text("collapse", m.collapse)
 }
 
-// clock returns what the scripts take for the time: "" for Redis's own, or the
-// milliseconds of the test's.
+// clock returns the clock for scripts: "" for Redis's own, or the milliseconds of a
+// test's.
 func (s *Store) clock() any {
 	if s.conf.Now == nil {
 		return ""
@@ -377,7 +377,7 @@ func bit(b bool) int {
 	return 0
 }
 
-// ints reads a reply that is numbers, perhaps with more behind them.
+// ints reads the numbers at the beginning of a reply.
 func ints(reply any, err error) ([]int64, error) {
 	if err != nil {
 		return nil, err

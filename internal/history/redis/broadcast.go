@@ -121,7 +121,7 @@ func (j *job) broadcast() (history.AppendResult, error) {
 	return plus(r, here), nil
 }
 
-// copyToAll brings all copies to where they hold b, and counts who is here in
+// copyToAll brings all copies to where they hold b, and counts the connections in
 // their partitions. For a retried broadcast only the id is known: each copy is
 // brought up to the home's end, and no connections are counted.
 func (s *Store) copyToAll(j *job, b copied, retried bool) (here history.AppendResult, err error) {
@@ -159,8 +159,8 @@ func (p *partition) copyOne(ctx context.Context, c relayCall, replicate bool) (o
 // fillBatch is how many broadcasts are read from the home at once.
 const fillBatch = 64
 
-// fill brings p's copy to where the home's log ends now. Nodes may do so at the
-// same time.
+// fill brings p's copy to where the home's log ends now. Several nodes may do so at
+// the same time.
 func (s *Store) fill(ctx context.Context, p *partition, replicate bool) error {
 	end, err := p.logEnd(ctx)
 	if err != nil {

@@ -222,7 +222,7 @@ func appendEvents(dst []watch.Event, texts []any, kinds watch.Kind) (_ []watch.E
 	return dst, lost, nil
 }
 
-// parseEvent reads what events.lua records.
+// parseEvent reads what lua/lib/events.lua records.
 func parseEvent(text string) watch.Event {
 	var ms [8]byte
 	copy(ms[2:], text[1:7])

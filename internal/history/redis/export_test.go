@@ -22,7 +22,7 @@ func Align(s *Store, p history.Push, id history.ID) history.ID {
 	return id
 }
 
-// Settle waits until all that was appended has been handed to the follower of
+// Settle waits until all that was appended has been delivered to the follower of
 // s: what a probe that is sent now comes after.
 func Settle(ctx context.Context, s *Store) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)

@@ -10,7 +10,7 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-// maxMembers is how many users one script puts into a group or takes out.
+// maxMembers is how many users one script adds to a group or removes from it.
 const maxMembers = 1000
 
 // AddMembers implements history.Groups.
@@ -37,16 +37,16 @@ func (s *Store) changeMembers(ctx context.Context, group string, users []string,
 // change runs a script over users, those of each partition in batches, all at
 // once.
 func (s *Store) change(ctx context.Context, group string, users []string, change script[membersCall]) (int, error) {
-	shares := make([][]string, len(s.partitions))
+	of := make([][]string, len(s.partitions))
 	for _, user := range users {
 		n := s.partitionOf(user).number
-		shares[n] = append(shares[n], user)
+		of[n] = append(of[n], user)
 	}
 	var ops []*op
 	var errs error
-	for i, share := range shares {
+	for i, users := range of {
 		p := s.partitions[i]
-		for batch := range slices.Chunk(share, maxMembers) {
+		for batch := range slices.Chunk(users, maxMembers) {
 			o := &op{ctx: ctx, cmd: change.call(&p.keys, membersCall{group, batch}), replicate: s.conf.Durability == history.Replicated}
 			if err := p.writes.put(o); err != nil {
 				errs = errors.Join(errs, err)
@@ -119,8 +119,8 @@ func (s *Store) members(ctx context.Context, group, after string, limit int) (us
 	return users, harmless(err)
 }
 
-// rangeCommand reads limit+1 names after the given one, so that one sees
-// whether there are more.
+// rangeCommand reads limit+1 names after the given one: the last one only tells
+// that there are more.
 func rangeCommand(key, after string, limit int) []any {
 	from := "-"
 	if after != "" {
@@ -150,8 +150,8 @@ func (s *Store) GroupsOf(ctx context.Context, user, after string, limit int) ([]
 	return groups, false, nil
 }
 
-// DeleteGroup implements history.Groups. It takes out whom it finds until it
-// finds nobody, since the scripts must be told which users they touch.
+// DeleteGroup implements history.Groups. It reads members and removes them until
+// there are none, since scripts must be given the keys of users that they change.
 func (s *Store) DeleteGroup(ctx context.Context, group string) (int, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err

@@ -31,7 +31,7 @@ type keys struct {
 	watch               string // HASH kind: "since until" it is recorded; keep: how many events are kept
 	lingering           string // ZSET user without connections: when the user counts as disconnected
 	scan                string // STRING: how far presence was cleared of dead nodes
-	recipients          string // STREAM id-n: to whom messages went
+	recipients          string // STREAM id-n: lists of recipients
 	recipientIndex      string // ZSET position in recipients: id of the message, where the position has another
 	due                 string // ZSET position in recipients: when to check who has not acked
 	recalled            string // ZSET id: multicasts that were recalled
@@ -61,9 +61,9 @@ func (k *keys) groups(user string) string    { return k.prefix + "g:" + user }  
 // slots is how many a Cluster has.
 const slots = 16384
 
-// tags returns a hash tag for each of n partitions, so that each falls into its
-// own nth of the slots: Clusters are cut into ranges of slots, and the tags "0",
-// "1", "2" would share some of them.
+// tags returns a hash tag for each of n partitions. Each falls into its own nth of
+// the slots: masters of a Cluster serve ranges of slots, and several of the tags
+// "0", "1", "2" would fall into one range.
 func tags(n int) []string {
 	list := make([]string, n)
 	for i := range list {
@@ -77,7 +77,7 @@ func tags(n int) []string {
 	return list
 }
 
-// crc16 is what a Cluster hashes tags with: CRC-16/XMODEM (Redis Cluster
+// crc16 is the hash of tags in a Cluster: CRC-16/XMODEM (Redis Cluster
 // specification, "Key distribution model").
 func crc16(s string) (crc uint16) {
 	for i := range len(s) {

@@ -42,7 +42,7 @@ var constants = map[string]int64{
 	"DONE": outcomeDone, "DUPLICATE": outcomeDuplicate, "NEW_NODE": outcomeNewNode, "GAP": outcomeGap,
 	"NOT_FOUND": notFound, "TO_USERS": toUsers, "TO_ALL": toAll, "OWN_ID": ownID,
 
-	// What Page and Attach ask for.
+	// Directions of pages, and starts of connections.
 	"FORWARD":   int64(history.Forward),
 	"START_NOW": int64(history.StartNow), "START_AFTER": int64(history.StartAfter), "START_UNREAD": int64(history.StartUnread),
 
@@ -57,7 +57,7 @@ var constants = map[string]int64{
 	"MOVES_HEAD": 7, "MOVE_SIZE": 13, "ACKS_KEPT": engine.AcksKept,
 
 	// Work for one script at a time, while Redis does nothing else.
-	"TRIM_EVERY":        16,      // appends to an inbox between two looks for entries that are too old
+	"TRIM_EVERY":        16,      // appends to an inbox between two checks for entries that are too old
 	"INDEX_TRIM":        100,     // members taken out of an index with each append
 	"SPARE_COUNTS":      64,      // counts of dropped broadcasts that are kept until all are deleted
 	"PAGE_BATCH":        16,      // entries read at once for a page
@@ -65,7 +65,7 @@ var constants = map[string]int64{
 	"SCAN_BATCH":        500,     // users cleared of dead nodes with a beat
 	"EXPIRY_BATCH":      1000,    // broadcasts whose TTL has ended, with a beat
 	"LINGERING_AT_ONCE": 4,       // disconnects recorded with each new one
-	"DUE_BATCH":         100,     // disconnects or lists of recipients looked at in a round of a read
+	"DUE_BATCH":         100,     // disconnects or lists of recipients in a round of a read
 	"DUE_ROUNDS":        10,      // rounds of a read
 	"DUE_BYTES":         1 << 16, // lists of recipients in a reply
 	"LEASES_TO_KEEP":    10,      // leases until Redis drops the stream of a node that is gone

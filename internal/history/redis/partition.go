@@ -10,7 +10,7 @@ import (
 	"pushd.example/internal/history"
 )
 
-// partition is one part of the data, and what the node is in it.
+// partition is one part of the data, and what the node has there.
 type partition struct {
 	keys
 
@@ -25,15 +25,15 @@ type partition struct {
 	nodes   atomic.Pointer[[]string] // that live
 	logTop  atomic.Uint64            // id of the last broadcast, as of the last beat
 
-	mu          sync.Mutex       // guards what follows, and that puts follow changes
-	node        string           // what the node is called here now
+	mu          sync.Mutex       // guards what follows, and keeps its changes in the order of their puts
+	node        string           // number of the node
 	connections map[string]int32 // of the node, by user
 
 	probes probes
 }
 
-// readWorkers is how many pipelines of pages may be under way: while Redis
-// answers one, the next is read from the wire.
+// readWorkers is how many batches of pages may be under way: while Redis answers
+// one, this process reads the replies of the other.
 const readWorkers = 2
 
 func newPartition(s *Store, number int, tag string) *partition {
@@ -142,7 +142,7 @@ func (p *partition) ready() error {
 		return unavailable(fmt.Errorf("partition %d: %w", p.number, err))
 	}
 	if silence := p.probes.silence(); silence > maxSilence {
-		return unavailable(fmt.Errorf("partition %d: no push to this node itself came back for %v", p.number, silence.Round(time.Second)))
+		return unavailable(fmt.Errorf("partition %d: none of this node's pushes to itself came back for %v", p.number, silence.Round(time.Second)))
 	}
 	return nil
 }

@@ -30,12 +30,12 @@ type pipeline struct {
 	closed  bool
 }
 
-// op is one command on its way, and its answer.
+// op is one command, and its answer.
 type op struct {
-	ctx       context.Context // nil: it is sent whatever its caller does
+	ctx       context.Context // nil: it is sent even if its caller has gone
 	cmd       []any
 	replicate bool // answered when a replica has it
-	must      bool // takes a place even where there is none
+	must      bool // accepted even if too many commands wait
 	once      bool // not sent again if Redis may have got it
 
 	// The worker's until done is closed.
@@ -46,14 +46,14 @@ type op struct {
 }
 
 const (
-	// A pipeline ends with the op that takes it past one of these.
+	// A batch ends with the op that takes it past one of these.
 	maxOps   = 256
 	maxBytes = 512 << 10
 
 	maxWaiting = 16 << 10
 )
 
-// Pauses before a pipeline is sent again.
+// Pauses before a batch is sent again, and how often it is.
 const (
 	redirectPause = 20 * time.Millisecond
 	brokenPause   = 5 * time.Millisecond
@@ -81,7 +81,7 @@ func (l *pipeline) put(o *op) error {
 	case l.down != nil:
 		return unavailable(l.down)
 	case len(l.waiting) >= l.limit && !o.must:
-		return unavailable(errors.New("too many calls wait for Redis"))
+		return unavailable(fmt.Errorf("%d calls wait for Redis, which is the most", l.limit))
 	}
 	o.done = make(chan struct{})
 	l.waiting = append(l.waiting, o)
@@ -111,8 +111,7 @@ func (o *op) wait(ctx context.Context) (any, error) {
 	return o.reply.Val(), nil
 }
 
-// waitForAll waits for ops of which nothing is asked but that they succeed, and
-// returns the first error.
+// waitForAll waits until ops have succeeded, or returns the first error.
 func waitForAll(ctx context.Context, ops []*op) error {
 	for _, o := range ops {
 		if _, err := o.wait(ctx); err != nil {
@@ -122,7 +121,7 @@ func waitForAll(ctx context.Context, ops []*op) error {
 	return nil
 }
 
-// take waits for ops and returns as many as make a pipeline; nil ends a worker.
+// take waits for ops and returns as many as make a batch; nil ends a worker.
 func (l *pipeline) take() []*op {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -156,14 +155,14 @@ func (o *op) size() (n int) {
 	return n
 }
 
-// up lets ops in again.
+// up accepts ops again.
 func (l *pipeline) up() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = nil
 }
 
-// fail puts the lane down and fails what waits.
+// fail puts the pipeline down and fails what waits.
 func (l *pipeline) fail(err error) {
 	l.mu.Lock()
 	waiting := l.waiting
@@ -177,7 +176,7 @@ func (l *pipeline) fail(err error) {
 	}
 }
 
-// state returns why the lane is down, nil if it is not.
+// state returns why the pipeline is down, nil if it is not.
 func (l *pipeline) state() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,7 +210,7 @@ func (l *pipeline) work() {
 	}
 }
 
-// send sends a pipeline until each of its ops is answered or given up.
+// send sends a batch until each of its ops is answered or given up.
 func (l *pipeline) send(ops []*op) {
 	ops = forget(ops)
 	for t := (tries{}); len(ops) > 0; {
@@ -220,11 +219,10 @@ func (l *pipeline) send(ops []*op) {
 	}
 }
 
-// tries counts why a pipeline was sent again.
+// tries counts why a batch was sent again.
 type tries struct{ broken, moving int }
 
-// answer finishes the ops whose fate is sealed, and returns those to be sent
-// again.
+// answer finishes the ops whose fate is final, and returns those to be sent again.
 func (l *pipeline) answer(ops []*op, t *tries) (again []*op) {
 	var gone error
 	var isBroken, isMoving bool
@@ -264,8 +262,8 @@ func (l *pipeline) answer(ops []*op, t *tries) (again []*op) {
 	return again
 }
 
-// failure is what the caller gets. A refusal of the last try says nothing of
-// those before, which broke off.
+// failure is what the caller gets. A refusal of the last try says nothing about
+// earlier tries, whose connection broke.
 func (o *op) failure(err error, f fate) error {
 	if o.doubt && f != fine {
 		f = unknown
@@ -330,12 +328,12 @@ func (p *partition) exchange(ops []*op) {
 type errNoReplica struct{ after time.Duration }
 
 func (e errNoReplica) Error() string {
-	return fmt.Sprintf("it is stored, but no replica confirmed it in %v", e.after)
+	return fmt.Sprintf("it is stored, but no replica confirmed it within %v; check the replicas", e.after)
 }
 
-// route returns the client to send ops through, in a Cluster that of the one
-// server: the Cluster's would send again by itself what broke off, so that
-// nobody knew what was done, and a wait must go over the connection that wrote.
+// route returns the client to send ops through. In a Cluster it is the client of
+// the partition's server: the Cluster's own would send again what broke off, so the
+// outcome would be lost, and a WAIT must go over the connection that wrote.
 func (p *partition) route(ctx context.Context) (goredis.UniversalClient, error) {
 	if c, ok := p.store.client.(*goredis.ClusterClient); ok {
 		return c.MasterForKey(ctx, p.log)
@@ -343,8 +341,8 @@ func (p *partition) route(ctx context.Context) (goredis.UniversalClient, error) 
 	return p.store.client, nil
 }
 
-// relocate makes the client look again where the slots are, and the server know
-// the scripts, whichever it was that it lacked.
+// relocate makes the client read again where the slots are, and loads the scripts
+// into the server: one of the two was missing.
 func (p *partition) relocate() {
 	ctx := context.Background()
 	client := p.store.client

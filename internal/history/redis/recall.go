@@ -10,7 +10,7 @@ import (
 	"pushd.example/internal/history"
 )
 
-// Recall implements history.Messages. All that it does may be done twice.
+// Recall implements history.Messages. All of its steps are safe to repeat.
 func (s *Store) Recall(ctx context.Context, id history.ID) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (c recallCall) declare(w *wire, k *keys) {
 	c.nodeStreams.declare(w, k)
 }
 
-// recallChunk recalls the message that c names, as soon as it knows all nodes.
+// recallChunk recalls the message of c from its users.
 func (p *partition) recallChunk(ctx context.Context, c recallCall) error {
 	s := p.store
 	c.clock, c.inboxAge = s.clock(), s.conf.Retention.InboxAge
@@ -107,7 +107,8 @@ func (p *partition) recallChunk(ctx context.Context, c recallCall) error {
 	})
 }
 
-// untilDone sends a command that recalls, until nothing is missing for it.
+// untilDone sends a command that recalls until it is done: it learns of new nodes and
+// completes the copy of the broadcast log in between.
 func (p *partition) untilDone(ctx context.Context, command func() []any) error {
 	replicate := p.store.conf.Durability == history.Replicated
 	for range maxRefresh {

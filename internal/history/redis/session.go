@@ -10,12 +10,12 @@ import (
 	"pushd.example/internal/history"
 )
 
-// session is the node's time in a partition under one name. It ends when there
-// may be holes in what the node was told: its lease or its stream is gone, the
-// stream was trimmed too early, its own pushes do not come back, another server
-// is master, or Redis was away. Then the next begins: the node gets a name that
-// was never used, so that nothing of the old one is mistaken for its own,
-// registers its connections, and has them read on from where they are.
+// session is the node's time in a partition under one name. It ends when the node
+// may have missed messages: its lease or its stream is gone, the stream was trimmed
+// too early, its own pushes do not come back, another server is master, or Redis was
+// away. Then the next begins: the node gets a name that was never used, so that
+// nothing of the old session is mistaken for the new one's, registers its
+// connections, and has them read on from where they are.
 type session struct {
 	*partition
 	name  string
@@ -37,8 +37,8 @@ const (
 // errHole ends a session in which something may have been missed.
 var errHole = errors.New("messages may have been missed")
 
-// keep is the keeper's goroutine: one session after the other. It says on first
-// how the first began.
+// keep is the keeper's goroutine: it runs one session after the other. It sends the
+// result of the first join on first.
 func (p *partition) keep(first chan<- error) {
 	s := p.store
 	pause := minPause
@@ -74,8 +74,8 @@ func (p *partition) keep(first chan<- error) {
 	p.lost(history.ErrClosed)
 }
 
-// join begins a session. again: connections may have been there before, and
-// read on from where they are.
+// join begins a session. With again, connections may have been attached in an
+// earlier session, and read on from where they are.
 func (p *partition) join(again bool) (*session, error) {
 	s := p.store
 	ctx, cancel := context.WithTimeout(s.ctx, 2*s.conf.Timeout)
@@ -188,7 +188,7 @@ func (se *session) stay() error {
 		if se.probes.silence() > maxSilence && !se.tail.delivering.Load() {
 			return fmt.Errorf("%w: no push to this node itself came back", errHole)
 		}
-		// What a node that died left undone: a broadcast that not all copies have.
+		// A node that died may have left a broadcast that not all copies have.
 		if se.logTop.Load() < homeTop {
 			if err := s.fill(s.ctx, se.partition, false); err != nil {
 				s.conf.Log.Warn("history: copying broadcasts", "partition", se.number, "error", err)
@@ -198,8 +198,8 @@ func (se *session) stay() error {
 	}
 }
 
-// beat renews the lease, and says whether another beat has to do at once what
-// this one left. An error ends the session.
+// beat renews the lease. It returns whether it left work for another beat, which
+// must come at once. An error ends the session.
 func (se *session) beat() (more bool, err error) {
 	s, p := se.store, se.partition
 	cmd := beatScript.call(&p.keys, beatCall{s.clock(), se.name, s.conf.Lease, se.tail.position()})
@@ -235,7 +235,7 @@ func (se *session) beat() (more bool, err error) {
 	case runID != se.runID:
 		return false, fmt.Errorf("%w: another server is master, or it was started again", errHole)
 	case trimmed > se.tail.read.Load():
-		return false, fmt.Errorf("%w: too many waited for this node", errHole)
+		return false, fmt.Errorf("%w: the stream was trimmed, since more than %d waited for this node", errHole, s.conf.Backlog)
 	}
 	return more, nil
 }
@@ -265,8 +265,8 @@ type leaveCall struct{ node string }
 
 func (c leaveCall) declare(w *wire, k *keys) { declareNode(w, k, c.node) }
 
-// leave tells the other nodes that this one is gone. If it cannot, they learn
-// it when the lease ends.
+// leave removes the node from the partition, so that the others know at once that
+// it is gone. If it cannot, they know when the lease ends.
 func (p *partition) leave() {
 	if p.writes.state() != nil {
 		return
