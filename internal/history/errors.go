@@ -2,8 +2,7 @@ package history
 
 import "errors"
 
-// What callers can do about an error is decided by these; engines wrap them
-// with what happened.
+// Callers decide by these errors what to do; engines wrap them with what happened.
 var (
 	// Bad input: the same call fails again.
 

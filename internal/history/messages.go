@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// Messages is about messages after they were sent. A message is known by the id
-// that Append returned as long as retention by age keeps what was sent with it,
-// a broadcast as long as the log keeps it, whether or not its TTL has ended or
-// it was recalled.
+// Messages tells what became of messages, and takes them back. It knows a message
+// by the id that Append returned: a broadcast as long as the log keeps it, any
+// other until the age of retention, whether or not it has expired or was recalled.
 //
 // All methods may be called from any goroutine. Errors: ErrNotFound for an id
 // that no message has, or none any more, and those of [Store].
@@ -18,24 +17,23 @@ type Messages interface {
 	KindOf(ctx context.Context, id ID) (Kind, error)
 
 	// Recall takes message id back from everybody: pages, Attach and unread
-	// leave it out as they do when a TTL has ended, and its place counts with
+	// leave it out as they do when a TTL has ended, and its entry counts for
 	// retention as before. Followers get a Delivery with Recall, under the same
-	// promises as one of an append. It is one write for a broadcast and for a
-	// multicast, whatever the number of recipients, and durable like an Append.
-	// A message may be recalled again: nothing changes, and followers are told
-	// again.
+	// promises as that of an append. It is one write for a broadcast and for a
+	// multicast, however many recipients they have, and durable like an Append. A
+	// second Recall of a message changes nothing, and is delivered again.
 	//
-	// Where several processes share the data, an inbox in which a multicast has
-	// an id of its own knows it by that one too, and its followers are told that
-	// one. After ErrUnknown the message may be gone for some recipients only,
-	// until Recall is called again.
+	// If several processes share the data, a multicast may have an id of its own
+	// in some inbox. Recall takes that id too, and the Delivery for that inbox has
+	// it. After ErrUnknown the message may be gone for some recipients only, until
+	// Recall is called again.
 	Recall(ctx context.Context, id ID) error
 
-	// Receipt returns to whom message id was delivered and who has acked it. It is
-	// arithmetic on read marks and delivered ranges: nothing is written when a message is
-	// stored, and an ack or a RecordDelivered writes the same however many messages
-	// it covers. It names the first most recipients, in the order of their bytes.
-	// Recalled or expired messages are counted as any other.
+	// Receipt returns who got message id and who has acked it. It computes that
+	// from read marks and delivered ranges, so that an ack or a RecordDelivered
+	// writes the same however many messages it covers. It names the first most
+	// recipients, in the order of their bytes. Recalled and expired messages count
+	// as any other.
 	Receipt(ctx context.Context, id ID, most int) (Receipt, error)
 
 	// RecordDelivered adds to what Receipt knows of deliveries, and records an
@@ -53,12 +51,13 @@ type Messages interface {
 	RecordDelivered(ctx context.Context, d Deliveries) error
 }
 
-// Deliveries are what was handed to the kernel for connections.
+// Deliveries are what the kernel has taken for connections.
 type Deliveries struct {
-	// Inboxes: of users' inboxes, spans in which a connection was sent every
-	// entry. The same user may come several times.
+	// Inboxes are ranges of users' inboxes of which a connection was sent every
+	// entry that it may see. The same user may come several times.
 	Inboxes []UserRange
-	// Broadcasts: to how many connections each went, beside those told before.
+	// Broadcasts counts the connections that each broadcast went to since the last
+	// call.
 	Broadcasts map[ID]int
 	// Missed: deliveries before these were not recorded, since they were dropped
 	// or an earlier call failed. Those who watch Delivered are told that they
@@ -88,12 +87,12 @@ func (d Deliveries) Check() error {
 			return err
 		}
 		if u.From > MaxID || u.To > MaxID {
-			return fmt.Errorf("record a delivery from %d to %d", u.From, u.To)
+			return fmt.Errorf("delivered range from %d to %d: ids are at most %d", u.From, u.To, MaxID)
 		}
 	}
 	for id, n := range d.Broadcasts {
 		if n < 0 {
-			return fmt.Errorf("record that broadcast %d went to %d connections", id, n)
+			return fmt.Errorf("broadcast %d delivered to %d connections: want 0 or more", id, n)
 		}
 	}
 	return nil
@@ -102,7 +101,7 @@ func (d Deliveries) Check() error {
 // Receipt is what became of a message.
 type Receipt struct {
 	Kind Kind
-	// Recipients counts those whom it was stored for; 0 for a broadcast.
+	// Recipients counts the users whom it was stored for; 0 for a broadcast.
 	Recipients int
 	// Delivered counts the recipients to whom it was delivered, as far as that
 	// is still known; of a broadcast, the connections.

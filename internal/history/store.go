@@ -63,66 +63,64 @@ type Push struct {
 	// TTL is how long the message is shown, counted from its ID.Time() in whole
 	// milliseconds, rounded up; 0 means as long as retention lets.
 	TTL time.Duration
-	// IdempotencyKey makes retries harmless: while it is remembered ([Retention.Keys]) an
-	// Append with the same IdempotencyKey stores nothing, whatever else it asks for. Empty
-	// means none. Keys are one name space for all users and kinds; where data lie
-	// in partitions, that holds for a retry of the same push, and one key for two
-	// pushes may store both.
+	// IdempotencyKey makes retries harmless: while it is remembered
+	// ([Retention].IdempotencyKeys) an Append with the same key stores nothing,
+	// whatever else it asks for. Empty means none. Keys are one name space for all
+	// users and kinds. An engine with partitions promises that for a retry of the
+	// same push only: two pushes with one key may both be stored.
 	IdempotencyKey string
-	// CollapseKey names what the push is the latest word on; at most MaxCollapseKey
-	// bytes. In each inbox that it goes to it takes the place of the newest entry
-	// with the same CollapseKey, unless that lies at or before the read mark; a
-	// broadcast takes that of the newest broadcast with the same, for everybody.
-	// What it takes the place of is from then on as if its TTL had ended. Empty
-	// means none.
+	// CollapseKey, of at most MaxCollapseKey bytes, makes the push replace an older
+	// one: in each inbox the newest entry with the same key, unless it lies at or
+	// before the read mark; a broadcast replaces the newest broadcast with the same
+	// key, for everybody. A replaced message is hidden as if its TTL had ended.
+	// Empty means none.
 	CollapseKey string
 	// UnackedAfter, if not 0, asks for an event Unacked (package watch) for each
 	// recipient who has not acked it so long after it was stored, counted from
 	// its ID.Time() in whole milliseconds, rounded up. MinUnackedAfter to
 	// MaxUnackedAfter, and less than the TTL if there is one; not for a Broadcast.
-	// What retention has dropped by then is not asked about.
+	// A message that retention has dropped by then has no event.
 	UnackedAfter time.Duration
-	// Ephemeral: it goes to those who are connected now, takes its turn among the
-	// other appends, and is not kept: no entry, no key, no place in a log. It has
-	// neither TTL nor Key nor Collapse nor UnackedAfter nor Durability.
+	// Ephemeral: it goes to the connections of now, in its turn among the other
+	// appends, and is not kept: no entry, no key, no place in a log. TTL,
+	// IdempotencyKey, CollapseKey, UnackedAfter and Durability must be zero.
 	Ephemeral bool
 	// Durability; an engine of one machine has only one, its sync policy's.
 	Durability Durability
-	// ExcludeConnection names a connection that need not get it live, since it is where
-	// the message comes from; at most MaxConnection bytes. It is nothing to the
-	// store, which hands it over with the delivery. Empty means none.
+	// ExcludeConnection names a connection that need not get the message live,
+	// since the message comes from it; at most MaxConnection bytes. The store only
+	// passes it on with the delivery. Empty means none.
 	ExcludeConnection string
 }
 
 // AppendResult is what became of a Push.
 type AppendResult struct {
 	ID ID
-	// Duplicate: Key was seen before, nothing was stored, ID is the first
-	// call's, the counts are 0.
+	// Duplicate: the idempotency key was seen before. Nothing was stored, ID is
+	// that of the first call, and the counts are 0.
 	Duplicate bool
-	// Recipients counts the users it was stored for, each once; 0 for a
+	// Recipients counts the users whom it was stored for, each once; 0 for a
 	// broadcast.
 	Recipients int
-	// Online counts the attached connections that it goes to now, an excluded
-	// one too, OnlineUsers the users who have them. Where several processes share the data, a
-	// broadcast's OnlineUsers has a user once for each that the user is attached
-	// to.
+	// Online counts the attached connections that it goes to now, including an
+	// excluded one. OnlineUsers counts their users. If several processes share the
+	// data, a broadcast counts a user once per process with a connection.
 	Online, OnlineUsers int
-	// Unknown counts those of Recipients that nothing was ever stored for
-	// before: newcomers, or names that are spelt wrong.
+	// Unknown counts the Recipients whom nothing was stored for before: newcomers,
+	// or names that are spelt wrong.
 	Unknown int
 }
 
-// Message is one message of a history. Its time is ID.Time(). Data is shared:
-// nobody may change it.
+// Message is one message of a history. Its time is ID.Time(). Data is shared and
+// must not be changed.
 type Message struct {
 	ID   ID
 	Kind Kind
 	Data []byte
 	// CollapseKey is the Push's.
 	CollapseKey string
-	// Ephemeral: it was handed over, but lies in no log. Its id is above those
-	// before it; once the store was opened again another may have it.
+	// Ephemeral: it lies in no log. Its id is above those before it; after the
+	// store is opened again, another message may get the same id.
 	Ephemeral bool
 }
 
@@ -152,8 +150,8 @@ type Query struct {
 	After     Cursor // with Forward
 	Before    ID     // with Backward
 	// Unread leaves out what lies at or before the user's read mark, each
-	// message in its own log. With Forward it is as if After were at the mark
-	// where it lies before it, Truncated included.
+	// message in its own log. A Forward page then begins at max(After, read
+	// mark), also for Truncated and Gaps.
 	Unread bool
 	// Limit is the most messages in the page; at least 1.
 	Limit int
@@ -170,24 +168,22 @@ type Page struct {
 	// Cursor continues forward after this page: in each log it lies at or
 	// after every entry (shown or not) that comes before the next message, and
 	// never past the log's head. Next is the message that made HasMore true
-	// for Forward, and Before for Backward. With nothing ahead, and for
-	// Newest, it is the head of both logs.
+	// for Forward, and Before for Backward. If nothing is ahead, and for Newest,
+	// it is the head of both logs.
 	Cursor Cursor
 	// HasMore: there is another message to show in the direction asked (Newest
 	// looks backward).
 	HasMore bool
-	// Unread counts the messages that lie after the read mark and that pages
-	// would list now.
+	// Unread counts the messages after the read mark that pages would list now.
 	Unread int
-	// Truncated: retention dropped an entry that lay after Query.After, in
-	// either log, whether or not its TTL had ended by then; a TTL alone, or
-	// another message in its place, truncates nothing. False unless Forward.
+	// Truncated: retention dropped an entry after Query.After in either log,
+	// whether or not its TTL had ended by then. A message that only expired, or
+	// was replaced or recalled, truncates nothing. False unless Forward.
 	Truncated bool
-	// Gaps are those of Messages, by id and in order, that lie in the inbox and
-	// right before which, after the inbox message before them in the page or
-	// after Query.After, entries of the inbox are not in the page: they have
-	// expired, were recalled or replaced, or retention dropped them. Empty unless
-	// Forward.
+	// Gaps are the ids, in order, of inbox messages in the page that are directly
+	// preceded by omitted inbox entries. The entries lie after the inbox message
+	// before it in the page, or after Query.After, and have expired, were recalled
+	// or replaced, or retention dropped them. Empty unless Forward.
 	Gaps []ID
 }
 
@@ -216,7 +212,7 @@ type Start struct {
 // Attachment is where a new connection stands.
 type Attachment struct {
 	// From is where it begins: Page is the Forward page after From. It never
-	// lies past the heads. With StartNow it is the head of both logs, and Page
+	// lies past the heads. For StartNow it is the head of both logs, and Page
 	// holds only Cursor and Unread.
 	From Cursor
 	Page Page
@@ -229,27 +225,28 @@ type Attachment struct {
 type Recipient struct {
 	User string
 	// Prev is the id of the entry before this one in the user's inbox, whether
-	// or not it is still kept; 0 if there never was one. A connection whose last inbox id is below Prev has
-	// a hole and reads the page after its cursor. 0 of an ephemeral message.
+	// or not it is still kept; 0 if there never was one, and for an ephemeral
+	// message. A connection whose last inbox id is below Prev has missed an entry,
+	// and reads the page after its cursor.
 	Prev ID
 }
 
-// Delivery is one append, as followers get it. Nobody may change what it
-// refers to; it may be kept.
+// Delivery is one append, as followers get it. They may keep it, but must not
+// change what it refers to.
 type Delivery struct {
 	Message Message
-	// Recipients of a unicast or multicast: those that are attached here, each
-	// user once, in no particular order.
+	// Recipients of a unicast or multicast: the users attached to this process,
+	// each once, in no particular order.
 	Recipients []Recipient
 	// Prev of a broadcast: the id of the broadcast before it, whether or not it
 	// is still kept; 0 if there never was one, and of an ephemeral one.
 	Prev ID
 	// ExcludeConnection is the Push's.
 	ExcludeConnection string
-	// Recall: the message was taken back (Messages.Recall). It has no Data, and no
-	// Prev anywhere.
+	// Recall: the message was taken back (Messages.Recall). Data and all Prev are
+	// zero.
 	Recall bool
-	// Resync: what came before may have holes, in all logs. Every connection
+	// Resync: earlier deliveries may be missing, in all logs. Every connection
 	// reads the page after its cursor. Nothing else is set.
 	Resync bool
 }
@@ -257,14 +254,13 @@ type Delivery struct {
 // Store keeps histories. All methods may be called from any goroutine, and
 // after Close return [ErrClosed].
 //
-// A context that ends makes a method return its error early; what an Append
-// did by then is unknown to its caller, who retries with the same Key. With a
-// context that had ended before the call nothing is done.
+// If its context ends, a method returns the context's error early. The outcome of
+// an Append is then unknown: retry with the same idempotency key. If the context
+// had ended before the call, the method does nothing.
 //
-// A cursor past the head of a log counts as that head: the store may have lost
-// its tail. One that no head ever explains is ErrCursor (engine.Clamp).
-// What Push.Check, Query.Check or Start.Check refuse is refused before
-// anything is done.
+// A cursor past the head of a log counts as that head, since the store may have
+// lost its tail. A cursor that lies more than a minute in the future is ErrCursor.
+// An argument that Push.Check, Query.Check or Start.Check refuses changes nothing.
 type Store interface {
 	// Append stores p for all its recipients or for none.
 	//
@@ -272,24 +268,24 @@ type Store interface {
 	// Visible: at once and everywhere (Page, Attach, followers) when it is
 	// durable, never before. Ordered: ids rise in the order of visibility, over
 	// all users and both logs of an engine that is one process, and always
-	// within each log. Idempotent: by p.Key. Errors: ErrUser, ErrReadOnly,
-	// ErrUnavailable, ErrUnknown. Of an ephemeral p nothing is durable or visible:
-	// only followers see it.
+	// within each log. Idempotent: by p.IdempotencyKey. An ephemeral p is neither
+	// durable nor visible: only followers get it. Errors: ErrUser, ErrReadOnly,
+	// ErrUnavailable, ErrUnknown.
 	//
-	// Where several processes share the data, followers get it soon after.
-	// There a multicast to many is not one step: some inboxes have it before
-	// others, and after ErrUnknown perhaps for good, until a retry with the
-	// same Key completes it. Its id is AppendResult.ID, but in an inbox that was
-	// given a later id meanwhile, where it has an id of its own.
+	// If several processes share the data, followers get it soon after, and a
+	// multicast to many is not one step: some inboxes have it before others. After
+	// ErrUnknown some may lack it until a retry with the same key completes it. Its
+	// id is AppendResult.ID, except in an inbox that got a later id meanwhile:
+	// there it has an id of its own.
 	Append(ctx context.Context, p Push) (AppendResult, error)
 
 	// Attach registers one connection of user and reads the first page after
 	// its start, in one atomic step: every message is either covered by the
-	// heads that Attach saw or handed to the follower after it. Each Attach is
-	// undone by one Detach. Errors: ErrUser, ErrCursor.
+	// heads that Attach saw or delivered to the follower after it. One Detach
+	// undoes one Attach. Errors: ErrUser, ErrCursor.
 	Attach(ctx context.Context, user string, s Start) (Attachment, error)
 
-	// Detach takes back one Attach of user, one that returned no error.
+	// Detach undoes one Attach of user that returned no error.
 	Detach(user string)
 
 	// Page reads one page of user's history, as it is at one moment. Any user
@@ -301,32 +297,31 @@ type Store interface {
 	// like an Append. Errors: ErrUser, ErrCursor, ErrReadOnly.
 	Ack(ctx context.Context, user string, c Cursor) (unread int, err error)
 
-	// Follow hands every later append that concerns an attached connection to
-	// deliver: in id order, one call at a time, never two for the same append,
-	// and before Append returns. The slice is the store's again when deliver
-	// returns. While deliver blocks, appends wait: that is how a slow node
-	// slows its publishers down; reads do not wait. deliver must not call the
-	// store. Only one follower at a time; Follow panics on a second. stop
-	// returns when deliver will not be called any more; then another may
-	// follow. Broadcasts concern every connection; while none is attached
-	// nothing is handed over.
+	// Follow calls deliver with every later append that concerns an attached
+	// connection: in id order, one call at a time, never two for the same append,
+	// and before Append returns. deliver must not keep the slice, nor call the
+	// store. While deliver blocks, appends wait, so that a slow node slows its
+	// publishers down; reads do not wait. There is one follower at a time: Follow
+	// panics on a second. stop returns when deliver will not be called any more;
+	// then another may follow. Broadcasts concern every connection; while none is
+	// attached, deliver is not called.
 	//
-	// An ephemeral append is handed over in its turn, once or not at all. Where
-	// several processes share the data it has that turn within one partition.
+	// An ephemeral append is delivered in its turn, once or not at all. If several
+	// processes share the data, its turn is that among the appends of one
+	// partition.
 	//
-	// Where several processes share the data, a delivery comes soon after its
-	// Append returned, wherever that was called, in id order within each log; no
-	// append waits for deliver, but when it is too slow deliveries are left out.
-	// That, and whatever else may have left some out, is followed by a Delivery
-	// with Resync. Also what an Attach has covered may be handed over, and
-	// broadcasts while nobody is attached.
+	// If several processes share the data, a delivery comes soon after its Append
+	// returned in whichever process, in id order within each log. No append waits
+	// for deliver; if it is too slow, deliveries are left out. After any that may
+	// be missing comes a Delivery with Resync. deliver may also get messages that
+	// an Attach has covered, and broadcasts while nothing is attached.
 	Follow(deliver func([]Delivery)) (stop func())
 
 	// Ready returns nil while appends are possible, else why not.
 	Ready() error
 
 	// Close waits for running appends, syncs what was appended under any
-	// policy, and lets go of the data. The second Close returns nil.
+	// policy, and closes the data. The second Close returns nil.
 	Close() error
 }
 
@@ -375,7 +370,7 @@ const (
 // MaxUser is the most bytes in a user.
 const MaxUser = 128
 
-// MaxCollapseKey is the most bytes in what a message is the latest word on.
+// MaxCollapseKey is the most bytes in a collapse key.
 const MaxCollapseKey = 128
 
 // MaxConnection is the most bytes in the name of a connection.

@@ -13,28 +13,29 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-// moves are the last moves of a user's read mark in the inbox: where the first
-// of them began, then of each where it ended and when. Only acks write them.
-type moves struct {
+// ackLog is the last acks of a user's inbox, engine.AcksKept at most: where the
+// read mark lay before the first of them, then where each took it and when. Only
+// acks write it.
+type ackLog struct {
 	from history.ID
-	list []ackMove
+	list []pastAck
 }
 
-type ackMove struct {
+type pastAck struct {
 	to history.ID
 	at millis
 }
 
-func (v *moves) add(to history.ID, at millis) {
+func (v *ackLog) add(to history.ID, at millis) {
 	if len(v.list) == engine.AcksKept {
 		v.from = v.list[0].to
 		v.list = append(v.list[:0], v.list[1:]...)
 	}
-	v.list = append(v.list, ackMove{to, at})
+	v.list = append(v.list, pastAck{to, at})
 }
 
 // passed returns when the mark passed id; zero if that is not kept.
-func (v *moves) passed(id history.ID) time.Time {
+func (v *ackLog) passed(id history.ID) time.Time {
 	if id <= v.from {
 		return time.Time{}
 	}
@@ -46,7 +47,7 @@ func (v *moves) passed(id history.ID) time.Time {
 	return time.Time{}
 }
 
-func (v *moves) append(dst []byte) []byte {
+func (v *ackLog) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(v.from))
 	for _, m := range v.list {
 		dst = binary.AppendUvarint(dst, uint64(m.to))
@@ -55,56 +56,56 @@ func (v *moves) append(dst []byte) []byte {
 	return dst
 }
 
-// readMoves reads user's moves; from is where a mark stands of which none is
-// kept.
-func readMoves(r pebble.Reader, user string, from history.ID) (*moves, error) {
-	value, closer, err := r.Get(appendUserKey(nil, tagMoves, user))
+// readAcks reads user's last acks. If none is kept, the log begins at from, where
+// the read mark lies.
+func readAcks(r pebble.Reader, user string, from history.ID) (*ackLog, error) {
+	value, closer, err := r.Get(appendUserKey(nil, tagAcks, user))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return &moves{from: from}, nil
+		return &ackLog{from: from}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the moves of a read mark: %w", err)
+		return nil, fmt.Errorf("reading acks: %w", err)
 	}
 	defer closer.Close()
 	var fields []uint64
 	for len(value) > 0 {
 		x, n := binary.Uvarint(value)
 		if n <= 0 {
-			return nil, fmt.Errorf("reading the moves of a read mark: %w", errDamaged)
+			return nil, fmt.Errorf("reading acks: %w", errDamaged)
 		}
 		fields, value = append(fields, x), value[n:]
 	}
 	if len(fields)%2 != 1 {
-		return nil, fmt.Errorf("reading the moves of a read mark: %w", errDamaged)
+		return nil, fmt.Errorf("reading acks: %w", errDamaged)
 	}
-	v := &moves{from: history.ID(fields[0])}
+	v := &ackLog{from: history.ID(fields[0])}
 	for f := fields[1:]; len(f) > 0; f = f[2:] {
-		v.list = append(v.list, ackMove{history.ID(f[0]), millis(f[1])})
+		v.list = append(v.list, pastAck{history.ID(f[0]), millis(f[1])})
 	}
 	return v, nil
 }
 
-// noteMove writes down that m's read mark in the inbox moves on.
-func (c *committer) noteMove(m *member, to history.ID) error {
-	if m.moves == nil {
+// recordAck adds an ack that takes m's read mark in the inbox to an id.
+func (c *committer) recordAck(m *member, to history.ID) error {
+	if m.acks == nil {
 		var err error
-		if m.moves, err = readMoves(c.db, m.user, m.mark.id); err != nil {
+		if m.acks, err = readAcks(c.db, m.user, m.mark.id); err != nil {
 			return err
 		}
 	}
-	m.moves.add(to, millisOf(c.now))
-	return c.batch.Set(appendUserKey(nil, tagMoves, m.user), m.moves.append(nil), nil)
+	m.acks.add(to, millisOf(c.now))
+	return c.batch.Set(appendUserKey(nil, tagAcks, m.user), m.acks.append(nil), nil)
 }
 
-// tally counts, for each broadcast, the users whose read mark lies there: those
-// who have acked one are all who stand there or later. An ack takes one off
-// where the mark was and adds one where it goes.
+// tally counts, for each broadcast, the users whose read mark lies at it. A
+// broadcast was acked by the users whose mark lies at it or later. An ack
+// decrements the count where the mark was and increments the one where it goes.
 type tally struct {
 	mu     sync.Mutex // guards counts
 	counts map[history.ID]uint64
 }
 
-// from returns how many stand at id or later.
+// from returns how many read marks lie at id or later.
 func (t *tally) from(id history.ID) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

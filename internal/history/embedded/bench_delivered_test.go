@@ -10,32 +10,32 @@ import (
 )
 
 // BenchmarkRecordDelivered is one call about 10,000 users, each time of the next
-// entry of each, so that trails are full after the first few.
+// entry of each, so that delivered ranges are full after the first few.
 func BenchmarkRecordDelivered(b *testing.B) {
 	for _, sync := range []Sync{SyncAlways, SyncNever} {
 		b.Run(sync.String(), func(b *testing.B) {
 			s := benchStore(b, sync)
-			spans := make([]history.UserRange, 10_000)
-			for i := range spans {
-				spans[i].User = fmt.Sprintf("user-%d", i*7919%len(spans))
+			ranges := make([]history.UserRange, 10_000)
+			for i := range ranges {
+				ranges[i].User = fmt.Sprintf("user-%d", i*7919%len(ranges))
 			}
-			note := func() {
-				for i := range spans {
-					spans[i].From, spans[i].To, spans[i].At = spans[i].To, spans[i].To+1e9, time.Now()
+			record := func() {
+				for i := range ranges {
+					ranges[i].From, ranges[i].To, ranges[i].At = ranges[i].To, ranges[i].To+1e9, time.Now()
 				}
-				if err := s.RecordDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
+				if err := s.RecordDelivered(b.Context(), history.Deliveries{Inboxes: ranges}); err != nil {
 					b.Fatal(err)
 				}
 			}
 			for range engine.MergeBeyond {
-				note()
+				record()
 			}
 			b.ReportAllocs()
 			began := cpuTime()
 			for b.Loop() {
-				note()
+				record()
 			}
-			b.ReportMetric(float64((cpuTime()-began).Nanoseconds())/float64(b.N*len(spans)), "cpu-ns/user")
+			b.ReportMetric(float64((cpuTime()-began).Nanoseconds())/float64(b.N*len(ranges)), "cpu-ns/user")
 		})
 	}
 }

@@ -10,14 +10,14 @@ import (
 )
 
 // BenchmarkOutcome is of a multicast to 10,000 users, of whom it names 100: before
-// anything of it was delivered, and with trails that are full.
+// anything of it was delivered, and with delivered ranges that are full.
 func BenchmarkOutcome(b *testing.B) {
 	s := benchStore(b, SyncNever)
 	users := make([]string, 10_000)
-	spans := make([]history.UserRange, len(users))
+	ranges := make([]history.UserRange, len(users))
 	for i := range users {
 		users[i] = fmt.Sprintf("user-%d", i)
-		spans[i].User = users[i]
+		ranges[i].User = users[i]
 	}
 	r, err := s.Append(b.Context(), history.Push{Kind: history.Multicast, Users: users})
 	if err != nil {
@@ -32,11 +32,11 @@ func BenchmarkOutcome(b *testing.B) {
 	}
 	measure(b, "fresh", outcome(0))
 	for n := range engine.MergeBeyond {
-		for i := range spans {
+		for i := range ranges {
 			to := r.ID - engine.MergeBeyond + 1 + history.ID(n) // the last is the message's
-			spans[i].Range = history.Range{From: to - 1, To: to, At: time.Now()}
+			ranges[i].Range = history.Range{From: to - 1, To: to, At: time.Now()}
 		}
-		if err := s.RecordDelivered(b.Context(), history.Deliveries{Inboxes: spans}); err != nil {
+		if err := s.RecordDelivered(b.Context(), history.Deliveries{Inboxes: ranges}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -46,7 +46,7 @@ func (c *committer) append(r *request) error {
 		c.appendBroadcast(r, id)
 	} else {
 		c.appendEntries(r, id)
-		c.note(r, id)
+		c.addRecipients(r, id)
 		if r.UnackedAfter != 0 {
 			c.schedule(r, id)
 		}

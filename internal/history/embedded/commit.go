@@ -23,17 +23,17 @@ type committer struct {
 
 	// All below is the committer's own.
 
-	heads     heads // with the running group; Store.visible is without
-	buckets   []history.ID
-	batch     *pebble.Batch
-	group     []*request
-	size      int                   // of the group, about, in bytes
-	groups    uint64                // so far
-	keys      map[string]history.ID // idempotency keys that the group stores
-	noted     []byte                // the recipients of what it stores
-	notedFrom history.ID            // the first id in noted
-	names     []byte                // of one message, for noted
-	members   members
+	heads          heads // with the running group; Store.visible is without
+	buckets        []history.ID
+	batch          *pebble.Batch
+	group          []*request
+	size           int                   // of the group, about, in bytes
+	groups         uint64                // so far
+	keys           map[string]history.ID // idempotency keys that the group stores
+	recipients     []byte                // the recipients of what it stores
+	recipientsFrom history.ID            // the first id in recipients
+	names          []byte                // of one message, for recipients
+	members        members
 	// collapsed are the newest entries by collapse key that the group stores,
 	// newestBroadcast the broadcasts of all groups.
 	collapsed       map[inGroup]entry
@@ -160,7 +160,7 @@ func (c *committer) storeGroup() error {
 		}
 	}
 	c.writeMembers()
-	c.writeNotes()
+	c.writeRecipients()
 	if c.batch.Empty() {
 		return c.batch.Close()
 	}

@@ -17,17 +17,18 @@ import (
 	"pushd.example/internal/history/watch"
 )
 
-// What was delivered of inboxes is a trail for each user, of the broadcast log a
-// count for each broadcast. Only RecordDelivered writes them, in turns. A trail is
-// a list of
+// For each user we keep the ranges of the inbox that were delivered, and for each
+// broadcast the number of connections that it was delivered to. Only
+// RecordDelivered writes them, one call at a time. A user's ranges are a list of
 //
 //	From, less To of the one before | To, less From | At, less that before
 //
 // where the second is a uvarint and the others, which may be negative, are
 // varints; At is 0 where it is not known.
 
-// notedAtOnce bounds the trails that are written while others wait.
-const notedAtOnce = 256
+// rangesAtOnce is the most ranges in one batch: appends wait while the committer
+// stores it.
+const rangesAtOnce = 256
 
 // RecordDelivered implements history.Messages.
 func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error {
@@ -38,10 +39,10 @@ func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error
 		s.life.RUnlock()
 		return err
 	}
-	// Copies: the caller may leave early. A user's spans stay in order.
+	// Copies: the caller may leave early. A user's ranges stay in order.
 	d.Inboxes, d.Broadcasts = slices.Clone(d.Inboxes), maps.Clone(d.Broadcasts)
 	slices.SortStableFunc(d.Inboxes, func(a, b history.UserRange) int { return compareUsers(a.User, b.User) })
-	return s.inTurn(ctx, s.noting, func() error { return s.recordDelivered(ctx, d) })
+	return s.inTurn(ctx, s.recording, func() error { return s.recordDelivered(ctx, d) })
 }
 
 // recordDelivered syncs once, when it has written all. Events lie in memory: each
@@ -53,13 +54,13 @@ func (s *Store) recordDelivered(ctx context.Context, d history.Deliveries) error
 		return fmt.Errorf("recording who got broadcasts: %w", err)
 	}
 	s.events.RecordDelivered(nil, d.Missed)
-	for some := range slices.Chunk(d.Inboxes, notedAtOnce) {
+	for some := range slices.Chunk(d.Inboxes, rangesAtOnce) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		var events []watch.Event
 		err := s.change(true, func(b *pebble.Batch) (err error) {
-			events, err = s.addSpans(b, some)
+			events, err = s.addRanges(b, some)
 			return err
 		})
 		if err != nil {
@@ -67,7 +68,7 @@ func (s *Store) recordDelivered(ctx context.Context, d history.Deliveries) error
 		}
 		s.events.RecordDelivered(events, false)
 	}
-	// Nothing, but what is behind the rest in the log and is synced.
+	// An empty record: its sync makes all before it in Pebble's log durable.
 	return s.change(false, func(b *pebble.Batch) error { return b.LogData(nil, nil) })
 }
 
@@ -100,36 +101,36 @@ func readConnections(r pebble.Reader, id history.ID) (int, error) {
 	return int(n), nil
 }
 
-// addSpans adds spans, which come in the order of their users' keys, to the
-// trails. While somebody watches it returns the events.
-func (s *Store) addSpans(b *pebble.Batch, spans []history.UserRange) (events []watch.Event, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagTrail}, UpperBound: []byte{tagTrail + 1}})
+// addRanges adds ranges, which come in the order of their users' keys, to those
+// that were delivered. While somebody watches it returns the events.
+func (s *Store) addRanges(b *pebble.Batch, ranges []history.UserRange) (events []watch.Event, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagDelivered}, UpperBound: []byte{tagDelivered + 1}})
 	if err != nil {
 		return nil, err
 	}
 	defer it.Close()
 	watched := s.events.Watched(watch.Delivered)
 	var key, value []byte
-	var trail engine.DeliveredRanges
-	for len(spans) > 0 {
-		user := spans[0].User
-		key = appendUserKey(key[:0], tagTrail, user)
-		trail, value = trail[:0], value[:0]
+	var delivered engine.DeliveredRanges
+	for len(ranges) > 0 {
+		user := ranges[0].User
+		key = appendUserKey(key[:0], tagDelivered, user)
+		delivered, value = delivered[:0], value[:0]
 		known := it.SeekGE(key) && bytes.Equal(it.Key(), key)
 		if known {
-			if trail, err = parseTrail(trail, it.Value()); err != nil {
+			if delivered, err = parseRanges(delivered, it.Value()); err != nil {
 				return nil, err
 			}
 		}
-		for len(spans) > 0 && spans[0].User == user {
+		for len(ranges) > 0 && ranges[0].User == user {
 			if watched {
-				if events, err = s.appendDelivered(events, spans[0], trail); err != nil {
+				if events, err = s.appendDelivered(events, ranges[0], delivered); err != nil {
 					return nil, err
 				}
 			}
-			trail, spans = trail.Add(spans[0].Range), spans[1:]
+			delivered, ranges = delivered.Add(ranges[0].Range), ranges[1:]
 		}
-		if value = appendTrail(value, trail); known && bytes.Equal(value, it.Value()) || len(value) == 0 {
+		if value = appendRanges(value, delivered); known && bytes.Equal(value, it.Value()) || len(value) == 0 {
 			continue
 		}
 		if err := b.Set(key, value, nil); err != nil {
@@ -160,7 +161,7 @@ func (s *Store) appendDelivered(events []watch.Event, u history.UserRange, befor
 	return events, cmp.Or(err, v.inbox.Error())
 }
 
-func appendTrail(dst []byte, t engine.DeliveredRanges) []byte {
+func appendRanges(dst []byte, t engine.DeliveredRanges) []byte {
 	var last history.Range
 	for _, k := range t {
 		dst = binary.AppendVarint(dst, int64(k.From-last.To))
@@ -171,8 +172,8 @@ func appendTrail(dst []byte, t engine.DeliveredRanges) []byte {
 	return dst
 }
 
-// parseTrail appends the spans in value to dst.
-func parseTrail(dst engine.DeliveredRanges, value []byte) (engine.DeliveredRanges, error) {
+// parseRanges appends the ranges in value to dst.
+func parseRanges(dst engine.DeliveredRanges, value []byte) (engine.DeliveredRanges, error) {
 	var last history.ID
 	var at millis
 	for r := (fieldReader{rest: value}); len(r.rest) > 0; {
@@ -190,10 +191,10 @@ func parseTrail(dst engine.DeliveredRanges, value []byte) (engine.DeliveredRange
 	return dst, nil
 }
 
-// readTrail appends user's trail to dst.
-func readTrail(dst engine.DeliveredRanges, r pebble.Reader, user string) (engine.DeliveredRanges, error) {
+// readRanges appends user's delivered ranges to dst.
+func readRanges(dst engine.DeliveredRanges, r pebble.Reader, user string) (engine.DeliveredRanges, error) {
 	var buf [2 + history.MaxUser]byte
-	value, closer, err := r.Get(appendUserKey(buf[:0], tagTrail, user))
+	value, closer, err := r.Get(appendUserKey(buf[:0], tagDelivered, user))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return dst, nil
 	}
@@ -201,5 +202,5 @@ func readTrail(dst engine.DeliveredRanges, r pebble.Reader, user string) (engine
 		return nil, fmt.Errorf("reading what was delivered: %w", err)
 	}
 	defer closer.Close()
-	return parseTrail(dst, value)
+	return parseRanges(dst, value)
 }

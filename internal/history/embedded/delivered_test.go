@@ -17,9 +17,9 @@ func deliveries(user string, from, to history.ID) history.Deliveries {
 	return history.Deliveries{Inboxes: []history.UserRange{{User: user, Range: history.Range{From: from, To: to}}}}
 }
 
-// TestNoterMayLeave ends the context of a call that waits behind a slow disk.
+// TestRecorderMayLeave ends the context of a call that waits behind a slow disk.
 // What it had begun is stored all the same, and the next call goes on from there.
-func TestNoterMayLeave(t *testing.T) {
+func TestRecorderMayLeave(t *testing.T) {
 	disk := newSlowDisk(logSync)
 	s := mustOpen(t, embedded.Config{Dir: t.TempDir(), FS: disk.fs()})
 	var sent []history.ID
@@ -39,13 +39,13 @@ func TestNoterMayLeave(t *testing.T) {
 	}()
 	awaited(t, "sync", disk.waiting)
 	ctx, cancel := context.WithCancel(t.Context())
-	noted := make(chan error, 1)
+	recorded := make(chan error, 1)
 	d := deliveries("ann", 0, sent[0])
-	go func() { noted <- s.RecordDelivered(ctx, d) }()
+	go func() { recorded <- s.RecordDelivered(ctx, d) }()
 	awaited(t, "queued change", embedded.Queued(s))
 	cancel()
-	if err := awaited(t, "error", noted); !errors.Is(err, context.Canceled) {
-		t.Errorf("noted with %v", err)
+	if err := awaited(t, "error", recorded); !errors.Is(err, context.Canceled) {
+		t.Errorf("recorded with %v", err)
 	}
 	d.Inboxes[0].User = "nobody" // it is the caller's again
 	letGo(nil)
@@ -88,9 +88,9 @@ func TestCountsGoWithTheirBroadcasts(t *testing.T) {
 	}
 }
 
-// TestNotesOutliveThePower notes a broadcast together with a span that is known
+// TestDeliveriesOutliveThePower records a broadcast together with a range that is known
 // already, and takes the power away.
-func TestNotesOutliveThePower(t *testing.T) {
+func TestDeliveriesOutliveThePower(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	conf := embedded.Config{Dir: "/data", FS: fs}
 	s := mustOpen(t, conf)

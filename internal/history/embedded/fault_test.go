@@ -261,7 +261,7 @@ func checkReadOnly(t *testing.T, s history.Store, d disaster) {
 		t.Errorf("acked with %v, want ErrReadOnly", err)
 	}
 	if err := s.(history.Messages).RecordDelivered(t.Context(), deliveries(victim, 0, 1)); !errors.Is(err, history.ErrReadOnly) {
-		t.Errorf("noted with %v, want ErrReadOnly", err)
+		t.Errorf("recorded with %v, want ErrReadOnly", err)
 	}
 	a, err := s.Attach(t.Context(), victim, history.Start{At: history.StartUnread, Limit: 10})
 	if err != nil || len(a.Page.Messages) != 10 || a.Page.Unread < 50 {

@@ -31,8 +31,9 @@ func (s *Store) RemoveMembers(ctx context.Context, group string, users []string)
 	})
 }
 
-// changeMembers does write with both keys of each user of whom it is not yet so
-// that they are in group, or not in it.
+// changeMembers makes users members of group, or not, and returns how many were
+// not so before. It calls write for both keys of each user whose membership
+// changes.
 func (s *Store) changeMembers(ctx context.Context, group string, users []string, in bool, write func(*pebble.Batch, []byte) error) (int, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err

@@ -21,11 +21,11 @@ import (
 //	'k' bucket key        id that an idempotency key was given
 //	'g' len group user    nothing: user is a member of group
 //	'o' len user group    nothing: the same, by user
-//	'r' id                to whom the messages of a group went; id is the first's
-//	'a' len user          the last moves of the read mark
+//	'r' id                the recipients of a group's messages; id is the first's
+//	'a' len user          the last acks of the inbox
 //	'w' id                how many read marks lie at a broadcast
-//	't' len user          the trail: what of the inbox was delivered
-//	'd' due id            how many recipients were looked at once it was due
+//	't' len user          the ranges of the inbox that were delivered
+//	'd' due id            how many recipients were checked for acks
 //	'n' id                to how many connections a broadcast was delivered
 //	'x' id                kind of a multicast or broadcast that was recalled
 //	'c' len user key      id of the newest entry with a collapse key
@@ -44,9 +44,9 @@ const (
 	tagMember          = 'g'
 	tagGroupOf         = 'o'
 	tagRecipients      = 'r'
-	tagMoves           = 'a'
+	tagAcks            = 'a'
 	tagTally           = 'w'
-	tagTrail           = 't'
+	tagDelivered       = 't'
 	tagConnections     = 'n'
 	tagDue             = 'd'
 	tagRecalled        = 'x'

@@ -12,9 +12,9 @@ import (
 type member struct {
 	meta
 	user    string
-	group   uint64 // the last group that touched it
-	changed bool   // by the running group, which has yet to write it
-	moves   *moves // nil: not read yet
+	group   uint64  // the last group that touched it
+	changed bool    // by the running group, which has yet to write it
+	acks    *ackLog // nil: not read yet
 }
 
 // members caches those that were touched lately: a look-up in the database is
@@ -128,7 +128,7 @@ func (c *committer) moveMark(m *member, to history.Cursor) error {
 	if err != nil {
 		return fmt.Errorf("looking up a read mark: %w", err)
 	}
-	if err := c.noteMove(m, to.Inbox); err != nil {
+	if err := c.recordAck(m, to.Inbox); err != nil {
 		return err
 	}
 	m.mark = place{id: to.Inbox, seq: seq}

@@ -32,12 +32,12 @@ type Store struct {
 	metrics *metrics
 	events  *eventlog.Log
 	queue   chan *request
-	// Turns, with room for one: who has put a token there changes groups, notes
-	// deliveries.
-	grouping, noting chan struct{}
-	closing          chan struct{} // closed by Close, after the last call: the committer ends
-	stopped          chan struct{} // closed by the committer when it has ended
-	helpers          sync.WaitGroup
+	// Locks with room for one token: its owner changes groups, or records
+	// deliveries. They are channels, so that waiting can end with a context.
+	grouping, recording chan struct{}
+	closing             chan struct{} // closed by Close, after the last call: the committer ends
+	stopped             chan struct{} // closed by the committer when it has ended
+	helpers             sync.WaitGroup
 
 	// dirty: something was committed since the last sync.
 	dirty  atomic.Bool
@@ -46,15 +46,15 @@ type Store struct {
 	recalled atomic.Pointer[recalled]
 	tally    tally
 
-	// dueFrom: no line of the schedule is due before. It belongs to the one who
-	// looks what is due.
+	// dueFrom: no line of the schedule is due before. It belongs to the running
+	// sweep.
 	dueFrom millis
 
 	// life is held for reading by each running call: Close waits for them.
 	life sync.RWMutex
 
-	// mu makes becoming visible one step. Who holds it sees heads and presence
-	// of one moment: no append lies between them.
+	// mu makes becoming visible one step. Its holder sees heads and presence of
+	// one moment: no append lies between them.
 	mu       sync.RWMutex
 	visible  heads
 	presence presence
@@ -96,15 +96,15 @@ func Open(c Config) (*Store, error) {
 
 func open(c Config) (_ *Store, err error) {
 	s := &Store{
-		conf:     c,
-		fault:    newFault(c.Log),
-		queue:    make(chan *request, queueSize),
-		grouping: make(chan struct{}, 1),
-		noting:   make(chan struct{}, 1),
-		closing:  make(chan struct{}),
-		stopped:  make(chan struct{}),
-		presence: newPresence(),
-		events:   eventlog.New(c.Now, c.Events),
+		conf:      c,
+		fault:     newFault(c.Log),
+		queue:     make(chan *request, queueSize),
+		grouping:  make(chan struct{}, 1),
+		recording: make(chan struct{}, 1),
+		closing:   make(chan struct{}),
+		stopped:   make(chan struct{}),
+		presence:  newPresence(),
+		events:    eventlog.New(c.Now, c.Events),
 	}
 	if s.lock, err = lockDir(c); err != nil {
 		return nil, err

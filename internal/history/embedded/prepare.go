@@ -12,9 +12,9 @@ import (
 	"pushd.example/internal/history"
 )
 
-// prepareFrom is from how many recipients on an append is prepared. What the
-// committer does for one recipient takes some 3 µs, of which others wait for
-// every one.
+// prepareFrom is the number of recipients from which an append is prepared. The
+// committer needs about 3 µs for each recipient, during which all other appends
+// wait.
 const prepareFrom = 1000
 
 // preparation is what the committer must know of the recipients of a large
@@ -23,8 +23,8 @@ const prepareFrom = 1000
 // either, and with the recipients in the order of their keys, in which Pebble
 // wants them, the committer is done with 100,000 in a quarter of the time.
 //
-// The committer is told of it first, and from then on notes whose meta changes,
-// so that what was read before a change is not taken for what is.
+// The committer learns of it first, and from then on marks as stale each member
+// whose meta changes, so that nobody uses what was read before a change.
 type preparation struct {
 	index   map[string]int32 // by user, where in members
 	members []member
@@ -107,8 +107,7 @@ func (c *committer) endPreparation(ended *preparation) {
 // trimmedAtOnce bounds the inboxes that are trimmed while others wait.
 const trimmedAtOnce = 32
 
-// read reads the metas, and has the inboxes trimmed that are due, some at a
-// time.
+// read reads the metas, and has the inboxes that are due trimmed, some at a time.
 func (s *Store) read(ctx context.Context, p *preparation) error {
 	due, err := s.readMetas(ctx, p)
 	if err != nil {
@@ -129,8 +128,8 @@ func (s *Store) read(ctx context.Context, p *preparation) error {
 	return nil
 }
 
-// readMetas reads the metas in one walk, and returns whose inboxes are due to be
-// trimmed.
+// readMetas reads the metas with one iterator, and returns the targets whose
+// inboxes are due to be trimmed.
 func (s *Store) readMetas(ctx context.Context, p *preparation) (due []target, err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{tagMeta}, UpperBound: []byte{tagMeta + 1}})
 	if err != nil {

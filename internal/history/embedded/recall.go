@@ -85,7 +85,7 @@ func (s *Store) find(id history.ID) (addressed, error) {
 	if id > at.last || id < history.FirstIDAt(now.Add(-keep.InboxAge)) {
 		return addressed{}, history.ErrNotFound
 	}
-	return readNote(s.db, id)
+	return findRecipients(s.db, id)
 }
 
 // Recall implements history.Messages.

@@ -10,7 +10,7 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-// Outcome implements history.Messages.
+// Receipt implements history.Messages.
 func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.Receipt, error) {
 	if err := s.enter(ctx); err != nil {
 		return history.Receipt{}, err
@@ -59,8 +59,8 @@ func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.R
 // lookUp finds out what became of a message at one user after the other.
 type lookUp struct {
 	pebble.Reader
-	id    history.ID
-	trail engine.DeliveredRanges // of the last user: memory for the next
+	id     history.ID
+	ranges engine.DeliveredRanges // of the last user: memory for the next
 }
 
 // of returns what became of the message at user; when it was acked only if that
@@ -70,18 +70,18 @@ func (l *lookUp) of(user string, when bool) (u history.UserReceipt, err error) {
 	if err != nil {
 		return u, err
 	}
-	if l.trail, err = readTrail(l.trail[:0], l, user); err != nil {
+	if l.ranges, err = readRanges(l.ranges[:0], l, user); err != nil {
 		return u, err
 	}
 	u.User, u.Acked = user, m.mark.id >= l.id
-	u.DeliveredAt, u.Delivered = l.trail.Find(l.id)
+	u.DeliveredAt, u.Delivered = l.ranges.Find(l.id)
 	if !u.Acked || !when {
 		return u, nil
 	}
-	moves, err := readMoves(l, user, m.mark.id)
+	acks, err := readAcks(l, user, m.mark.id)
 	if err != nil {
 		return u, err
 	}
-	u.AckedAt = moves.passed(l.id)
+	u.AckedAt = acks.passed(l.id)
 	return u, nil
 }

@@ -11,34 +11,34 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-// To whom a message went is noted when it is stored: it is what a recall and a
-// receipt begin with. The notes of a group lie in one record, under the first of
-// their ids: a key for each unicast would be a third write, beside the entry and
-// the user's meta, a line in a record costs next to nothing (with 32 callers no
-// difference was to be seen). The record is a list of
+// The recipients of a message are stored with it: a recall and a receipt begin with
+// them. All messages of a group share one record, under the first of their ids. A
+// key for each unicast would be a third write, beside the entry and the user's
+// meta; a line in a record costs next to nothing (with 32 callers no difference
+// could be measured). The record is a list of
 //
 //	id, less the first | kind | number of users | size of the names | names
 //
 // with numbers as uvarints and names as engine.AppendName writes them.
 
-// addressed is to whom a message went.
+// addressed is the recipients of one message.
 type addressed struct {
 	kind  history.Kind
 	count int
 	names []byte
 }
 
-// note adds the recipients of r, which was given id, to the group's record.
-func (c *committer) note(r *request, id history.ID) {
-	if len(c.noted) == 0 {
-		c.notedFrom = id
+// addRecipients adds the recipients of r, which was given id, to the group's record.
+func (c *committer) addRecipients(r *request, id history.ID) {
+	if len(c.recipients) == 0 {
+		c.recipientsFrom = id
 	}
 	c.names = appendNames(c.names[:0], r.targets)
-	c.noted = binary.AppendUvarint(c.noted, uint64(id-c.notedFrom))
-	c.noted = append(c.noted, byte(r.Kind))
-	c.noted = binary.AppendUvarint(c.noted, uint64(len(r.targets)))
-	c.noted = binary.AppendUvarint(c.noted, uint64(len(c.names)))
-	c.noted = append(c.noted, c.names...)
+	c.recipients = binary.AppendUvarint(c.recipients, uint64(id-c.recipientsFrom))
+	c.recipients = append(c.recipients, byte(r.Kind))
+	c.recipients = binary.AppendUvarint(c.recipients, uint64(len(r.targets)))
+	c.recipients = binary.AppendUvarint(c.recipients, uint64(len(c.names)))
+	c.recipients = append(c.recipients, c.names...)
 }
 
 func appendNames(dst []byte, targets []target) []byte {
@@ -50,23 +50,23 @@ func appendNames(dst []byte, targets []target) []byte {
 	return dst
 }
 
-// maxNoted is the most bytes of the group's record whose memory is kept for the
+// maxRecipients is the most bytes of a group's record whose memory is kept for the
 // next group.
-const maxNoted = 64 << 10
+const maxRecipients = 64 << 10
 
-// writeNotes puts the group's record into the batch.
-func (c *committer) writeNotes() {
-	if len(c.noted) > 0 {
-		setBody(c.batch, tagRecipients, c.notedFrom, c.noted)
+// writeRecipients puts the group's record into the batch.
+func (c *committer) writeRecipients() {
+	if len(c.recipients) > 0 {
+		setBody(c.batch, tagRecipients, c.recipientsFrom, c.recipients)
 	}
-	c.noted = c.noted[:0]
-	if cap(c.noted) > maxNoted {
-		c.noted, c.names = nil, nil
+	c.recipients = c.recipients[:0]
+	if cap(c.recipients) > maxRecipients {
+		c.recipients, c.names = nil, nil
 	}
 }
 
-// readNote finds to whom message id, which is no broadcast, went.
-func readNote(r pebble.Reader, id history.ID) (a addressed, err error) {
+// findRecipients returns the recipients of message id, which is no broadcast.
+func findRecipients(r pebble.Reader, id history.ID) (a addressed, err error) {
 	it, err := r.NewIter(&pebble.IterOptions{
 		LowerBound: []byte{tagRecipients},
 		UpperBound: appendIDKey(nil, tagRecipients, id+1),
@@ -84,7 +84,7 @@ func readNote(r pebble.Reader, id history.ID) (a addressed, err error) {
 	first, rest := entryID(it.Key()), it.Value()
 	for len(rest) > 0 {
 		var at history.ID
-		if at, a, rest, err = parseNote(rest); err != nil {
+		if at, a, rest, err = parseRecipients(rest); err != nil {
 			return a, fmt.Errorf("looking up recipients: %w", err)
 		}
 		if first+at == id {
@@ -95,8 +95,9 @@ func readNote(r pebble.Reader, id history.ID) (a addressed, err error) {
 	return addressed{}, history.ErrNotFound
 }
 
-// parseNote reads one note, and returns what lies behind it.
-func parseNote(b []byte) (at history.ID, a addressed, rest []byte, err error) {
+// parseRecipients reads the recipients of one message, and returns the rest of the
+// record. The id is relative to the first of the record.
+func parseRecipients(b []byte) (at history.ID, a addressed, rest []byte, err error) {
 	field := func() uint64 {
 		x, n := binary.Uvarint(b)
 		if n <= 0 {

@@ -156,7 +156,7 @@ func (w *sweep) full() bool {
 // and returns whether there are more of them.
 func (w *sweep) look(d *due) (more bool, err error) {
 	w.looked++
-	a, err := readNote(w.db, d.id)
+	a, err := findRecipients(w.db, d.id)
 	if errors.Is(err, history.ErrNotFound) {
 		return false, nil
 	}

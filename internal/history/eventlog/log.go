@@ -28,19 +28,19 @@ type Log struct {
 	events  []watch.Event // event n at place (n-1) % size
 	last    uint64        // number of the last event
 	leaving map[string]time.Time
-	queue   []departure   // those who may be leaving, in order
-	news    chan struct{} // closed when a reader has to look again; nil if none waits
-	looking *look         // under way, for what is due
-	// looked is when the last look began, lookAt when there may be something for
-	// the next to find.
-	looked, lookAt time.Time
-	closed         bool
+	queue   []departure   // of users who may be leaving, in order
+	news    chan struct{} // closed when readers have to read again; nil if none waits
+	running *check        // for pushes that are due
+	// checked is when the last check began, checkAt when there may be something
+	// for the next to find.
+	checked, checkAt time.Time
+	closed           bool
 }
 
 // kinds is how many kinds of events there are.
 const kinds = 8
 
-// departure is a user whose last connection went.
+// departure is a user whose last connection ended.
 type departure struct {
 	user string
 	due  time.Time // when that is an event
@@ -51,7 +51,7 @@ func New(now func() time.Time, size int) *Log {
 	return &Log{now: now, size: size, run: rand.Uint64(), leaving: map[string]time.Time{}}
 }
 
-// Watched says whether an event of one of the kinds k is recorded.
+// Watched says whether events of one of the kinds in k are recorded.
 func (l *Log) Watched(k watch.Kind) bool {
 	var now int64
 	for i := range l.watched {
@@ -98,7 +98,7 @@ func (l *Log) Detached(user string) {
 	l.wakeLocked()
 }
 
-// settleLocked records who has gone by now.
+// settleLocked records the users who are disconnected by now.
 func (l *Log) settleLocked() {
 	n := 0
 	for n < len(l.queue) && !l.queue[n].due.After(l.now()) {

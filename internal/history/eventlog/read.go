@@ -9,8 +9,8 @@ import (
 	"pushd.example/internal/history/watch"
 )
 
-// Read does what ReadEvents of watch.Events promises, with a function that looks
-// for what is due.
+// Read does what ReadEvents of watch.Events promises, with a function that finds
+// pushes that are due.
 func (l *Log) Read(ctx context.Context, q watch.Query, unacked Unacked) (watch.Page, error) {
 	if err := ctx.Err(); err != nil {
 		return watch.Page{}, err
@@ -28,14 +28,14 @@ func (l *Log) Read(ctx context.Context, q watch.Query, unacked Unacked) (watch.P
 		if err != nil || page.Lost || len(q.After.Marks) == 0 {
 			return page, err
 		}
-		var found *look
+		var found *check
 		if room := q.Limit - len(page.Events); room > 0 && q.Kinds.Has(watch.Unacked) && !w.over {
-			found = l.look(min(room, l.size), unacked)
+			found = l.check(min(room, l.size), unacked)
 		}
 		if len(page.Events) > 0 {
-			return page, nil // and what is found comes with the next
+			return page, nil // the events of the check come with the next
 		}
-		if again, err := w.forLook(ctx, found, news); err != nil {
+		if again, err := w.forCheck(ctx, found, news); err != nil {
 			return watch.Page{}, err
 		} else if again {
 			continue
@@ -45,7 +45,7 @@ func (l *Log) Read(ctx context.Context, q watch.Query, unacked Unacked) (watch.P
 		}
 		q.After = page.Next
 		if q.Kinds.Has(watch.Unacked) {
-			change = min(change, l.untilLook())
+			change = min(change, l.untilCheck())
 		}
 		if err := w.forNews(ctx, news, change); err != nil {
 			return watch.Page{}, err
@@ -53,22 +53,22 @@ func (l *Log) Read(ctx context.Context, q watch.Query, unacked Unacked) (watch.P
 	}
 }
 
-// waiting is a reader that waits as long as it has patience.
+// waiting is a reader that waits at most for the time of its query.
 type waiting struct {
 	*Log
 	patience *time.Timer
-	no       bool // it has none, or none any more
-	over     bool // it had some
+	no       bool // it does not wait, or not any more
+	over     bool // it has waited that long
 }
 
-// forLook waits for a look, if there is one, and reports whether to read again
+// forCheck waits for a check, if there is one, and reports whether to read again
 // from the same place.
-func (w *waiting) forLook(ctx context.Context, k *look, news <-chan struct{}) (again bool, err error) {
+func (w *waiting) forCheck(ctx context.Context, k *check, news <-chan struct{}) (again bool, err error) {
 	if k == nil {
 		return false, nil
 	}
 	patience := w.patience.C
-	if w.no { // it has asked for what there is now
+	if w.no { // the check is part of what there is now
 		news, patience = nil, nil
 	}
 	select {
@@ -84,7 +84,8 @@ func (w *waiting) forLook(ctx context.Context, k *look, news <-chan struct{}) (a
 	}
 }
 
-// forNews waits for an event, or for a change that is none.
+// forNews waits for an event, or until a user may have become disconnected or a
+// check is due.
 func (w *waiting) forNews(ctx context.Context, news <-chan struct{}, change time.Duration) error {
 	settle := time.NewTimer(change)
 	defer settle.Stop()
@@ -99,8 +100,8 @@ func (w *waiting) forNews(ctx context.Context, news <-chan struct{}, change time
 	return nil
 }
 
-// read reads a page, and returns what is closed when there is more, and when to
-// look in any case.
+// read reads a page. It returns a channel that is closed when there is more, and
+// the time until something may change without an event.
 func (l *Log) read(q watch.Query) (page watch.Page, news <-chan struct{}, change time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,10 +130,10 @@ func (l *Log) read(q watch.Query) (page watch.Page, news <-chan struct{}, change
 	return page, l.news, change, nil
 }
 
-// watchLocked has kinds recorded from now on, and returns since when all of
-// them have been.
+// watchLocked makes kinds recorded from now on, and returns since when all of them
+// are.
 func (l *Log) watchLocked(asked watch.Kind, now int64) (since int64) {
-	asked &^= watch.Unacked // recorded always, when it is found out
+	asked &^= watch.Unacked // recorded always, when it is found
 	for i := range kinds {
 		if !asked.WithPairs().Has(1 << i) {
 			continue
@@ -147,7 +148,7 @@ func (l *Log) watchLocked(asked watch.Kind, now int64) (since int64) {
 }
 
 // findLocked returns the number of the last event that a reader has seen, and
-// whether those after it are not all there.
+// whether events after it are missing.
 func (l *Log) findLocked(after watch.Mark) (at uint64, lost bool) {
 	dropped := l.last - uint64(len(l.events))
 	if after.Run != l.run || after.Seq > l.last || after.Seq < dropped {
@@ -156,8 +157,8 @@ func (l *Log) findLocked(after watch.Mark) (at uint64, lost bool) {
 	return after.Seq, false
 }
 
-// pageLocked fills page with what comes after event at, and returns how far it
-// came.
+// pageLocked fills page with the events after number at, and returns the number of
+// the last one that it has passed.
 func (l *Log) pageLocked(page *watch.Page, at uint64, q watch.Query) uint64 {
 	for at < l.last && len(page.Events) < q.Limit {
 		switch e := l.events[at%uint64(l.size)]; {

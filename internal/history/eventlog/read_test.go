@@ -20,7 +20,7 @@ func reader(t *testing.T, l *Log, wait time.Duration) watch.Query {
 	return q
 }
 
-// What is due is not looked for with every event of another kind.
+// Pushes that are due are not searched for with every event of another kind.
 func TestReadLooksWhenItIsTime(t *testing.T) {
 	l := New(time.Now, 1<<16)
 	looks := 0
@@ -81,7 +81,7 @@ func TestReadEnds(t *testing.T) {
 	}
 }
 
-// Who has waited for long enough does not wait for a slow look as well.
+// A reader that has waited for long enough does not wait for a slow check as well.
 func TestReadDoesNotWaitForALook(t *testing.T) {
 	l := New(time.Now, 1000)
 	over := make(chan struct{})

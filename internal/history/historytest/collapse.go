@@ -166,14 +166,14 @@ func collapseOfDropped(r *rig) {
 }
 
 func collapseWithTTL(r *rig) {
-	brief := func(kind history.Kind, users ...string) history.Push {
+	expiring := func(kind history.Kind, users ...string) history.Push {
 		p := on("a", kind, users...)
 		p.TTL = time.Second
 		return p
 	}
-	r.send(brief(history.Unicast, "ann"))
-	r.send(brief(history.Broadcast))
-	u, b := r.send(brief(history.Unicast, "ann")), r.send(brief(history.Broadcast))
+	r.send(expiring(history.Unicast, "ann"))
+	r.send(expiring(history.Broadcast))
+	u, b := r.send(expiring(history.Unicast, "ann")), r.send(expiring(history.Broadcast))
 	r.wantHistory("ann", u, b)
 	r.clock.Advance(time.Minute)
 	r.wantHistory("ann")

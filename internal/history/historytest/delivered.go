@@ -17,38 +17,38 @@ func deliveredPromises() []promise {
 	five := history.Retention{InboxCount: 5, BroadcastCount: 3}
 	return []promise{
 		{name: "TellsToWhomAndWhen", check: deliveredToWhom},
-		{name: "ASpanIsOfAllThatLiesInIt", check: deliveredSpans},
+		{name: "ARangeHoldsAllThatLiesInIt", check: deliveredRanges},
 		{name: "IsOfTheFirstTime", check: deliveredAgain},
-		{name: "TouchingSpansAreNeverForgotten", check: deliveredTouching},
+		{name: "TouchingRangesAreNeverForgotten", check: deliveredTouching},
 		{name: "OfOthersTheLastAreKept", check: deliveredApart},
 		{name: "NotBeforeItWasStored", check: deliveredEarly},
 		{name: "OfABroadcastCountsConnections", retention: five, check: deliveredBroadcasts},
 		{name: "OfWhatRetentionDropped", retention: five, check: deliveredDropped},
 		{name: "ToMany", check: deliveredCrowd},
 		{name: "AtOnceLosesNothing", check: deliveredAtOnce},
-		{name: "BadUserNotesNothing", check: deliveredBad},
+		{name: "BadUserRecordsNothing", check: deliveredBad},
 	}
 }
 
 func reopenDeliveredPromises() []promise {
-	return []promise{{name: "KeepsWhatWasNoted", check: reopenKeepsDelivered}}
+	return []promise{{name: "KeepsWhatWasRecorded", check: reopenKeepsDelivered}}
 }
 
-// deliver notes that user was sent what lies after one message up to another.
+// deliver records that user was sent what lies after one message up to another.
 func (r *rig) deliver(user string, from, to history.ID) {
 	r.Helper()
-	r.note(history.Deliveries{Inboxes: []history.UserRange{r.span(user, from, to)}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{r.delivery(user, from, to)}})
 }
 
-// span is one that was delivered now.
-func (r *rig) span(user string, from, to history.ID) history.UserRange {
+// delivery is a range of an inbox that was delivered now.
+func (r *rig) delivery(user string, from, to history.ID) history.UserRange {
 	return history.UserRange{User: user, Range: history.Range{From: from, To: to, At: r.clock.Now().Truncate(time.Millisecond)}}
 }
 
-func (r *rig) note(d history.Deliveries) {
+func (r *rig) recordDelivered(d history.Deliveries) {
 	r.Helper()
 	if err := r.messages().RecordDelivered(r.ctx, d); err != nil {
-		r.Fatalf("noting %d spans and %d broadcasts: %v", len(d.Inboxes), len(d.Broadcasts), err)
+		r.Fatalf("recording %d ranges and %d broadcasts: %v", len(d.Inboxes), len(d.Broadcasts), err)
 	}
 }
 
@@ -82,7 +82,7 @@ func deliveredToWhom(r *rig) {
 	r.wantDelivered(one, "ann "+first)
 	r.wantDelivered(two)
 	second := clockTime(r.tick())
-	r.note(history.Deliveries{Inboxes: []history.UserRange{r.span("cleo", 0, two.ID), r.span("ann", one.ID, two.ID), r.span("dora", 0, two.ID)}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{r.delivery("cleo", 0, two.ID), r.delivery("ann", one.ID, two.ID), r.delivery("dora", 0, two.ID)}})
 	r.wantDelivered(one, "ann "+first, "cleo "+second)
 	r.wantDelivered(two, "ann "+second)
 	at := r.tick()
@@ -93,7 +93,7 @@ func deliveredToWhom(r *rig) {
 	}
 }
 
-func deliveredSpans(r *rig) {
+func deliveredRanges(r *rig) {
 	sent := []history.Message{r.unicast("ann"), r.unicast("ann"), r.unicast("ann"), r.unicast("ann")}
 	at := clockTime(r.tick())
 	r.deliver("ann", sent[0].ID, sent[2].ID)
@@ -172,12 +172,12 @@ func deliveredApart(r *rig) {
 
 func deliveredEarly(r *rig) {
 	one := r.unicast("ann")
-	span := r.span("ann", 0, one.ID)
+	early := r.delivery("ann", 0, one.ID)
 	r.tick()
 	two := r.unicast("ann")
-	span.To = two.ID
-	r.note(history.Deliveries{Inboxes: []history.UserRange{span}})
-	r.wantDelivered(one, "ann "+clockTime(span.At))
+	early.To = two.ID
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{early}})
+	r.wantDelivered(one, "ann "+clockTime(early.At))
 	r.wantDelivered(two, "ann "+clockTime(two.ID.Time()))
 }
 
@@ -191,13 +191,13 @@ func (r *rig) wantConnections(m history.Message, want int) {
 func deliveredBroadcasts(r *rig) {
 	one, two := r.broadcast(), r.broadcast()
 	r.wantConnections(one, 0)
-	r.note(history.Deliveries{Broadcasts: map[history.ID]int{one.ID: 3}})
-	r.note(history.Deliveries{Broadcasts: map[history.ID]int{one.ID: 2, two.ID: 100_000, two.ID + 1: 7, 1: 7, history.MaxID: 7}})
+	r.recordDelivered(history.Deliveries{Broadcasts: map[history.ID]int{one.ID: 3}})
+	r.recordDelivered(history.Deliveries{Broadcasts: map[history.ID]int{one.ID: 2, two.ID: 100_000, two.ID + 1: 7, 1: 7, history.MaxID: 7}})
 	r.deliver("ann", 0, two.ID) // an inbox: nothing to broadcasts
 	r.wantConnections(one, 5)
 	r.wantConnections(two, 100_000)
 	for range 3 {
-		r.note(history.Deliveries{Broadcasts: map[history.ID]int{r.broadcast().ID: 1, two.ID: 1}})
+		r.recordDelivered(history.Deliveries{Broadcasts: map[history.ID]int{r.broadcast().ID: 1, two.ID: 1}})
 	}
 	if _, err := r.messages().Receipt(r.ctx, two.ID, 1); !errors.Is(err, history.ErrNotFound) {
 		r.Errorf("outcome of a broadcast that the count dropped: %v, want ErrNotFound", err)
@@ -226,10 +226,10 @@ func deliveredCrowd(r *rig) {
 	var d history.Deliveries
 	had := map[string]bool{}
 	for i := 0; i < len(users); i += 3 {
-		d.Inboxes = append(d.Inboxes, r.span(users[i], 0, m.ID))
+		d.Inboxes = append(d.Inboxes, r.delivery(users[i], 0, m.ID))
 		had[users[i]] = true
 	}
-	r.note(d)
+	r.recordDelivered(d)
 	o := r.outcome(m)
 	if o.Recipients != len(users) || o.Delivered != len(had) || len(o.Users) != 1000 {
 		r.Fatalf("%d recipients, delivered to %d, %d named", o.Recipients, o.Delivered, len(o.Users))
@@ -253,11 +253,11 @@ func deliveredAtOnce(r *rig) {
 		running.Go(func() {
 			d := history.Deliveries{Broadcasts: map[history.ID]int{b.ID: 1}}
 			for i := range 300 {
-				d.Inboxes = append(d.Inboxes, r.span(fmt.Sprint("user", i), 0, m.ID))
+				d.Inboxes = append(d.Inboxes, r.delivery(fmt.Sprint("user", i), 0, m.ID))
 			}
-			d.Inboxes = append(d.Inboxes, r.span("ann", m.ID-1, m.ID))
+			d.Inboxes = append(d.Inboxes, r.delivery("ann", m.ID-1, m.ID))
 			if err := r.messages().RecordDelivered(r.ctx, d); err != nil {
-				r.Errorf("noting: %v", err)
+				r.Errorf("recording: %v", err)
 			}
 		})
 	}
@@ -272,27 +272,27 @@ func deliveredBad(r *rig) {
 	m, b := r.unicast("ann"), r.broadcast()
 	for _, user := range []string{"", strings.Repeat("u", history.MaxUser+1), "a\xc3"} {
 		d := history.Deliveries{
-			Inboxes:    []history.UserRange{r.span("ann", 0, m.ID), r.span(user, 0, m.ID)},
+			Inboxes:    []history.UserRange{r.delivery("ann", 0, m.ID), r.delivery(user, 0, m.ID)},
 			Broadcasts: map[history.ID]int{b.ID: 1},
 		}
 		if err := r.messages().RecordDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
-			r.Errorf("noting of %q: %v, want ErrUser", user, err)
+			r.Errorf("recording of %q: %v, want ErrUser", user, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	cancel()
-	d := history.Deliveries{Inboxes: []history.UserRange{r.span("ann", 0, m.ID)}}
+	d := history.Deliveries{Inboxes: []history.UserRange{r.delivery("ann", 0, m.ID)}}
 	if err := r.messages().RecordDelivered(ctx, d); !errors.Is(err, context.Canceled) {
-		r.Errorf("noting with a context that had ended: %v", err)
+		r.Errorf("recording with a context that had ended: %v", err)
 	}
-	r.note(history.Deliveries{})
+	r.recordDelivered(history.Deliveries{})
 	r.wantDelivered(m)
 	r.wantConnections(b, 0)
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}
 	if err := r.messages().RecordDelivered(r.ctx, d); !errors.Is(err, history.ErrClosed) {
-		r.Errorf("noting after Close: %v, want ErrClosed", err)
+		r.Errorf("recording after Close: %v, want ErrClosed", err)
 	}
 }
 
@@ -300,14 +300,14 @@ func reopenKeepsDelivered(r *rig) {
 	one, b, two := r.multicast("ann", "bob"), r.broadcast(), r.unicast("ann")
 	at := clockTime(r.tick())
 	d := history.Deliveries{Broadcasts: map[history.ID]int{b.ID: 2}}
-	d.Inboxes = append(d.Inboxes, r.span("ann", 0, one.ID))
-	r.note(d)
+	d.Inboxes = append(d.Inboxes, r.delivery("ann", 0, one.ID))
+	r.recordDelivered(d)
 	r.reopen()
 	r.wantDelivered(one, "ann "+at)
 	r.wantConnections(b, 2)
 	later := clockTime(r.tick())
-	d.Inboxes[0] = r.span("ann", one.ID, two.ID)
-	r.note(d)
+	d.Inboxes[0] = r.delivery("ann", one.ID, two.ID)
+	r.recordDelivered(d)
 	r.wantDelivered(one, "ann "+at)
 	r.wantDelivered(two, "ann "+later)
 	r.wantConnections(b, 4)

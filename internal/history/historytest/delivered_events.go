@@ -43,7 +43,7 @@ func deliveredEventsOnce(r *rig) {
 	r.deliver("ann", two.ID, two.ID)
 	r.deliver("ann", three.ID, one.ID)
 	w.want()
-	r.note(history.Deliveries{Broadcasts: map[history.ID]int{b.ID: 1}})
+	r.recordDelivered(history.Deliveries{Broadcasts: map[history.ID]int{b.ID: 1}})
 	w.want()
 	r.tick()
 	r.deliver("ann", 0, history.MaxID) // over all: only the first is new
@@ -51,26 +51,26 @@ func deliveredEventsOnce(r *rig) {
 	// Two ranges of a user in one call that overlap.
 	four := r.unicast("bob")
 	r.tick()
-	r.note(history.Deliveries{Inboxes: []history.UserRange{
-		r.span("bob", two.ID, four.ID), r.span("nobody", 0, four.ID), r.span("bob", 0, four.ID)}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{
+		r.delivery("bob", two.ID, four.ID), r.delivery("nobody", 0, four.ID), r.delivery("bob", 0, four.ID)}})
 	w.want(r.delivered("bob", four), r.delivered("bob", two))
 }
 
 func deliveredEventTimes(r *rig) {
 	w := r.watch(watch.Delivered)
 	one := r.unicast("ann")
-	early := r.span("ann", 0, one.ID)
+	early := r.delivery("ann", 0, one.ID)
 	first := r.delivered("ann", one)
 	r.tick()
 	two := r.unicast("ann")
 	early.To = two.ID
 	second := r.delivered("ann", two)
 	r.tick()
-	r.note(history.Deliveries{Inboxes: []history.UserRange{early}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{early}})
 	w.want(first, second) // not before it was stored
 	three := r.unicast("ann")
 	r.tick()
-	r.note(history.Deliveries{Inboxes: []history.UserRange{{User: "ann", Range: history.Range{From: two.ID, To: three.ID}}}})
+	r.recordDelivered(history.Deliveries{Inboxes: []history.UserRange{{User: "ann", Range: history.Range{From: two.ID, To: three.ID}}}})
 	w.want(r.delivered("ann", three))
 	r.wantDelivered(three, "ann "+unknownTime)
 }
@@ -107,12 +107,12 @@ func deliveredEventsDropped(r *rig) {
 }
 
 func deliveredEventsMissed(r *rig) {
-	r.note(history.Deliveries{Missed: true})
+	r.recordDelivered(history.Deliveries{Missed: true})
 	w, other := r.watch(watch.Delivered), r.watch(watch.Acked)
 	one, two := r.unicast("ann"), r.unicast("ann")
-	r.note(history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.span("ann", 0, one.ID)}})
+	r.recordDelivered(history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.delivery("ann", 0, one.ID)}})
 	w.wantLost(r.delivered("ann", one))
-	r.note(history.Deliveries{Missed: true})
+	r.recordDelivered(history.Deliveries{Missed: true})
 	w.wantLost()
 	r.deliver("ann", one.ID, two.ID)
 	w.want(r.delivered("ann", two))
@@ -146,9 +146,9 @@ func deliveredEventsAgree(r *rig) {
 		r.tick()
 		var d history.Deliveries
 		for i := 0; i < len(users); i += step {
-			d.Inboxes = append(d.Inboxes, r.span(users[i], 0, m.ID))
+			d.Inboxes = append(d.Inboxes, r.delivery(users[i], 0, m.ID))
 		}
-		r.note(d)
+		r.recordDelivered(d)
 	}
 	for _, u := range r.outcome(m).Users {
 		if u.Delivered {
@@ -167,7 +167,7 @@ func deliveredEventsAtOnce(r *rig) {
 	var running sync.WaitGroup
 	for range 8 {
 		running.Go(func() {
-			d := history.Deliveries{Inboxes: []history.UserRange{r.span("ann", 0, m.ID), r.span("bob", 0, m.ID)}}
+			d := history.Deliveries{Inboxes: []history.UserRange{r.delivery("ann", 0, m.ID), r.delivery("bob", 0, m.ID)}}
 			if err := r.messages().RecordDelivered(r.ctx, d); err != nil {
 				r.Errorf("recording: %v", err)
 			}
@@ -180,7 +180,7 @@ func deliveredEventsAtOnce(r *rig) {
 func deliveredEventsRefused(r *rig) {
 	w := r.watch(watch.Delivered)
 	m := r.unicast("ann")
-	d := history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.span("ann", 0, m.ID), r.span("", 0, m.ID)}}
+	d := history.Deliveries{Missed: true, Inboxes: []history.UserRange{r.delivery("ann", 0, m.ID), r.delivery("", 0, m.ID)}}
 	if err := r.messages().RecordDelivered(r.ctx, d); !errors.Is(err, history.ErrUser) {
 		r.Errorf("recording of a bad user: %v, want ErrUser", err)
 	}

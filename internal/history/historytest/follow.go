@@ -91,8 +91,8 @@ func handsOver(r *rig) {
 	r.wantDeliveries(f.take(), history.Delivery{Message: m, Recipients: to("ann", u.ID)})
 	b := r.broadcast()
 	r.wantDeliveries(f.take(), history.Delivery{Message: b})
-	brief := r.send(history.Push{Kind: history.Broadcast, TTL: time.Millisecond})
-	r.wantDeliveries(f.take(), history.Delivery{Message: brief, Prev: b.ID})
+	expiring := r.send(history.Push{Kind: history.Broadcast, TTL: time.Millisecond})
+	r.wantDeliveries(f.take(), history.Delivery{Message: expiring, Prev: b.ID})
 }
 
 func onlyTheAttached(r *rig) {

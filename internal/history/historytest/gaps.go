@@ -90,22 +90,22 @@ func cursorsJoin(r *rig) {
 }
 
 func gapsTellWhatIsLeftOut(r *rig) {
-	brief := func() history.Message {
+	expiring := func() history.Message {
 		return r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Second})
 	}
-	topic := func() history.Message {
+	collapsing := func() history.Message {
 		return r.send(history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, CollapseKey: "t"})
 	}
-	expired := brief()
+	expired := expiring()
 	one, two := r.unicast("ann"), r.multicast("ann", "bob")
-	replaced := topic()
+	replaced := collapsing()
 	r.broadcast()
-	three := topic()
+	three := collapsing()
 	recalled := r.multicast("bob", "ann")
 	four, five := r.unicast("ann"), r.unicast("ann")
 	hidden := r.unicast("ann")
-	brief()
-	last := brief()
+	expiring()
+	last := expiring()
 	r.recall(recalled)
 	r.recall(hidden)
 	r.clock.Advance(time.Minute)

@@ -47,7 +47,7 @@ func (r *rig) groups() history.Groups {
 func (r *rig) add(want int, group string, users ...string) {
 	r.Helper()
 	if n, err := r.groups().AddMembers(r.ctx, group, users); n != want || err != nil {
-		r.Errorf("adding %s to %q: %d were new, %v, want %d", brief(fmt.Append(nil, users)), group, n, err, want)
+		r.Errorf("adding %s to %q: %d were new, %v, want %d", shortened(fmt.Append(nil, users)), group, n, err, want)
 	}
 }
 
@@ -55,7 +55,7 @@ func (r *rig) add(want int, group string, users ...string) {
 func (r *rig) remove(want int, group string, users ...string) {
 	r.Helper()
 	if n, err := r.groups().RemoveMembers(r.ctx, group, users); n != want || err != nil {
-		r.Errorf("removing %s from %q: %d were members, %v, want %d", brief(fmt.Append(nil, users)), group, n, err, want)
+		r.Errorf("removing %s from %q: %d were members, %v, want %d", shortened(fmt.Append(nil, users)), group, n, err, want)
 	}
 }
 
@@ -156,7 +156,7 @@ func membersPaged(r *rig) {
 		got, more, err := r.groups().Members(r.ctx, "g", c.after, c.limit)
 		if err != nil || !slices.Equal(got, c.want) || more != c.more {
 			r.Errorf("%d members after %q: %q, more: %v, %v, want %q, more: %v",
-				c.limit, brief([]byte(c.after)), got, more, err, c.want, c.more)
+				c.limit, shortened([]byte(c.after)), got, more, err, c.want, c.more)
 		}
 	}
 }

@@ -183,8 +183,8 @@ func (m *machine) compareDeliveries(rt *rapid.T, what string) {
 	m.delivered, m.expected = nil, nil
 }
 
-// note remembers what was appended.
-func (m *machine) note(p history.Push, r history.AppendResult) {
+// remember keeps what was appended.
+func (m *machine) remember(p history.Push, r history.AppendResult) {
 	if r.Duplicate {
 		return
 	}

@@ -39,7 +39,7 @@ func (m *machine) append(rt *rapid.T, p history.Push) {
 		rt.Fatalf("%s: receipt %+v, %v, want %+v", what, got, err, want)
 	}
 	m.compareDeliveries(rt, what)
-	m.note(p, want)
+	m.remember(p, want)
 }
 
 // ephemeral appends what is not kept. Its id may not be, either: so the next
@@ -172,11 +172,11 @@ func (m *machine) advance(rt *rapid.T) {
 // just past it, unless that lies behind.
 func (m *machine) advanceToEnd(rt *rapid.T) bool {
 	id := rapid.SampledFrom(append([]history.ID{0}, m.ids...)).Draw(rt, "of")
-	span := rapid.SampledFrom([]time.Duration{
+	period := rapid.SampledFrom([]time.Duration{
 		m.keep.IdempotencyKeys, m.keep.InboxAge, m.keep.BroadcastAge, time.Second,
-	}).Draw(rt, "span")
+	}).Draw(rt, "period")
 	past := time.Duration(rapid.IntRange(0, 1).Draw(rt, "past")) * time.Millisecond
-	d := id.Time().Add(span + past).Sub(m.clock.Now())
+	d := id.Time().Add(period + past).Sub(m.clock.Now())
 	if d <= 0 {
 		return false
 	}

@@ -39,7 +39,7 @@ func (m *machine) outcome(rt *rapid.T) {
 
 func (m *machine) recordDelivered(rt *rapid.T) {
 	d := history.Deliveries{Broadcasts: map[history.ID]int{}}
-	for range rapid.IntRange(0, 4).Draw(rt, "spans") {
+	for range rapid.IntRange(0, 4).Draw(rt, "ranges") {
 		u := history.UserRange{User: drawUser(rt)}
 		u.From, u.To, u.At = min(m.drawID(rt), history.MaxID), min(m.drawID(rt), history.MaxID), m.clock.Now().Truncate(time.Millisecond)
 		d.Inboxes = append(d.Inboxes, u)
@@ -51,6 +51,6 @@ func (m *machine) recordDelivered(rt *rapid.T) {
 		rt.Fatalf("oracle: %v", err)
 	}
 	if err := m.store.(history.Messages).RecordDelivered(context.Background(), d); err != nil {
-		rt.Fatalf("noting %+v: %v", d, err)
+		rt.Fatalf("recording %+v: %v", d, err)
 	}
 }

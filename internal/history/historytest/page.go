@@ -173,13 +173,13 @@ func (r *rig) walk(user string, c history.Cursor, limit int) (got []history.Mess
 }
 
 func hasMoreIsExact(r *rig) {
-	brief := func(kind history.Kind, users ...string) history.Message {
+	expiring := func(kind history.Kind, users ...string) history.Message {
 		return r.send(history.Push{Kind: kind, Users: users, TTL: time.Minute})
 	}
-	brief(history.Unicast, "ann")
-	brief(history.Broadcast)
+	expiring(history.Unicast, "ann")
+	expiring(history.Broadcast)
 	a, b := r.unicast("ann"), r.broadcast()
-	inbox, broadcast := brief(history.Multicast, "ann", "bob"), brief(history.Broadcast)
+	inbox, broadcast := expiring(history.Multicast, "ann", "bob"), expiring(history.Broadcast)
 	for _, more := range []bool{true, false} {
 		p := r.page("ann", history.Query{Direction: history.Forward, After: history.Cursor{Inbox: a.ID - 1, Broadcast: a.ID}, Limit: 2})
 		r.wantMessages("forward", p.Messages, a, b)

@@ -37,21 +37,21 @@ func ttlEnds(r *rig) {
 	const ttl = 10 * time.Second
 	stays := r.unicast("ann")
 	r.clock.Advance(time.Millisecond)
-	var brief []history.Message
+	var expiring []history.Message
 	for _, p := range []history.Push{
 		{Kind: history.Unicast, Users: []string{"ann"}},
 		{Kind: history.Multicast, Users: []string{"ann", "bob"}},
 		{Kind: history.Broadcast},
 	} {
 		p.TTL = ttl
-		brief = append(brief, r.send(p))
+		expiring = append(expiring, r.send(p))
 	}
-	for n := range brief {
-		last := brief[n].ID.Time().Add(ttl - time.Millisecond)
+	for n := range expiring {
+		last := expiring[n].ID.Time().Add(ttl - time.Millisecond)
 		r.clock.Advance(last.Sub(r.clock.Now()))
-		r.wantHistory("ann", append([]history.Message{stays}, brief[n:]...)...)
+		r.wantHistory("ann", append([]history.Message{stays}, expiring[n:]...)...)
 		r.clock.Advance(time.Millisecond)
-		left := append([]history.Message{stays}, brief[n+1:]...)
+		left := append([]history.Message{stays}, expiring[n+1:]...)
 		r.wantHistory("ann", left...)
 		p := r.page("ann", history.Query{Limit: all})
 		r.wantMessages("newest", p.Messages, left...)
@@ -123,7 +123,7 @@ func countHides(r *rig) {
 }
 
 func countIncludesExpired(r *rig) {
-	brief := func(kind history.Kind, users ...string) {
+	expiring := func(kind history.Kind, users ...string) {
 		r.send(history.Push{Kind: kind, Users: users, TTL: time.Second})
 	}
 	for range 4 {
@@ -132,11 +132,11 @@ func countIncludesExpired(r *rig) {
 	}
 	a, b := r.unicast("ann"), r.broadcast()
 	for range 2 {
-		brief(history.Unicast, "ann")
-		brief(history.Multicast, "ann", "bob")
+		expiring(history.Unicast, "ann")
+		expiring(history.Multicast, "ann", "bob")
 	}
 	for range 2 {
-		brief(history.Broadcast)
+		expiring(history.Broadcast)
 	}
 	r.clock.Advance(time.Minute)
 	r.wantHistory("ann", a, b)
@@ -278,12 +278,12 @@ func truncatedExpired(r *rig) {
 // cursorCoversExpired: a reader that was led over expired messages is not told
 // that it missed them when retention drops them.
 func cursorCoversExpired(r *rig) {
-	brief := func(kind history.Kind, users ...string) {
+	expiring := func(kind history.Kind, users ...string) {
 		r.send(history.Push{Kind: kind, Users: users, TTL: time.Second})
 	}
 	first := r.unicast("ann")
-	brief(history.Unicast, "ann")
-	brief(history.Broadcast)
+	expiring(history.Unicast, "ann")
+	expiring(history.Broadcast)
 	next := r.unicast("ann")
 	r.clock.Advance(time.Minute)
 	forward := r.page("ann", history.Query{Direction: history.Forward, Limit: 1})

@@ -188,7 +188,7 @@ func sameMessages(a, b []history.Message) bool {
 func list(messages []history.Message) string {
 	words := make([]string, len(messages))
 	for i, m := range messages {
-		words[i] = fmt.Sprintf("%d:%v in %s:%q", m.ID, m.Kind, m.Log(), brief(m.Data))
+		words[i] = fmt.Sprintf("%d:%v in %s:%q", m.ID, m.Kind, m.Log(), shortened(m.Data))
 		if m.CollapseKey != "" {
 			words[i] += " on " + m.CollapseKey
 		}
@@ -196,8 +196,8 @@ func list(messages []history.Message) string {
 	return "[" + strings.Join(words, " ") + "]"
 }
 
-// brief returns data, or what tells it from other data if it is long.
-func brief(data []byte) []byte {
+// shortened returns data, or what tells it from other data if it is long.
+func shortened(data []byte) []byte {
 	if len(data) <= 32 {
 		return data
 	}

@@ -121,9 +121,9 @@ func unackedGone(r *rig) {
 	one := r.ask(time.Minute, "ann", "bob")
 	two := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute})
 	r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute, TTL: 2 * time.Minute})
-	topic := history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute, CollapseKey: "t"}
-	r.send(topic)
-	last := r.send(topic)
+	collapsing := history.Push{Kind: history.Unicast, Users: []string{"ann"}, UnackedAfter: time.Minute, CollapseKey: "t"}
+	r.send(collapsing)
+	last := r.send(collapsing)
 	r.recall(one)
 	r.recall(two)
 	r.clock.Advance(2 * time.Minute)

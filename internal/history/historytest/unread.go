@@ -89,7 +89,7 @@ func unreadWalks(r *rig) {
 }
 
 func unreadHasMore(r *rig) {
-	read, brief := r.unicast("ann"), r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Minute})
+	read, expiring := r.unicast("ann"), r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Minute})
 	r.broadcast()
 	kept := r.unicast("ann")
 	r.ack("ann", history.Cursor{Inbox: read.ID, Broadcast: kept.ID})
@@ -103,7 +103,7 @@ func unreadHasMore(r *rig) {
 		r.clock.Advance(time.Minute)
 	}
 	if q.Unread = false; !r.page("ann", q).HasMore {
-		r.Errorf("what is read is not listed any more; %v has expired", brief.ID)
+		r.Errorf("what is read is not listed any more; %v has expired", expiring.ID)
 	}
 }
 

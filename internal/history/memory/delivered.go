@@ -21,12 +21,12 @@ func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error
 	var events []watch.Event
 	for _, u := range d.Inboxes {
 		events = append(events, s.newlyDeliveredLocked(u)...)
-		s.trails[u.User] = s.trails[u.User].Add(u.Range)
+		s.delivered[u.User] = s.delivered[u.User].Add(u.Range)
 	}
 	s.events.RecordDelivered(events, d.Missed)
 	for id, n := range d.Broadcasts {
 		if s.broadcasts.find(id) >= 0 {
-			s.handed[id] += n
+			s.deliveredTo[id] += n
 		}
 	}
 	return nil
@@ -37,7 +37,7 @@ func (s *Store) RecordDelivered(ctx context.Context, d history.Deliveries) error
 func (s *Store) newlyDeliveredLocked(u history.UserRange) (events []watch.Event) {
 	v := s.viewLocked(u.User)
 	for i, e := range v.inbox {
-		_, before := s.trails[u.User].Find(e.ID)
+		_, before := s.delivered[u.User].Find(e.ID)
 		if u.From < e.ID && e.ID <= u.To && !before && !v.inbox.dropped(i, v.now, v.keepInbox) {
 			events = append(events, watch.Event{Kind: watch.Delivered, Time: engine.DeliveredAt(u.Range, e.ID), User: u.User, ID: e.ID})
 		}

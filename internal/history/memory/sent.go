@@ -86,7 +86,7 @@ type move struct {
 	at time.Time
 }
 
-// moveLocked notes that user's read mark in the inbox moves to an id, if that is
+// moveLocked records that user's read mark in the inbox moves to an id, if that is
 // forward.
 func (s *Store) moveLocked(user string, to history.ID) {
 	if from := s.marks[user].Inbox; to > from {
@@ -108,7 +108,7 @@ func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.R
 	kind, users, err := s.sentLocked(id)
 	o := history.Receipt{Kind: kind, Recipients: len(users)}
 	if kind == history.Broadcast {
-		o.Delivered = s.handed[id]
+		o.Delivered = s.deliveredTo[id]
 	}
 	if err != nil {
 		return o, err
@@ -120,7 +120,7 @@ func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.R
 			o.Acked++
 			u.AckedAt = s.ackedAtLocked(user, id)
 		}
-		if u.DeliveredAt, u.Delivered = s.trails[user].Find(id); u.Delivered {
+		if u.DeliveredAt, u.Delivered = s.delivered[user].Find(id); u.Delivered {
 			o.Delivered++
 		}
 		if len(o.Users) < most {

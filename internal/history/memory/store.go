@@ -43,20 +43,20 @@ type Store struct {
 	turn chan struct{}
 
 	// mu makes what each method does to the fields below one step.
-	mu         sync.Mutex
-	closed     bool
-	last       history.ID
-	inboxes    map[string]log
-	broadcasts log
-	keys       map[string]history.ID
-	marks      map[string]history.Cursor
-	moves      map[string][]move // of read marks in inboxes, the last few
-	trails     map[string]engine.DeliveredRanges
-	handed     map[history.ID]int // broadcasts, to how many connections
-	asked      []asked            // who has not acked, in the order of ids
-	attached   map[string]int     // connections by user
-	groups     map[string]set     // members by group; none is empty
-	deliver    func([]history.Delivery)
+	mu          sync.Mutex
+	closed      bool
+	last        history.ID
+	inboxes     map[string]log
+	broadcasts  log
+	keys        map[string]history.ID
+	marks       map[string]history.Cursor
+	moves       map[string][]move // of read marks in inboxes, the last few
+	delivered   map[string]engine.DeliveredRanges
+	deliveredTo map[history.ID]int // broadcasts, to how many connections
+	asked       []asked            // who has not acked, in the order of ids
+	attached    map[string]int     // connections by user
+	groups      map[string]set     // members by group; none is empty
+	deliver     func([]history.Delivery)
 }
 
 var (
@@ -81,19 +81,19 @@ func New(c Config) (*Store, error) {
 		c.Events = watch.EventsKept
 	}
 	return &Store{
-		retention: c.Retention.WithDefaults(),
-		now:       c.Now,
-		align:     c.Align,
-		events:    eventlog.New(c.Now, c.Events),
-		turn:      make(chan struct{}, 1),
-		inboxes:   map[string]log{},
-		keys:      map[string]history.ID{},
-		marks:     map[string]history.Cursor{},
-		moves:     map[string][]move{},
-		trails:    map[string]engine.DeliveredRanges{},
-		handed:    map[history.ID]int{},
-		attached:  map[string]int{},
-		groups:    map[string]set{},
+		retention:   c.Retention.WithDefaults(),
+		now:         c.Now,
+		align:       c.Align,
+		events:      eventlog.New(c.Now, c.Events),
+		turn:        make(chan struct{}, 1),
+		inboxes:     map[string]log{},
+		keys:        map[string]history.ID{},
+		marks:       map[string]history.Cursor{},
+		moves:       map[string][]move{},
+		delivered:   map[string]engine.DeliveredRanges{},
+		deliveredTo: map[history.ID]int{},
+		attached:    map[string]int{},
+		groups:      map[string]set{},
 	}, nil
 }
 

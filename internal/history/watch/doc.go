@@ -1,3 +1,3 @@
-// Package watch is what happened to users, for those who watch: [Events] is the
-// contract, which the engines of history implement.
+// Package watch has the contract of events: what happened to users, for readers
+// who watch it. The engines of history implement [Events].
 package watch

@@ -23,7 +23,7 @@ const (
 	Connected Kind = 1 << iota
 	// Disconnected: for [Linger] the user has had no connection.
 	Disconnected
-	// Acked: the user's read mark was moved, by whatever door.
+	// Acked: the user's read mark moved, over any transport.
 	Acked
 	// Delivered: a unicast or multicast was delivered to the user for the first
 	// time, to whichever connection, live or in a page. It is recorded when a
@@ -65,8 +65,8 @@ func (k Kind) String() string { return strings.Join(words(k), ", ") }
 // Has says whether k holds all of some kinds.
 func (k Kind) Has(some Kind) bool { return k&some == some }
 
-// Presence are the kinds that go together: who asks for one of them has both
-// recorded, so that each user's take turns.
+// Presence are the kinds that are recorded together, so that those of each user
+// alternate.
 const Presence = Connected | Disconnected
 
 // WithPairs returns k with what is recorded together with it.
@@ -93,11 +93,11 @@ type Event struct {
 }
 
 const (
-	// Linger is how long a user is taken to be connected after the last
-	// connection went.
+	// Linger is how long a user counts as connected after the last connection
+	// ended.
 	Linger = 3 * time.Second
-	// WatchedFor is how long at least a kind goes on being recorded after
-	// somebody asked for it.
+	// WatchedFor is how long at least a kind is recorded after the last read that
+	// asked for it.
 	WatchedFor = 10 * time.Minute
 	// EventsKept is about how many events are kept.
 	EventsKept = 1 << 16
@@ -107,8 +107,8 @@ const (
 type Query struct {
 	// Kinds are those to return; at least one.
 	Kinds Kind
-	// After is where to begin. The zero Position is now: nothing is returned
-	// but where that is.
+	// After is where to begin. The zero Position is now: the page has no events,
+	// and Next is that place.
 	After Position
 	// Limit is the most events to return, or one of each part of the log if it
 	// has more parts than that; at least 1.
@@ -129,25 +129,25 @@ type Page struct {
 	Lost bool
 }
 
-// Events keeps what happened to users, for those who watch. It costs next to
-// nothing while nobody does: a kind is recorded from the first ReadEvents that
-// asks for it until [WatchedFor] after the last, and about [EventsKept] events
-// are kept, however old.
+// Events keeps what happened to users, for readers. It costs next to nothing while
+// there are none: a kind is recorded from the first ReadEvents that asks for it
+// until [WatchedFor] after the last. About [EventsKept] events are kept, however
+// old.
 //
 // The engine records what its Store and [history.Messages] are told: Attach, Detach, Ack
 // and RecordDelivered.
 // A user is Connected with the first Attach, in whatever process, and
-// Disconnected when [Linger] has passed since the last Detach: who comes back
-// in between has never been away. An Attach that fails may count as one that
-// was taken back at once. Where several processes share the data, a process
-// that dies detaches what was attached there, when the others notice.
+// Disconnected when [Linger] has passed since the last Detach: a user who comes
+// back in between has no event. An Attach that fails may count as one that was
+// undone at once. If several processes share the data and one dies, the others
+// detach what was attached there.
 //
-// Unacked is found out by those who ask for it: a ReadEvents with that kind, and a
-// position, whose page is not full looks which pushes are due, and records it of
-// some of their recipients, as of now; it returns these, or the next does. So what
-// is due while nobody watches waits, as long as the message is kept, and who reads
-// on loses nothing. A push is looked at once, whoever watches; after a crash
-// perhaps once more.
+// Readers of Unacked find it: a ReadEvents with that kind and a position, whose
+// page has room left, checks which pushes are due, and records events about some
+// of their recipients, as of now. It returns these events, or the next read does.
+// So a push that is due while nobody reads waits, as long as the message is kept,
+// and a reader who continues loses nothing. Each recipient is checked once, however
+// many readers there are; after a crash perhaps once more.
 //
 // The events of one user come in the order in which they happened, except that
 // Disconnected and Delivered may come after what happened meanwhile. All methods
@@ -161,7 +161,7 @@ type Events interface {
 // Check returns an error unless q can be answered.
 func (q Query) Check() error {
 	if q.Kinds == 0 || q.Kinds&^AllKinds != 0 {
-		return fmt.Errorf("read events of unknown kinds %#x", uint8(q.Kinds))
+		return fmt.Errorf("read events of unknown kinds %#x: want some of %v", uint8(q.Kinds), AllKinds)
 	}
 	if q.Limit < 1 {
 		return fmt.Errorf("read at most %d events: the limit is at least 1", q.Limit)

@@ -9,8 +9,7 @@ import (
 
 // Position is how far a reader of [Events] is. The zero value is now.
 type Position struct {
-	// Marks are one for each part that the log has; their engine knows what
-	// they mean.
+	// Marks has one for each part of the log; the engine knows what they mean.
 	Marks []Mark
 }
 
@@ -19,7 +18,7 @@ type Mark struct {
 	// Read is when the part was read, in milliseconds since [history.Epoch].
 	Read int64
 	// Run and Seq name the last event that was read: Seq numbers events without
-	// gaps, Run tells apart logs that number the same.
+	// gaps, and each log has a Run of its own.
 	Run, Seq uint64
 }
 
