@@ -69,3 +69,6 @@ func EchoAppend(users, nodes []string, ttl time.Duration, collapse string) (comm
 		}[name](user)
 	}
 }
+
+// Saw makes s believe that an id was given in the partition of a user.
+func Saw(s *Store, user string, id history.ID) { s.partitionOf(user).saw(id) }
