@@ -3,7 +3,7 @@
 -- Its text is 1 byte kind, 6 bytes time, 7 bytes each of two ids, and the user.
 
 -- watched says whether events of a kind are recorded: WATCH has "since until" for
--- each kind that somebody asked for. UNACKED is not among them: readers record it
+-- each kind that a reader asked for. UNACKED is not among them: readers record it
 -- themselves.
 local function watched(kind)
   local period = redis.call('HGET', WATCH, kind)
