@@ -21,7 +21,7 @@ var (
 	// succeed later.
 
 	// ErrReadOnly: the store could not write (disk full, I/O error) and takes
-	// no more appends until it is opened again. What was acknowledged is kept.
+	// no more appends until it is opened again. Acknowledged appends are kept.
 	ErrReadOnly = errors.New("history is read-only")
 	// ErrUnavailable: the server that keeps the history cannot be reached, or
 	// refuses work for now. Nothing was done; the same call may succeed later.

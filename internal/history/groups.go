@@ -1,10 +1,6 @@
 package history
 
-import (
-	"context"
-	"fmt"
-	"unicode/utf8"
-)
+import "context"
 
 // Groups keeps which users are in which group. A group exists while it has a
 // member. A multicast to a group goes to those who are members when it is sent;
@@ -42,14 +38,4 @@ const MaxGroup = 128
 
 // CheckGroup returns an error wrapping [ErrGroup] unless group is 1 to MaxGroup
 // bytes of UTF-8.
-func CheckGroup(group string) error {
-	switch {
-	case group == "":
-		return fmt.Errorf("%w: it is empty", ErrGroup)
-	case len(group) > MaxGroup:
-		return fmt.Errorf("%w: at most %d bytes, got %d", ErrGroup, MaxGroup, len(group))
-	case !utf8.ValidString(group):
-		return fmt.Errorf("%w: not valid UTF-8", ErrGroup)
-	}
-	return nil
-}
+func CheckGroup(group string) error { return checkName(ErrGroup, group, MaxGroup) }

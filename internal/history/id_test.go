@@ -96,7 +96,7 @@ func FuzzParseID(f *testing.F) {
 		if id > history.MaxID || strings.TrimLeft(s, "0") != strings.TrimLeft(id.String(), "0") {
 			t.Fatalf("ParseID(%q) = %d", s, id)
 		}
-		// What a JavaScript client does to an id must not change it.
+		// A JavaScript client must not change an id.
 		asDouble, _ := strconv.ParseFloat(id.String(), 64)
 		if again, err := history.ParseID(strconv.FormatFloat(asDouble, 'f', 0, 64)); again != id || err != nil {
 			t.Fatalf("as a double %d is %d, %v", id, again, err)

@@ -378,14 +378,17 @@ const MaxConnection = 128
 
 // CheckUser returns an error wrapping [ErrUser] unless user is 1 to MaxUser
 // bytes of UTF-8.
-func CheckUser(user string) error {
+func CheckUser(user string) error { return checkName(ErrUser, user, MaxUser) }
+
+// checkName returns an error wrapping bad unless name is 1 to most bytes of UTF-8.
+func checkName(bad error, name string, most int) error {
 	switch {
-	case user == "":
-		return fmt.Errorf("%w: it is empty", ErrUser)
-	case len(user) > MaxUser:
-		return fmt.Errorf("%w: at most %d bytes, got %d", ErrUser, MaxUser, len(user))
-	case !utf8.ValidString(user):
-		return fmt.Errorf("%w: not valid UTF-8", ErrUser)
+	case name == "":
+		return fmt.Errorf("%w: it is empty", bad)
+	case len(name) > most:
+		return fmt.Errorf("%w: at most %d bytes, got %d", bad, most, len(name))
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: not valid UTF-8", bad)
 	}
 	return nil
 }

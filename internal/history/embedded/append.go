@@ -22,8 +22,8 @@ type request struct {
 	// IdempotencyKey.
 	history.Push
 	replaces []entry // with a collapse key, of each target; seq is 0 where it is none
-	// targets are the recipients, each once; with opAck, the user. With opRecall
-	// receipt.ID is the message's id.
+	// targets are the recipients, each once; for opAck, the user. For opRecall
+	// result.ID is the message's id.
 	targets []target
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
 	moved   bool           // opAck: the read mark was not there before
@@ -32,14 +32,14 @@ type request struct {
 	prep    *preparation   // opPrepare, and the opAppend that it is for
 
 	// The answer.
-	receipt history.AppendResult
+	result  history.AppendResult
 	err     error
 	expires millis
 	prev    history.ID // of a broadcast
 
 	done chan struct{} // room for one: answering never blocks
-	// abandoned: the caller has gone, and nobody reads done. Whoever of caller
-	// and committer comes second puts the request back into the pool.
+	// settled: the committer has answered, or the caller has gone and nobody reads
+	// done. The second of the two puts the request back into the pool.
 	settled atomic.Bool
 }
 
@@ -106,9 +106,9 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 	if err := s.submit(ctx, r); err != nil {
 		return history.AppendResult{}, err
 	}
-	receipt, err := r.receipt, r.err
+	result, err := r.result, r.err
 	s.recycle(r)
-	return receipt, err
+	return result, err
 }
 
 // appendTargets appends each user once, in order.

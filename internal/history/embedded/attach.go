@@ -16,8 +16,8 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 	if err := start.Check(); err != nil {
 		return history.Attachment{}, err
 	}
-	// The one atomic step. What was visible before it is read below, up to
-	// these heads; what becomes visible after it is delivered.
+	// The one atomic step. The page below reads what was visible before it, up to
+	// these heads; the follower gets what becomes visible after it.
 	s.mu.Lock()
 	heads := s.visible
 	s.presence.add(user)

@@ -26,7 +26,7 @@ func (b *broadcast) gone(now millis, last history.ID) bool {
 // broadcastLog is the index of the broadcast log: positions are indices, so
 // that how many lie after a mark is a subtraction. It is a value: entries of
 // live are never changed in place, only added behind, cut off in front, or copied
-// with a change, so that a copy made under Store.mu stays true for as long as its holder likes.
+// with a change, so that a copy made under Store.mu never changes.
 type broadcastLog struct {
 	live []broadcast // by id
 	// dropped is the last broadcast that is no longer in live, 0 if all are.
@@ -89,8 +89,8 @@ func (l *broadcastLog) has(id history.ID) bool {
 	return i < len(l.live) && l.live[i].id == id
 }
 
-// below returns the last id that is less than id. When that broadcast has been
-// dropped, what it was is forgotten; id-1 says the same to a reader.
+// below returns the last id that is less than id. If that broadcast has been
+// dropped, its id is no longer known, and id-1 says the same to a reader.
 func (l *broadcastLog) below(id history.ID) history.ID {
 	if i := l.from(id); i > 0 {
 		return l.live[i-1].id

@@ -16,9 +16,9 @@ const inlineMax = 32
 // append puts r into the batch. All that can fail comes before the first write,
 // so that a request that fails leaves nothing in the batch.
 func (c *committer) append(r *request) error {
-	if r.Ephemeral { // it has an id and its turn, and that is all
+	if r.Ephemeral { // it gets an id and its turn, and is not stored
 		c.heads.last = engine.NextID(c.heads.last, c.now)
-		r.receipt = history.AppendResult{ID: c.heads.last}
+		r.result = history.AppendResult{ID: c.heads.last}
 		return nil
 	}
 	if r.prep != nil {
@@ -40,7 +40,7 @@ func (c *committer) append(r *request) error {
 	}
 	id := engine.NextID(c.heads.last, c.now)
 	c.heads.last = id
-	r.receipt = history.AppendResult{ID: id, Recipients: len(r.targets)}
+	r.result = history.AppendResult{ID: id, Recipients: len(r.targets)}
 	r.expires = expiry(id, r.TTL)
 	if r.Kind == history.Broadcast {
 		c.appendBroadcast(r, id)
@@ -103,7 +103,7 @@ func (c *committer) appendEntries(r *request, id history.ID) {
 		}
 		e.seq = m.last.seq
 		if e.seq == 1 {
-			r.receipt.Unknown++
+			r.result.Unknown++
 		}
 		setEntry(c.batch, t.user, &e)
 		if r.CollapseKey != "" {

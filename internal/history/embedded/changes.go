@@ -6,14 +6,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Some changes are built by their callers, in turns of their own, so that what
-// one reads is still so when it is stored. Only storing them, as one piece, is
-// the committer's: a batch of thousands costs those who append little more than
-// its bytes.
+// Callers build some changes themselves, one at a time, so that what one reads has
+// not changed when it is stored. The committer only stores them, as one piece: a
+// batch of thousands costs appends little more than its bytes.
 
-// inTurn does something while nobody else has that turn. The caller has entered;
-// inTurn leaves. What do leaves behind is to be looked at only if there was no
-// error.
+// inTurn calls do while no other call has the turn. The caller has entered; inTurn
+// leaves. The caller must not use what do has written if there was an error.
 func (s *Store) inTurn(ctx context.Context, turn chan struct{}, do func() error) error {
 	select {
 	case turn <- struct{}{}:
@@ -37,8 +35,8 @@ func (s *Store) inTurn(ctx context.Context, turn chan struct{}, do func() error)
 	}
 }
 
-// change stores what build puts into a batch, if that is anything. Nobody else
-// builds such a batch meanwhile. What is lax need not be synced by itself.
+// change stores what build puts into a batch, if that is anything. The caller has
+// the turn of the data that build reads. A lax change need not be synced on its own.
 func (s *Store) change(lax bool, build func(*pebble.Batch) error) error {
 	b := s.db.NewBatch()
 	defer b.Close()

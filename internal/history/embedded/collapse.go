@@ -11,9 +11,9 @@ import (
 	"pushd.example/internal/history"
 )
 
-// What is replaced stays where it is, so that positions are counted as before,
-// and says by what: it is hidden from those views that show the other. Which
-// entry is the newest with a key is an index that only collapse keys pay for.
+// A replaced entry stays where it is, so that positions do not change, and names
+// the entry that replaced it: views that show the one hide the other. An index has
+// the newest entry with each key; only appends with a collapse key maintain it.
 
 // inGroup names a user's collapse key among those that the group stores.
 type inGroup struct{ user, key string }

@@ -97,7 +97,8 @@ func (c *committer) collect(r *request) {
 	c.group, c.size = c.group[:0], 0
 	for {
 		c.group = append(c.group, r)
-		// What a prepared append does is not at hand for those behind it.
+		// The members of a prepared append are not in the cache: requests behind
+		// it would not see its changes.
 		last := r.op == opAppend && r.prep != nil
 		if c.size += r.size(); last || c.size >= groupBytes || len(c.group) == queueSize {
 			return
@@ -201,7 +202,7 @@ func (c *committer) lax() bool {
 	return !slices.ContainsFunc(c.group, func(r *request) bool { return !r.lax })
 }
 
-// apply commits b and closes it. What is lax is not synced under any policy.
+// apply commits b and closes it. A lax batch is not synced under any policy.
 //
 // If we die before the log is written, Open finds nothing of b; after, all of
 // it: Pebble checks each record of the log and drops one that is not whole.
@@ -225,7 +226,7 @@ func (c *committer) apply(b *pebble.Batch, lax bool) (err error) {
 		c.fault.blow(fmt.Errorf("committing: %w", err))
 	}
 	if err := c.fault.err(); err != nil {
-		return err // b is Pebble's: it may not have let go of it
+		return err // Pebble may still use b
 	}
 	c.dirty.Store(true)
 	c.metrics.committed(time.Since(began))

@@ -257,8 +257,8 @@ pushd_history_read_only 0
 // TestAppendsWaitForFlushes holds flushes until appends wait for them, and then
 // lets them go on or fail.
 func TestAppendsWaitForFlushes(t *testing.T) {
-	for _, outcome := range []error{nil, syscall.ENOSPC} {
-		t.Run(fmt.Sprint(outcome), func(t *testing.T) {
+	for _, receipt := range []error{nil, syscall.ENOSPC} {
+		t.Run(fmt.Sprint(receipt), func(t *testing.T) {
 			disk := newSlowDisk(tableCreate)
 			metrics := prometheus.NewRegistry()
 			s, err := embedded.Open(embedded.Config{
@@ -272,12 +272,12 @@ func TestAppendsWaitForFlushes(t *testing.T) {
 			result := make(chan error, 1)
 			go func() { result <- appendMegabytes(s, 64) }()
 			awaitStall(t, metrics)
-			letGo(outcome)
-			if err := awaited(t, "end", result); outcome == nil && err != nil ||
-				outcome != nil && !(errors.Is(err, history.ErrReadOnly) && errors.Is(err, outcome)) {
-				t.Errorf("after flushes ended with %v, appends end with %v", outcome, err)
+			letGo(receipt)
+			if err := awaited(t, "end", result); receipt == nil && err != nil ||
+				receipt != nil && !(errors.Is(err, history.ErrReadOnly) && errors.Is(err, receipt)) {
+				t.Errorf("after flushes ended with %v, appends end with %v", receipt, err)
 			}
-			if err := closeInTime(t, s); (err == nil) != (outcome == nil) {
+			if err := closeInTime(t, s); (err == nil) != (receipt == nil) {
 				t.Errorf("closing returned %v", err)
 			}
 		})
@@ -379,7 +379,7 @@ func TestMaintenance(t *testing.T) {
 	want("past its time", 'k', 1, 1)
 	want("past its age", 'b', 0, 0)
 
-	// What is remembered of what is gone outlives the process.
+	// Markers of what is gone outlive the process.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

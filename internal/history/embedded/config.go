@@ -23,8 +23,8 @@ const (
 	// a power cut.
 	SyncAlways Sync = iota
 	// SyncInterval syncs every Config.SyncInterval: a power cut loses at most
-	// what was appended since. What the process has handed to the kernel
-	// outlives the process; it hands it over within milliseconds.
+	// what was appended since. A crash of the process alone loses at most a few
+	// milliseconds: the rest is with the kernel.
 	SyncInterval
 	// SyncNever leaves the time to the kernel.
 	SyncNever
@@ -61,8 +61,8 @@ type Config struct {
 	// SyncInterval is the time between syncs under Sync SyncInterval. Default
 	// 100 ms.
 	SyncInterval time.Duration
-	// CacheBytes is the size of the block cache. Default 16 MiB. What is not yet
-	// flushed takes up to 32 MiB more while there is much to write.
+	// CacheBytes is the size of the block cache. Default 16 MiB. Memtables take up
+	// to 32 MiB more while there is much to write.
 	CacheBytes int64
 	// Events is how many events are kept, in memory. Default watch.EventsKept.
 	Events int

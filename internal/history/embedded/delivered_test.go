@@ -18,7 +18,7 @@ func deliveries(user string, from, to history.ID) history.Deliveries {
 }
 
 // TestRecorderMayLeave ends the context of a call that waits behind a slow disk.
-// What it had begun is stored all the same, and the next call goes on from there.
+// The store finishes that call all the same, and the next call builds on it.
 func TestRecorderMayLeave(t *testing.T) {
 	disk := newSlowDisk(logSync)
 	s := mustOpen(t, embedded.Config{Dir: t.TempDir(), FS: disk.fs()})
@@ -57,7 +57,7 @@ func TestRecorderMayLeave(t *testing.T) {
 	}
 	for _, id := range sent {
 		if o, err := s.Receipt(t.Context(), id, 1); err != nil || o.Delivered != 1 {
-			t.Errorf("outcome of %d: %+v, %v", id, o, err)
+			t.Errorf("receipt of %d: %+v, %v", id, o, err)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func TestDeliveriesOutliveThePower(t *testing.T) {
 	s = mustOpen(t, conf)
 	for id, want := range map[history.ID]int{u.ID: 1, b.ID: 3} {
 		if o, err := s.Receipt(t.Context(), id, 1); err != nil || o.Delivered != want {
-			t.Errorf("outcome of %d: %+v, %v; want delivered to %d", id, o, err, want)
+			t.Errorf("receipt of %d: %+v, %v; want delivered to %d", id, o, err, want)
 		}
 	}
 }

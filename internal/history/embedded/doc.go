@@ -25,7 +25,7 @@
 //   - during a trim or maintenance: Open finds either state; what was removed
 //     was not shown any more.
 //
-// The last id is written with each group, so ids go on rising after Open.
+// The last id is written with each group, so ids continue to rise after Open.
 //
 // # Faults
 //
@@ -37,8 +37,8 @@
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
-//   - one for each change of a group, RecordDelivered and look who has not acked:
-//     started by the call, ends with the committer's last answer, which Close
+//   - one for each change of a group, each RecordDelivered and each sweep for
+//     unacked pushes: started by the call, ends with the committer's last answer, which Close
 //     waits for.
 //   - Pebble's own (log writer, flushes, compactions): end with its Close.
 //
@@ -53,13 +53,13 @@
 //	commit.go       the committer: groups, batches, what Open loads
 //	prepare.go      what a large multicast reads before its turn
 //	build.go        what a request puts into a batch
-//	collapse.go     the latest word on something takes the place of the one before
+//	collapse.go     a message replaces the last one with its collapse key
 //	members.go      the metas that the committer has at hand
-//	recipients.go   to whom messages went
+//	recipients.go   the recipients of messages
 //	recall.go       taking messages back
-//	acks.go         what acks leave for receipts
-//	delivered.go    what was delivered to whom
-//	outcome.go      receipts: who got it, who has acked
+//	acks.go         acks with their times, for receipts
+//	delivered.go    which ranges of inboxes were delivered
+//	receipt.go      receipts: who got it, who has acked
 //	idempotency.go  keys that make retries harmless
 //	publish.go      becoming visible; Follow
 //	presence.go     who is attached
@@ -68,10 +68,10 @@
 //	changes.go      what callers build and the committer only stores
 //	groups.go       who is in which group
 //	events.go       what happened, for those who watch
-//	unacked.go      who has not acked in time
+//	unacked.go      pushes that were not acked in time
 //	view.go         one user's history at one moment; unread
 //	page.go         pages: the two logs merged
-//	retention.go    what is taken off the disk, and when
+//	retention.go    what is deleted from the disk, and when
 //	fault.go        what happens when a write fails
 //	faultfs.go      the file system that notices
 //	logger.go       Pebble's logger and events

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/history/engine"
 )
 
 // millis counts milliseconds since [history.Epoch], as the time in an id does;
@@ -13,7 +14,7 @@ import (
 type millis uint64
 
 func millisOf(t time.Time) millis {
-	return millis(max(0, t.Sub(history.Epoch).Milliseconds()))
+	return millis(engine.SinceEpoch(t))
 }
 
 func (m millis) time() time.Time { return history.Epoch.Add(time.Duration(m) * time.Millisecond) }
@@ -24,11 +25,7 @@ func expiry(id history.ID, ttl time.Duration) millis {
 	if ttl <= 0 {
 		return 0
 	}
-	whole := ttl / time.Millisecond
-	if ttl%time.Millisecond != 0 {
-		whole++
-	}
-	return millisOf(id.Time()) + millis(whole)
+	return millisOf(id.Time()) + millis(history.WholeMillis(ttl))
 }
 
 // past says whether an expiry has come at now.

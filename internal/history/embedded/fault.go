@@ -72,8 +72,8 @@ func (f *fault) refuse() error {
 	return f.err()
 }
 
-// change does one write while the fuse is whole and blows it if it fails. With
-// feign its caller is told of success in any case.
+// change does one write while the fuse is whole and blows it if the write fails. If
+// feign is set, it returns nil in any case.
 func (f *fault) change(what string, feign bool, do func() error) error {
 	if f.isBlown() {
 		if feign {

@@ -321,7 +321,7 @@ func TestOpenFails(t *testing.T) {
 	}{
 		{"no directory", "no data directory", embedded.Config{}},
 		{"a file", file + ": it is not a directory", embedded.Config{Dir: file}},
-		{"below a file", file + "/data: ", embedded.Config{Dir: file + "/data"}},
+		{"below a file", file + "/data: making the directory", embedded.Config{Dir: file + "/data"}},
 		{"cannot be made", "making the directory", embedded.Config{Dir: "/proc/pushd/data"}},
 		{"not writable", "writing to the directory", embedded.Config{Dir: "/proc/self"}},
 		{"retention", "negative retention", embedded.Config{Dir: t.TempDir(), Retention: history.Retention{InboxCount: -1}}},

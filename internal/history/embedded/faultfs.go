@@ -182,7 +182,7 @@ func (f *faultFile) SyncTo(length int64) (full bool, err error) {
 	return full, err
 }
 
-// Close lets go of the file also when the fuse has blown.
+// Close closes the file also when the fuse has blown.
 func (f *faultFile) Close() error {
 	f.fs.mu.Lock()
 	delete(f.fs.open, f)

@@ -11,7 +11,7 @@ import (
 )
 
 // Idempotency keys lie in buckets by the time at which they were stored, each
-// bucket named by its first id and half of Retention.Keys long. A look-up asks
+// bucket named by its first id and half of Retention.IdempotencyKeys long. A look-up asks
 // the three buckets that can hold a live key (most of that is bloom filters);
 // in return, keys past their time go a bucket at a time, in one range
 // deletion, instead of by a scan over all keys.
@@ -23,7 +23,7 @@ func (c *committer) seen(r *request) (bool, error) {
 	}
 	id, ok, err := c.lookUp(r.IdempotencyKey)
 	if ok {
-		r.receipt = history.AppendResult{ID: id, Duplicate: true}
+		r.result = history.AppendResult{ID: id, Duplicate: true}
 	}
 	return ok, err
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// pebbleLog is where Pebble's own words go. What it says in passing goes
-// nowhere: what an operator can act on comes through [listener].
+// pebbleLog takes Pebble's log lines. It drops those for information: an operator
+// gets what calls for action through [listener].
 type pebbleLog struct {
 	log   *slog.Logger
 	fault *fault

@@ -90,7 +90,7 @@ func (m *metrics) group(group []*request, err error) {
 		result := resultStored
 		if err != nil || r.err != nil {
 			result = resultError
-		} else if r.receipt.Duplicate {
+		} else if r.result.Duplicate {
 			result = resultDuplicate
 		}
 		m.appends[r.Kind][result].Inc()

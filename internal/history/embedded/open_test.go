@@ -1,17 +1,20 @@
 package embedded_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/history/historytest"
 )
 
 func mustOpen(t testing.TB, c embedded.Config) *embedded.Store {
@@ -100,21 +103,99 @@ func TestRelativeDirectory(t *testing.T) {
 	mustOpen(t, embedded.Config{Dir: "a/b"})
 }
 
-func TestUnknownFormat(t *testing.T) {
+// TestFormat changes the format of a directory behind the back of the store. A store
+// that is refused leaves the directory to the next, with its data.
+func TestFormat(t *testing.T) {
 	dir := t.TempDir()
-	if err := mustOpen(t, embedded.Config{Dir: dir}).Close(); err != nil {
+	s := mustOpen(t, embedded.Config{Dir: dir})
+	if _, err := s.Append(t.Context(), history.Push{Kind: history.Unicast, Users: []string{"ann"}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := format(t, dir, []byte{2}); string(got) != "\x01" {
+		t.Errorf("a new store has format %q, want 1", got)
+	}
+	refused := func(want string) {
+		t.Helper()
+		s, err := embedded.Open(embedded.Config{Dir: dir})
+		if err == nil {
+			t.Fatal("opened", s.Close())
+		}
+		if !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want the directory and %q", err, want)
+		}
+	}
+	refused("it has format 2, this program reads format 1")
+	format(t, dir, []byte{})
+	refused("format")
+	format(t, dir, []byte{1})
+	s = mustOpen(t, embedded.Config{Dir: dir})
+	if p, err := s.Page(t.Context(), "ann", history.Query{Limit: 1}); err != nil || len(p.Messages) != 1 {
+		t.Errorf("%d messages, %v; want the one from before", len(p.Messages), err)
+	}
+}
+
+// format sets the format of a directory, and returns what it was.
+func format(t *testing.T, dir string, to []byte) (was []byte) {
+	t.Helper()
 	db, err := pebble.Open(dir, &pebble.Options{Logger: embedded.Quiet{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.Set([]byte("f"), []byte{2}, pebble.Sync), db.Close()); err != nil {
+	value, closer, err := db.Get([]byte("f"))
+	if err != nil {
+		t.Fatal(err, db.Close())
+	}
+	was = bytes.Clone(value)
+	if err := errors.Join(closer.Close(), db.Set([]byte("f"), to, pebble.Sync), db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	_, err = embedded.Open(embedded.Config{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "it has format 2, this program reads format 1") {
-		t.Errorf("opened with %v", err)
+	return was
+}
+
+// TestDirectoryIsPrivate: nobody but the owner reads what is in it.
+func TestDirectoryIsPrivate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	mustOpen(t, embedded.Config{Dir: dir})
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v; want 0700", info.Mode().Perm(), err)
+	}
+}
+
+// TestOpenDeletes: Open deletes what retention dropped while the store was closed,
+// and the next one knows that something was.
+func TestOpenDeletes(t *testing.T) {
+	clock := historytest.NewClock()
+	c := embedded.Config{Dir: t.TempDir(), Now: clock.Now, Retention: history.Retention{
+		BroadcastCount: 3, InboxAge: time.Hour}}
+	s := mustOpen(t, c)
+	big := make([]byte, 1000)
+	for range 10 {
+		_, err1 := s.Append(t.Context(), history.Push{Kind: history.Broadcast})
+		_, err2 := s.Append(t.Context(), history.Push{Kind: history.Multicast, Users: []string{"ann", "bob"}, Data: big})
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(3 * time.Hour)
+	s = mustOpen(t, c)
+	for tag, want := range map[byte]int{'b': 3, 'h': 3, 'm': 0, 'r': 0} {
+		if n, err := embedded.Keys(s, tag); err != nil || n != want {
+			t.Errorf("%d keys of %q, %v; want %d", n, tag, err, want)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, c)
+	q := history.Query{Direction: history.Forward, Limit: 10}
+	if p, err := s.Page(t.Context(), "nobody", q); err != nil || len(p.Messages) != 3 || !p.Truncated {
+		t.Errorf("%d broadcasts, truncated: %v, %v; want the last 3 and truncated", len(p.Messages), p.Truncated, err)
 	}
 }
 

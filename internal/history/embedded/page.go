@@ -105,8 +105,8 @@ func (v *view) backward(floor history.Cursor, id history.ID, limit, maxBytes int
 	return p, err
 }
 
-// below returns the cursor behind which lies every entry with a lesser id. Of
-// what is no longer on the disk, id-1 stands for the last entry below id.
+// below returns the cursor that every entry with a lesser id lies at or before. If
+// the last entry below id is no longer on the disk, id-1 stands for it.
 func (v *view) below(id history.ID) (history.Cursor, error) {
 	c := history.Cursor{Broadcast: v.broadcasts.below(id)}
 	m := &v.meta

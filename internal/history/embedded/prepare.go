@@ -48,7 +48,7 @@ func (p *preparation) abandon() {
 	}
 }
 
-// prepare reads what r, a large append, will need. A receipt that is a
+// prepare reads what r, a large append, will need. A result that is a
 // duplicate's means that there is nothing left to do. Unless there is an
 // error, r.prep is set.
 func (s *Store) prepare(ctx context.Context, r *request) (history.AppendResult, error) {
@@ -85,7 +85,7 @@ func (s *Store) announce(ctx context.Context, p *preparation, key string) (histo
 		p.abandon()
 		return history.AppendResult{}, err
 	}
-	known, err := r.receipt, r.err
+	known, err := r.result, r.err
 	s.recycle(r)
 	return known, err
 }

@@ -34,11 +34,11 @@ func TestPreparationOfADuplicateIsForgotten(t *testing.T) {
 			t.Fatal(err, r.err)
 		}
 	}
-	if first.receipt.Duplicate || first.receipt.Recipients != prepareFrom {
-		t.Errorf("first: %+v", first.receipt)
+	if first.result.Duplicate || first.result.Recipients != prepareFrom {
+		t.Errorf("first: %+v", first.result)
 	}
-	if want := (history.AppendResult{ID: first.receipt.ID, Duplicate: true}); second.receipt != want {
-		t.Errorf("second: %+v, want %+v", second.receipt, want)
+	if want := (history.AppendResult{ID: first.result.ID, Duplicate: true}); second.result != want {
+		t.Errorf("second: %+v, want %+v", second.result, want)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,7 @@ import "hash/maphash"
 
 // presence counts the connections attached by user. It keeps a hash of each
 // user instead of the name: the map holds no pointers, so that the collector
-// never walks it, and takes some 25 bytes a user.
+// never walks it, and takes about 25 bytes a user.
 //
 // Two users whose 64-bit hashes collide (chance about n²/2^65: one in 37
 // million stores of a million users) count as one. Then online is too high for

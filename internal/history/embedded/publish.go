@@ -13,7 +13,7 @@ type publisher struct {
 	recipients []history.Recipient // of all deliveries; kept by followers
 }
 
-// publish makes the group visible and hands it to the follower.
+// publish makes the group visible and delivers it to the follower.
 func (c *committer) publish() {
 	c.delivering.Lock()
 	defer c.delivering.Unlock()
@@ -26,7 +26,7 @@ func (c *committer) publish() {
 	c.out.recipients = nil
 }
 
-// recordAcks tells those who watch of the read marks that the group moved.
+// recordAcks records an event for each read mark that the group moved.
 func (c *committer) recordAcks() {
 	for _, r := range c.group {
 		if r.moved {
@@ -35,30 +35,30 @@ func (c *committer) recordAcks() {
 	}
 }
 
-// makeVisible moves the heads and finds out who is here, in one step: whoever
-// attaches before it is among the recipients, whoever attaches after it sees
-// the new heads.
+// makeVisible moves the heads and finds the attached recipients, in one step: a
+// connection that attaches before it is among them, and one that attaches after it
+// sees the new heads.
 func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.visible = c.heads
 	for _, r := range c.group {
-		if r.op != opAppend && r.op != opRecall || r.err != nil || r.receipt.Duplicate {
+		if r.op != opAppend && r.op != opRecall || r.err != nil || r.result.Duplicate {
 			continue
 		}
 		d := history.Delivery{
-			Message:           history.Message{ID: r.receipt.ID, Kind: r.Kind, Data: r.Data, CollapseKey: r.CollapseKey, Ephemeral: r.Ephemeral},
+			Message:           history.Message{ID: r.result.ID, Kind: r.Kind, Data: r.Data, CollapseKey: r.CollapseKey, Ephemeral: r.Ephemeral},
 			Prev:              r.prev,
 			ExcludeConnection: r.ExcludeConnection,
 			Recall:            r.op == opRecall,
 		}
 		if r.Kind == history.Broadcast {
-			r.receipt.Online, r.receipt.OnlineUsers = c.presence.total, len(c.presence.counts)
+			r.result.Online, r.result.OnlineUsers = c.presence.total, len(c.presence.counts)
 		} else {
-			r.receipt.Online, d.Recipients = c.findLocked(r)
-			r.receipt.OnlineUsers = len(d.Recipients)
+			r.result.Online, d.Recipients = c.findLocked(r)
+			r.result.OnlineUsers = len(d.Recipients)
 		}
-		if c.deliver != nil && r.receipt.Online > 0 {
+		if c.deliver != nil && r.result.Online > 0 {
 			c.out.deliveries = append(c.out.deliveries, d)
 		}
 	}

@@ -12,10 +12,10 @@ import (
 	"pushd.example/internal/history"
 )
 
-// What is recalled of one recipient's is rewritten in place, as an entry that
-// has expired. Of a multicast or a broadcast the body is deleted and the id goes
-// into a list, which all who read look into: its entries, one in each inbox,
-// stay. The list lies in memory, and in the database for Open.
+// Recall rewrites the entry of a message to one recipient in place, as one that has
+// expired. For a multicast or a broadcast it deletes the body and adds the id to a
+// list that every read consults: the entries, one in each inbox, stay. The list is
+// in memory, and in the database for Open.
 
 // ids are in order.
 type ids []history.ID
@@ -45,9 +45,9 @@ func (l ids) with(id history.ID) ids {
 
 // recalled are the multicasts and the broadcasts that were recalled. It is never
 // changed in place. The committer puts a new one into Store.recalled before it
-// commits what belongs to it, and readers take it after their snapshot: so who
-// finds a body gone knows why. If the commit fails it is ahead of what is stored
-// until the store, read-only now, is opened again.
+// commits what belongs to it, and readers take it after their snapshot, so that a
+// reader that finds a body gone knows why. If the commit fails, the list is ahead
+// of what is stored until the store, read-only now, is opened again.
 type recalled struct {
 	multicasts, broadcasts ids
 }
@@ -72,7 +72,7 @@ func (s *Store) KindOf(ctx context.Context, id history.ID) (history.Kind, error)
 	return a.kind, err
 }
 
-// find returns to whom message id went.
+// find returns the recipients of message id.
 func (s *Store) find(id history.ID) (addressed, error) {
 	at, keep, now := s.headsNow(), s.conf.Retention, s.conf.Now()
 	log := &at.broadcasts
@@ -103,7 +103,7 @@ func (s *Store) Recall(ctx context.Context, id history.ID) error {
 		return err
 	}
 	r := s.newRequest(opRecall)
-	r.Kind, r.receipt.ID = a.kind, id
+	r.Kind, r.result.ID = a.kind, id
 	for _, user := range users {
 		r.targets = append(r.targets, target{user: user})
 	}
@@ -119,15 +119,15 @@ func (s *Store) Recall(ctx context.Context, id history.ID) error {
 // was; after, recalled.
 func (c *committer) recall(r *request) error {
 	if len(r.targets) == 1 {
-		return c.hide(r.targets[0].user, r.receipt.ID)
+		return c.hide(r.targets[0].user, r.result.ID)
 	}
 	body := byte(tagMulticastBody)
 	if r.Kind == history.Broadcast {
 		body = tagBroadcastBody
 	}
-	setBody(c.batch, tagRecalled, r.receipt.ID, []byte{byte(r.Kind)})
-	c.recalled.Store(c.recalled.Load().with(r.Kind, r.receipt.ID))
-	return c.batch.Delete(appendIDKey(nil, body, r.receipt.ID), nil)
+	setBody(c.batch, tagRecalled, r.result.ID, []byte{byte(r.Kind)})
+	c.recalled.Store(c.recalled.Load().with(r.Kind, r.result.ID))
+	return c.batch.Delete(appendIDKey(nil, body, r.result.ID), nil)
 }
 
 // longAgo is an expiry that is past at any time.
@@ -152,7 +152,7 @@ func (c *committer) hide(user string, id history.ID) error {
 		return fmt.Errorf("looking up an entry: %w", err)
 	}
 	if e.seq <= m.trimmed.seq {
-		return nil // this group takes it off the disk
+		return nil // this group deletes it
 	}
 	e.flags |= flagExpires
 	e.expires, e.body = longAgo, nil
@@ -162,8 +162,8 @@ func (c *committer) hide(user string, id history.ID) error {
 	return nil
 }
 
-// forgetRecalls takes off the list what no page shows any more, and returns the
-// list that remains.
+// forgetRecalls removes the recalled messages from the list that no page shows any
+// more, and returns the rest.
 func (c *committer) forgetRecalls(b *pebble.Batch, now time.Time, log broadcastLog) (*recalled, error) {
 	next := *c.recalled.Load()
 	old := next.multicasts.from(spared(now, c.conf.Retention.InboxAge))

@@ -10,10 +10,10 @@ import (
 	"pushd.example/internal/history"
 )
 
-// What retention no longer shows is filtered when it is read, exactly. Taking
-// it off the disk comes later and in chunks: an inbox is trimmed when somebody
-// appends to it, what lies in order of time (bodies, broadcasts, keys) goes in
-// range deletions, on Open and then hourly. Nothing ever sweeps over all users.
+// Reads filter what retention no longer shows, exactly. Deleting it from the disk
+// comes later and in chunks: an append trims the inboxes that it goes to, and range
+// deletions remove what lies in order of time (bodies, broadcasts, keys), on Open
+// and then hourly. No sweep ever visits all users.
 
 const (
 	maintainEvery = time.Hour
@@ -116,7 +116,7 @@ func (c *committer) maintain(now time.Time) error {
 			return err
 		}
 	}
-	// What was due that long ago was stored before, and is not shown any more.
+	// A push that was due that long ago was stored before that, and is hidden.
 	if err := c.deleteBefore(b, tagDue, history.ID(millisOf(spared(now, keep.InboxAge).Time()))); err != nil {
 		return err
 	}

@@ -11,18 +11,18 @@ import (
 	"pushd.example/internal/history"
 )
 
-// A push that asks who has not acked it in time adds a line to a schedule, in the
-// batch that stores it: the key says when it is due, the value how many of its
-// recipients, in the order of its note, were looked at. Readers of events have it
-// looked at, by one goroutine at a time (eventlog). It records events first, and
-// stores how far it came after: if we die in between, the events die with us, and
+// A push with UnackedAfter adds a line to a schedule, in the batch that stores it:
+// the key says when it is due, the value how many of its recipients, in the order
+// in which they are stored, were checked. Readers of events start a sweep over the
+// lines that are due, one at a time (eventlog). It records events first, and stores
+// how far it came afterwards: if we die in between, the events die with us, and
 // Open finds the line as it was.
 
 // due is a line of the schedule.
 type due struct {
-	at     millis
-	id     history.ID
-	looked int
+	at      millis
+	id      history.ID
+	checked int
 }
 
 const dueKeySize = 1 + 2*idSize
@@ -38,7 +38,7 @@ func parseDue(key, value []byte) (d due, err error) {
 	d.at, d.id = millis(binary.BigEndian.Uint64(key[1:])), entryID(key)
 	if len(value) > 0 {
 		r := fieldReader{rest: value}
-		if d.looked = int(r.number()); r.damaged {
+		if d.checked = int(r.number()); r.damaged {
 			return d, errDamaged
 		}
 	}
@@ -54,7 +54,7 @@ func (c *committer) schedule(r *request, id history.ID) {
 
 // recordUnacked implements eventlog.Unacked.
 func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
-	// Whoever asked may have left, and Close be waiting for them.
+	// The reader may have left, and Close may hold the lock.
 	if !s.life.TryRLock() {
 		return 0, next, history.ErrClosed
 	}
@@ -67,47 +67,47 @@ func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
 	return w.found, w.next, err
 }
 
-// sweep is one look at what is due.
+// sweep is one check of the pushes that are due.
 type sweep struct {
 	*Store
-	most          int
-	now           millis
-	last          history.ID // the last that is visible
-	found, looked int
-	next          time.Time // when the first line is due that is left
+	most           int
+	now            millis
+	last           history.ID // the last that is visible
+	found, checked int
+	next           time.Time // when the first line is due that is left
 }
 
 const (
-	// sweepMost bounds one sweep, of which others wait for the end: they, or the
-	// reader itself, go on.
+	// sweepMost is the most recipients that one sweep checks: other readers wait
+	// for its end, and the next read continues.
 	sweepMost = 16 << 10
-	// namesAtOnce is how many names of a note are read at a time: those before
-	// them are passed over each time.
+	// namesAtOnce is how many recipients of a push are read at a time. Reading
+	// skips those before them each time.
 	namesAtOnce = 1024
 )
 
-// run looks. A store that is read-only leaves everything as it is: what was looked
-// at would come again.
+// run does the sweep. A read-only store skips it: it could not store how far it
+// came, and would record the same events again.
 func (w *sweep) run() error {
 	if w.fault.isBlown() {
 		return nil
 	}
 	var failed error
 	err := w.change(false, func(b *pebble.Batch) error {
-		failed = w.lookAll(b)
+		failed = w.checkAll(b)
 		return nil // how far it came is stored in any case
 	})
 	if err != nil && !errors.Is(err, history.ErrReadOnly) {
 		failed = errors.Join(failed, err)
 	}
 	if failed != nil {
-		return fmt.Errorf("looking who has not acked: %w", failed)
+		return fmt.Errorf("checking for unacked messages: %w", failed)
 	}
 	return nil
 }
 
-// lookAll looks at the lines that are due, and puts into b what becomes of them.
-func (w *sweep) lookAll(b *pebble.Batch) error {
+// checkAll checks the lines that are due, and puts their changes into b.
+func (w *sweep) checkAll(b *pebble.Batch) error {
 	w.last, w.now = w.headsNow().last, millisOf(w.conf.Now())
 	it, err := w.db.NewIter(&pebble.IterOptions{
 		LowerBound: appendDueKey(nil, w.dueFrom, 0),
@@ -117,7 +117,7 @@ func (w *sweep) lookAll(b *pebble.Batch) error {
 		return err
 	}
 	defer it.Close()
-	// What is yet to become visible is due later than this.
+	// A push that is not yet visible is due later than this.
 	from := expiry(w.last, history.MinUnackedAfter)
 	for ok := it.First(); ok; ok = it.Next() {
 		d, err := parseDue(it.Key(), it.Value())
@@ -128,14 +128,14 @@ func (w *sweep) lookAll(b *pebble.Batch) error {
 			}
 			continue
 		}
-		// One behind the last visible is stored, and about to be visible.
+		// A push after the last visible one is stored, and about to become visible.
 		if d.id > w.last || d.at > w.now || w.full() {
 			from, w.next = min(from, d.at), d.at.time()
 			break
 		}
-		more, err := w.look(&d)
+		more, err := w.check(&d)
 		if more || err != nil {
-			err = errors.Join(err, b.Set(it.Key(), binary.AppendUvarint(nil, uint64(d.looked)), nil))
+			err = errors.Join(err, b.Set(it.Key(), binary.AppendUvarint(nil, uint64(d.checked)), nil))
 			from, w.next = min(from, d.at), d.at.time()
 		} else {
 			err = b.Delete(it.Key(), nil)
@@ -149,34 +149,35 @@ func (w *sweep) lookAll(b *pebble.Batch) error {
 }
 
 func (w *sweep) full() bool {
-	return w.found >= w.most || w.looked >= sweepMost || w.closed.Load()
+	return w.found >= w.most || w.checked >= sweepMost || w.closed.Load()
 }
 
-// look records who of those that were not looked at has not acked d's message,
-// and returns whether there are more of them.
-func (w *sweep) look(d *due) (more bool, err error) {
-	w.looked++
+// check records the recipients of d's message who have not acked it, of those that
+// were not checked before, and returns whether there are more.
+func (w *sweep) check(d *due) (more bool, err error) {
+	w.checked++
 	a, err := findRecipients(w.db, d.id)
 	if errors.Is(err, history.ErrNotFound) {
 		return false, nil
 	}
-	for err == nil && d.looked < a.count && !w.full() {
-		err = w.lookAtSome(d, a)
+	for err == nil && d.checked < a.count && !w.full() {
+		err = w.checkSome(d, a)
 	}
 	if errors.Is(err, errDamaged) {
 		w.passOver("the recipients of a message", err)
 		return false, nil
 	}
-	return d.looked < a.count, err
+	return d.checked < a.count, err
 }
 
-// passOver says that what is damaged is left out: others wait behind it.
+// passOver logs that a damaged record is skipped, so that those behind it are not
+// held up.
 func (w *sweep) passOver(what string, err error) {
-	w.conf.Log.Warn("history: who has not acked is not told of "+what, "error", err)
+	w.conf.Log.Warn("history: unacked events skip "+what, "error", err)
 }
 
-func (w *sweep) lookAtSome(d *due, a addressed) error {
-	users, err := a.usersFrom(d.looked, namesAtOnce)
+func (w *sweep) checkSome(d *due, a addressed) error {
+	users, err := a.usersFrom(d.checked, namesAtOnce)
 	if err != nil {
 		return err
 	}
@@ -197,13 +198,14 @@ func (w *sweep) lookAtSome(d *due, a addressed) error {
 		if unacked && w.events.RecordUnacked(d.id, user, func() bool { return w.before(user, d.id) }) {
 			w.found++
 		}
-		d.looked++
-		w.looked++
+		d.checked++
+		w.checked++
 	}
 	return nil
 }
 
-// before says whether user's read mark lies before id, as far as is known.
+// before says whether user's read mark lies before id. If it cannot be read, it
+// counts as before.
 func (s *Store) before(user string, id history.ID) bool {
 	m, err := readMeta(s.db, user)
 	return err != nil || m.mark.id < id

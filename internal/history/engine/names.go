@@ -1,7 +1,7 @@
 package engine
 
 // A list of names takes few bytes where neighbours begin alike, as the recipients
-// of a multicast do. Of each name it holds
+// of a multicast do. For each name it holds
 //
 //	number of bytes that it shares with the beginning of the name before it
 //	number of the bytes that follow | these bytes

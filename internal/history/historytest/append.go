@@ -52,13 +52,13 @@ func multicastIsOneMessage(r *rig) {
 
 func multicastUnique(r *rig) {
 	r.attach("ann", history.Start{})
-	receipt := r.push(history.Push{
+	result := r.push(history.Push{
 		Kind: history.Multicast, Users: []string{"ann", "bob", "ann", "ann"}, Data: []byte("x"),
 	})
-	if receipt.Recipients != 2 || receipt.Online != 1 {
-		r.Errorf("receipt %+v, want 2 recipients and 1 online", receipt)
+	if result.Recipients != 2 || result.Online != 1 {
+		r.Errorf("result %+v, want 2 recipients and 1 online", result)
 	}
-	m := history.Message{ID: receipt.ID, Kind: history.Multicast, Data: []byte("x")}
+	m := history.Message{ID: result.ID, Kind: history.Multicast, Data: []byte("x")}
 	r.wantHistory("ann", m)
 	r.wantHistory("bob", m)
 }
@@ -174,12 +174,12 @@ func inParallel(r *rig, callers, each int) [][]history.ID {
 	for i := range callers {
 		wg.Go(func() {
 			for range each {
-				receipt, err := r.store.Append(r.ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}})
+				result, err := r.store.Append(r.ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}})
 				if err != nil {
 					r.Errorf("appending: %v", err)
 					return
 				}
-				ids[i] = append(ids[i], receipt.ID)
+				ids[i] = append(ids[i], result.ID)
 			}
 		})
 	}
@@ -208,7 +208,7 @@ func receiptCountsOnline(r *rig) {
 		r.Helper()
 		got := r.push(history.Push{Kind: k, Users: users})
 		if want.ID = got.ID; got != want {
-			r.Errorf("%v to %v: receipt %+v, want %+v", k, users, got, want)
+			r.Errorf("%v to %v: result %+v, want %+v", k, users, got, want)
 		}
 	}
 	check(history.AppendResult{Recipients: 1, Online: 2, OnlineUsers: 1, Unknown: 1}, history.Unicast, "ann")
@@ -241,7 +241,7 @@ func receiptCountsUnknown(r *rig) {
 		r.Errorf("%d unknown when their entries are too old", n)
 	}
 	if got := r.push(history.Push{Kind: history.Broadcast}); got.Unknown+got.OnlineUsers != 0 {
-		r.Errorf("receipt %+v of a broadcast to nobody", got)
+		r.Errorf("result %+v of a broadcast to nobody", got)
 	}
 }
 
@@ -270,9 +270,9 @@ func badPush(r *rig) {
 	for name, c := range cases {
 		r.Run(name, func(t *testing.T) {
 			c.push.IdempotencyKey, c.push.Data = "taken?", []byte("x")
-			receipt, err := r.store.Append(r.ctx, c.push)
-			if err == nil || receipt != (history.AppendResult{}) {
-				t.Errorf("receipt %+v, error %v", receipt, err)
+			result, err := r.store.Append(r.ctx, c.push)
+			if err == nil || result != (history.AppendResult{}) {
+				t.Errorf("result %+v, error %v", result, err)
 			}
 			if isUser := errors.Is(err, history.ErrUser); isUser != (c.bad != nil) {
 				t.Errorf("error %v: wraps ErrUser: %v", err, isUser)
@@ -323,8 +323,8 @@ func endedContext(r *rig) {
 	if n := r.unread("ann"); n != 1 {
 		r.Errorf("unread %d: the ack came through", n)
 	}
-	receipt := r.push(history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "k"})
-	if receipt.Duplicate || receipt.Online != 0 {
-		r.Errorf("receipt %+v: the key is taken or the connection attached", receipt)
+	result := r.push(history.Push{Kind: history.Unicast, Users: []string{"ann"}, IdempotencyKey: "k"})
+	if result.Duplicate || result.Online != 0 {
+		r.Errorf("result %+v: the key is taken or the connection attached", result)
 	}
 }

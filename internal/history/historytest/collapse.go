@@ -128,7 +128,7 @@ func duplicateReplacesNothing(r *rig) {
 	second := r.send(on("a", history.Unicast, "ann"))
 	p.Data = []byte("again")
 	if got := r.push(p); !got.Duplicate || got.ID != first.ID {
-		r.Errorf("receipt %+v, want a duplicate of %d", got, first.ID)
+		r.Errorf("result %+v, want a duplicate of %d", got, first.ID)
 	}
 	r.wantHistory("ann", second)
 	r.wantHistory("bob", first)

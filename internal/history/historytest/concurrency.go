@@ -35,7 +35,7 @@ type traffic struct {
 	sent map[string][]history.Message // by user; broadcasts under ""
 }
 
-// startTraffic begins to append; wait for done before looking into sent.
+// startTraffic begins to append; wait for done before you read sent.
 func startTraffic(r *rig, callers, each int) *traffic {
 	t := &traffic{rig: r, done: make(chan struct{}), sent: map[string][]history.Message{}}
 	var wg sync.WaitGroup
@@ -64,12 +64,12 @@ func (t *traffic) caller(rnd *rand.Rand, n int) {
 			t.clock.Advance(time.Duration(rnd.IntN(2000)) * time.Microsecond)
 		}
 		p.Data = []byte("m" + history.ID(t.count.Add(1)).String())
-		receipt, err := t.store.Append(t.ctx, p)
+		result, err := t.store.Append(t.ctx, p)
 		if err != nil {
 			t.Errorf("appending: %v", err)
 			return
 		}
-		t.record(p, history.Message{ID: receipt.ID, Kind: p.Kind, Data: p.Data})
+		t.record(p, history.Message{ID: result.ID, Kind: p.Kind, Data: p.Data})
 	}
 }
 
@@ -123,7 +123,7 @@ func (r *rig) asStored(user string, sent []history.Message) []history.Message {
 	return byID(sent...)
 }
 
-// noIDBehindAReader polls forward while messages arrive. What becomes visible
+// noIDBehindAReader polls forward while messages arrive. A message that becomes visible
 // with an id behind the reader's cursor would be missing in the end.
 func noIDBehindAReader(r *rig) {
 	t := startTraffic(r, 4, 150)
@@ -160,7 +160,7 @@ func (t *traffic) poll(user string) (got []history.Message) {
 	}
 }
 
-// wantInOrder checks what was read bit by bit. Where ids rise over all logs it
+// wantInOrder checks what was read bit by bit. If ids rise over all logs, it
 // must be in the order of history, else in that of each log.
 func (r *rig) wantInOrder(what string, got, want []history.Message) {
 	r.Helper()

@@ -13,8 +13,8 @@ import (
 // of the other tests among them.
 func largeCrowd() []string { return append(many(0, 1500), crowd...) }
 
-// largeMulticasts: engines may read what they need of many users ahead. What
-// other appends change meanwhile must not be lost.
+// largeMulticasts: engines may read the state of many users ahead of an append. A
+// change that another append makes meanwhile must not be lost.
 func largeMulticasts(r *rig) {
 	users := largeCrowd()
 	for _, user := range crowd {
@@ -27,12 +27,12 @@ func largeMulticasts(r *rig) {
 		wg.Go(func() {
 			for range 6 {
 				p := history.Push{Kind: history.Multicast, Users: users, Data: fmt.Appendf(nil, "large-%d", r.count.Add(1))}
-				receipt, err := r.store.Append(r.ctx, p)
-				if err != nil || receipt.Recipients != len(users) {
-					r.Errorf("large multicast: %+v, %v", receipt, err)
+				result, err := r.store.Append(r.ctx, p)
+				if err != nil || result.Recipients != len(users) {
+					r.Errorf("large multicast: %+v, %v", result, err)
 					return
 				}
-				t.record(p, history.Message{ID: receipt.ID, Kind: p.Kind, Data: p.Data})
+				t.record(p, history.Message{ID: result.ID, Kind: p.Kind, Data: p.Data})
 			}
 		})
 	}
@@ -70,30 +70,30 @@ func (r *rig) wantChains(deliveries []history.Delivery) {
 // largeRetry: also with several callers at once, one stores it.
 func largeRetry(r *rig) {
 	p := history.Push{Kind: history.Multicast, Users: largeCrowd(), Data: []byte("once"), IdempotencyKey: "k"}
-	receipts := make([]history.AppendResult, 4)
+	results := make([]history.AppendResult, 4)
 	var wg sync.WaitGroup
-	for i := range receipts {
+	for i := range results {
 		wg.Go(func() {
 			var err error
-			if receipts[i], err = r.store.Append(r.ctx, p); err != nil {
+			if results[i], err = r.store.Append(r.ctx, p); err != nil {
 				r.Errorf("caller %d: %v", i, err)
 			}
 		})
 	}
 	wg.Wait()
 	stored := 0
-	for _, receipt := range append(receipts, r.push(p)) {
-		if receipt.ID != receipts[0].ID || receipt.Duplicate != (receipt.Recipients == 0) {
-			r.Errorf("receipt %+v beside %+v", receipt, receipts[0])
+	for _, result := range append(results, r.push(p)) {
+		if result.ID != results[0].ID || result.Duplicate != (result.Recipients == 0) {
+			r.Errorf("result %+v beside %+v", result, results[0])
 		}
-		if !receipt.Duplicate {
+		if !result.Duplicate {
 			stored++
 		}
 	}
 	if stored != 1 {
 		r.Errorf("stored %d times, want once", stored)
 	}
-	once := history.Message{ID: receipts[0].ID, Kind: history.Multicast, Data: p.Data}
+	once := history.Message{ID: results[0].ID, Kind: history.Multicast, Data: p.Data}
 	for _, user := range []string{"ann", p.Users[0], p.Users[1499]} {
 		r.wantHistory(user, once)
 	}

@@ -16,11 +16,11 @@ import (
 func deliveredPromises() []promise {
 	five := history.Retention{InboxCount: 5, BroadcastCount: 3}
 	return []promise{
-		{name: "TellsToWhomAndWhen", check: deliveredToWhom},
+		{name: "SaysToWhomAndWhen", check: deliveredToWhom},
 		{name: "ARangeHoldsAllThatLiesInIt", check: deliveredRanges},
 		{name: "IsOfTheFirstTime", check: deliveredAgain},
 		{name: "TouchingRangesAreNeverForgotten", check: deliveredTouching},
-		{name: "OfOthersTheLastAreKept", check: deliveredApart},
+		{name: "TheLastAreKeptIfNoneTouch", check: deliveredApart},
 		{name: "NotBeforeItWasStored", check: deliveredEarly},
 		{name: "OfABroadcastCountsConnections", retention: five, check: deliveredBroadcasts},
 		{name: "OfWhatRetentionDropped", retention: five, check: deliveredDropped},
@@ -56,7 +56,7 @@ func (r *rig) recordDelivered(d history.Deliveries) {
 // "ann 12:00:00.000", the zero time where it is not known any more.
 func (r *rig) wantDelivered(m history.Message, want ...string) {
 	r.Helper()
-	o := r.outcome(m)
+	o := r.receipt(m)
 	var got []string
 	for _, u := range o.Users {
 		if u.Delivered {
@@ -88,8 +88,8 @@ func deliveredToWhom(r *rig) {
 	at := r.tick()
 	r.ack("bob", r.heads("bob"))
 	r.wantDelivered(one, "ann "+first, "cleo "+second) // bob read it in the history
-	if o := r.outcome(one); o.Acked != 1 || !o.Users[1].AckedAt.Equal(at) {
-		r.Errorf("after one ack: %s", outcomeText(o))
+	if o := r.receipt(one); o.Acked != 1 || !o.Users[1].AckedAt.Equal(at) {
+		r.Errorf("after one ack: %s", receiptText(o))
 	}
 }
 
@@ -164,7 +164,7 @@ func deliveredApart(r *rig) {
 			r.wantDelivered(m, "ann "+at)
 		}
 	}
-	// With two that touch, the oldest stays.
+	// If two touch, they are merged and the oldest stays.
 	r.deliver("ann", sent[len(sent)-1].ID, sent[len(sent)-1].ID+1)
 	r.wantDelivered(sent[more], "ann "+at)
 	r.wantDelivered(sent[len(sent)-1], "ann "+unknownTime)
@@ -183,8 +183,8 @@ func deliveredEarly(r *rig) {
 
 func (r *rig) wantConnections(m history.Message, want int) {
 	r.Helper()
-	if o := r.outcome(m); o.Delivered != want || o.Recipients != 0 || len(o.Users) != 0 {
-		r.Errorf("outcome of broadcast %d: %s, want delivered to %d", m.ID, outcomeText(o), want)
+	if o := r.receipt(m); o.Delivered != want || o.Recipients != 0 || len(o.Users) != 0 {
+		r.Errorf("receipt of broadcast %d: %s, want delivered to %d", m.ID, receiptText(o), want)
 	}
 }
 
@@ -200,7 +200,7 @@ func deliveredBroadcasts(r *rig) {
 		r.recordDelivered(history.Deliveries{Broadcasts: map[history.ID]int{r.broadcast().ID: 1, two.ID: 1}})
 	}
 	if _, err := r.messages().Receipt(r.ctx, two.ID, 1); !errors.Is(err, history.ErrNotFound) {
-		r.Errorf("outcome of a broadcast that the count dropped: %v, want ErrNotFound", err)
+		r.Errorf("receipt of a broadcast that the count dropped: %v, want ErrNotFound", err)
 	}
 	last := r.broadcast()
 	r.wantConnections(last, 0)
@@ -230,7 +230,7 @@ func deliveredCrowd(r *rig) {
 		had[users[i]] = true
 	}
 	r.recordDelivered(d)
-	o := r.outcome(m)
+	o := r.receipt(m)
 	if o.Recipients != len(users) || o.Delivered != len(had) || len(o.Users) != 1000 {
 		r.Fatalf("%d recipients, delivered to %d, %d named", o.Recipients, o.Delivered, len(o.Users))
 	}

@@ -150,7 +150,7 @@ func deliveredEventsAgree(r *rig) {
 		}
 		r.recordDelivered(d)
 	}
-	for _, u := range r.outcome(m).Users {
+	for _, u := range r.receipt(m).Users {
 		if u.Delivered {
 			want = append(want, watch.Event{Kind: watch.Delivered, User: u.User, ID: m.ID, Time: u.DeliveredAt})
 		}

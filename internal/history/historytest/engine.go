@@ -21,7 +21,8 @@ type Options struct {
 
 // Engine is one opened engine.
 type Engine struct {
-	// Store is new and empty, and a history.Groups, Sent and Events too. The
+	// Store is new and empty, and a history.Groups, history.Messages and
+	// watch.Events too. The
 	// tests close it, some of them twice.
 	Store history.Store
 	// Reopen opens again, with the same Options, what the last Store left when
@@ -33,7 +34,7 @@ type Engine struct {
 	// Align returns the first id from the given one on that a push may have.
 	// For engines whose partitions share out the ids; nil where any will do.
 	Align func(history.Push, history.ID) history.ID
-	// Settle waits until all that was appended before has been handed to the
+	// Settle waits until all that was appended before has been delivered to the
 	// follower. For engines of several processes, where deliveries come soon
 	// after Append returned; nil where they come before.
 	Settle func()
@@ -49,8 +50,8 @@ func (e *Engine) settle() {
 // Opener opens a new, empty engine that uses nothing beyond the life of t.
 type Opener func(t testing.TB, o Options) Engine
 
-// Clock is a clock that stands still until it is told. All methods may be
-// called from any goroutine.
+// Clock is a clock that stands still but for Advance. All methods may be called
+// from any goroutine.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time

@@ -20,12 +20,12 @@ func ephemeral(kind history.Kind, users ...string) history.Push {
 	return history.Push{Kind: kind, Users: users, Ephemeral: true}
 }
 
-// wantOnline checks a receipt that has nothing to tell but who is connected.
+// wantOnline checks a result of which only the connection counts are set.
 func (r *rig) wantOnline(got history.AppendResult, users, connections int) {
 	r.Helper()
 	want := history.AppendResult{ID: got.ID, Online: connections, OnlineUsers: users}
 	if got.ID == 0 || got != want {
-		r.Errorf("receipt %+v, want %+v", got, want)
+		r.Errorf("result %+v, want %+v", got, want)
 	}
 }
 
@@ -73,7 +73,7 @@ func ephemeralLeavesNothing(r *rig) {
 	}
 }
 
-// ephemeralHasItsTurn: it is handed over between what was appended before and
+// ephemeralHasItsTurn: it is delivered between what was appended before and
 // after it.
 func ephemeralHasItsTurn(r *rig) {
 	r.attach("ann", history.Start{})
@@ -102,7 +102,7 @@ func ephemeralToMany(r *rig) {
 	r.attach(users[2400], history.Start{})
 	f := r.follow()
 	m := r.send(ephemeral(history.Multicast, users...))
-	// Where it takes several steps, they may be several deliveries.
+	// An engine that takes several steps may make several deliveries.
 	there := map[string]int{}
 	for _, d := range f.take() {
 		r.wantMessages("delivered", []history.Message{d.Message}, m)

@@ -17,8 +17,8 @@ func eventPromises() []promise {
 	return []promise{
 		{name: "BeginsNow", check: eventsBeginNow},
 		{name: "FirstAndLastConnection", check: firstAndLastConnection},
-		{name: "WhoComesBackInTimeWasNotAway", check: backInTime},
-		{name: "WhoComesBackLateWasAway", check: backLate},
+		{name: "BackInTimeIsNoEvent", check: backInTime},
+		{name: "BackLateIsTwoEvents", check: backLate},
 		{name: "AckedWhereTheMarkMoved", check: ackedEvents},
 		{name: "OnlyTheKindsAskedFor", check: kindsOfEvents},
 		{name: "PagesJoin", check: eventPagesJoin},
@@ -33,10 +33,10 @@ func eventPromises() []promise {
 }
 
 func reopenEventPromises() []promise {
-	return []promise{{name: "GoesOnOrSaysSo", check: reopenEvents}}
+	return []promise{{name: "ContinuesOrSaysLost", check: reopenEvents}}
 }
 
-// watcher reads events as one who watches does.
+// watcher reads events as a client does.
 type watcher struct {
 	*rig
 	kinds watch.Kind
@@ -76,7 +76,7 @@ func (w *watcher) read(wait time.Duration) watch.Page {
 	return p
 }
 
-// rest reads all that has happened since the last look.
+// rest reads all that has happened since the last read.
 func (w *watcher) rest() (events []watch.Event) {
 	w.Helper()
 	for {
@@ -91,7 +91,7 @@ func (w *watcher) rest() (events []watch.Event) {
 	}
 }
 
-// want checks all that has happened since the last look.
+// want checks all that has happened since the last read.
 func (w *watcher) want(events ...watch.Event) {
 	w.Helper()
 	if got, want := eventText(w.rest()), eventText(events); got != want {
@@ -144,7 +144,7 @@ func (r *rig) attachNow(user string) { r.Helper(); r.attach(user, history.Start{
 func eventsBeginNow(r *rig) {
 	r.attachNow("ann")
 	w := r.watch(watch.AllKinds)
-	r.attachNow("ann") // who was there before does not come
+	r.attachNow("ann") // she was connected before: no event
 	w.want()
 	r.attachNow("bob")
 	w.want(r.event(watch.Connected, "bob"))
@@ -185,7 +185,7 @@ func backInTime(r *rig) {
 	w.want(r.event(watch.Disconnected, "ann"))
 }
 
-// backLate: nobody looked while the user was away.
+// backLate: no reader read while the user was away.
 func backLate(r *rig) {
 	w := r.watch(watch.Presence)
 	r.attachNow("ann")
@@ -277,8 +277,8 @@ func manyEventReaders(r *rig) {
 	a.want(r.event(watch.Connected, "bob"))
 }
 
-// unwatchedEvents: recording ends some time after the last read, and who reads
-// on later is told.
+// unwatchedEvents: recording ends some time after the last read, and a reader who
+// continues later gets Lost.
 func unwatchedEvents(r *rig) {
 	w := r.watch(watch.Presence)
 	r.clock.Advance(watch.WatchedFor - time.Second)
@@ -289,7 +289,7 @@ func unwatchedEvents(r *rig) {
 	w.wantLost()
 	r.attachNow("cleo")
 	w.want(r.event(watch.Connected, "cleo"))
-	// Of the acks this reader has missed all.
+	// This reader has missed all acks.
 	r.clock.Advance(time.Millisecond)
 	w.kinds |= watch.Acked
 	w.wantLost()
@@ -299,7 +299,7 @@ func unwatchedEvents(r *rig) {
 	}
 }
 
-// droppedEvents: what is kept is bounded, and it is the oldest that goes.
+// droppedEvents: about a fixed number of events is kept, and the oldest are dropped.
 func droppedEvents(r *rig) {
 	w := r.watch(watch.Presence)
 	old := w.at
@@ -417,8 +417,8 @@ func closedEvents(r *rig) {
 	}
 }
 
-// reopenEvents: a log that outlives the store goes on; of one that does not, the
-// reader is told.
+// reopenEvents: a log that outlives the store continues; if it does not, the reader
+// gets Lost.
 func reopenEvents(r *rig) {
 	w := r.watch(watch.Acked)
 	m := r.unicast("ann")

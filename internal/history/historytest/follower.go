@@ -9,7 +9,7 @@ import (
 	"pushd.example/internal/history"
 )
 
-// follower records what a store hands over, and holds it to what is promised
+// follower records what a store delivers, and holds it to what is promised
 // of every call.
 type follower struct {
 	t      testing.TB

@@ -13,7 +13,8 @@ func gapPromises() []promise {
 		{name: "AreWhereSomethingIsLeftOut", check: gapsTellWhatIsLeftOut},
 		{name: "NotWhereNothingIs", check: gapsNone},
 		{name: "CursorsOfPagesThatJoinAreAtTheirLastEntry", check: cursorsJoin},
-		{name: "WhatRetentionDroppedIsLeftOut", retention: five, check: gapsOfDropped},
+		{name: "WhatTheCountDroppedIsLeftOut", retention: five, check: gapsOfDropped},
+		{name: "WhatTheAgeDroppedIsLeftOut", retention: history.Retention{InboxAge: time.Hour}, check: gapsOfAged},
 	}
 }
 
@@ -30,7 +31,7 @@ func (r *rig) wantGaps(c history.Cursor, want ...history.Message) {
 	for limit := 1; limit < 4; limit++ {
 		for at, more := c, true; more; {
 			p := r.page("ann", history.Query{Direction: history.Forward, After: at, Limit: limit})
-			// Where a page ends behind what is left out, the next has no gap before
+			// If a page ends behind what is left out, the next has no gap before
 			// its first.
 			within := slices.DeleteFunc(slices.Clone(ids), func(id history.ID) bool {
 				i := slices.IndexFunc(p.Messages, func(m history.Message) bool { return m.ID == id })
@@ -139,4 +140,19 @@ func gapsOfDropped(r *rig) {
 	r.wantGaps(history.Cursor{Inbox: sent[1].ID}, sent[3])
 	r.wantGaps(history.Cursor{Inbox: sent[2].ID})
 	r.wantGaps(history.Cursor{Inbox: sent[5].ID})
+}
+
+// gapsOfAged: engines may have deleted all that the age dropped.
+func gapsOfAged(r *rig) {
+	var old []history.Message
+	for range 4 {
+		old = append(old, r.unicast("ann"))
+	}
+	r.clock.Advance(2 * time.Hour)
+	first := r.unicast("ann")
+	r.unicast("ann")
+	r.wantGaps(history.Cursor{}, first)
+	r.wantGaps(history.Cursor{Inbox: old[2].ID}, first)
+	r.wantGaps(history.Cursor{Inbox: old[3].ID})
+	r.wantGaps(history.Cursor{Inbox: first.ID})
 }

@@ -33,7 +33,7 @@ func retryIsHarmless(r *rig) {
 		for range 2 {
 			r.clock.Advance(time.Minute)
 			if got, want := r.push(p), (history.AppendResult{ID: first.ID, Duplicate: true}); got != want {
-				r.Errorf("retried %v: receipt %+v, want %+v", p.Kind, got, want)
+				r.Errorf("retried %v: result %+v, want %+v", p.Kind, got, want)
 			}
 		}
 		r.wantHistory("ann", append(before, first)...)
@@ -97,17 +97,17 @@ func concurrentRetries(r *rig) {
 			Kind: history.Multicast, Users: []string{"ann", "bob"}, IdempotencyKey: "k" + history.ID(round).String(),
 			Data: []byte("body"),
 		}
-		receipts := make([]history.AppendResult, callers)
+		results := make([]history.AppendResult, callers)
 		errs := make([]error, callers)
 		var wg sync.WaitGroup
 		for i := range callers {
-			wg.Go(func() { receipts[i], errs[i] = r.store.Append(r.ctx, p) })
+			wg.Go(func() { results[i], errs[i] = r.store.Append(r.ctx, p) })
 		}
 		wg.Wait()
 		stored := 0
-		for i, got := range receipts {
-			if errs[i] != nil || got.ID != receipts[0].ID {
-				r.Fatalf("one of %d: %+v, %v; another: %+v", callers, got, errs[i], receipts[0])
+		for i, got := range results {
+			if errs[i] != nil || got.ID != results[0].ID {
+				r.Fatalf("one of %d: %+v, %v; another: %+v", callers, got, errs[i], results[0])
 			}
 			if !got.Duplicate {
 				stored++

@@ -7,7 +7,7 @@ import (
 	"pushd.example/internal/history"
 )
 
-// inOrder makes what an engine of several processes handed over comparable with
+// inOrder makes what an engine of several processes delivers comparable with
 // what one process would have: in order of id over all logs, and a multicast
 // whose users lie in several partitions as one delivery.
 func (e *Engine) inOrder(got []history.Delivery) []history.Delivery {
@@ -27,7 +27,7 @@ func (e *Engine) inOrder(got []history.Delivery) []history.Delivery {
 	return out
 }
 
-// forNobody leaves out what may have been handed over while nobody was
+// forNobody leaves out what may have been delivered while nobody was
 // attached: broadcasts, where several processes share the data.
 func (e *Engine) forNobody(got []history.Delivery) []history.Delivery {
 	if e.Settle == nil {

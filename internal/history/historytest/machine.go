@@ -35,7 +35,7 @@ type machine struct {
 	store  history.Store
 	oracle history.Store
 
-	delivered, expected []history.Delivery // since the last look
+	delivered, expected []history.Delivery // since the last comparison
 
 	watching machineWatch
 
@@ -47,7 +47,7 @@ type machine struct {
 	steps    int                     // how many were taken
 }
 
-// newcomer is a user whom nobody writes to but broadcasts.
+// newcomer is a user who only gets broadcasts.
 const newcomer = "new"
 
 var addressees = []string{"ann", "bob", "cleo"}
@@ -99,7 +99,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		a["ListGroups"] = m.listGroups
 	}
 	if _, ok := m.store.(history.Messages); ok {
-		a["Recall"], a["Outcome"], a["RecordDelivered"] = m.recall, m.outcome, m.recordDelivered
+		a["Recall"], a["Receipt"], a["RecordDelivered"] = m.recall, m.receipt, m.recordDelivered
 	}
 	if _, ok := m.store.(watch.Events); ok {
 		a["Watch"] = m.watch

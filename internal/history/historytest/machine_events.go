@@ -17,10 +17,9 @@ type machineWatch struct {
 	last           time.Time
 }
 
-// watch compares acks, deliveries and what was not acked since it looked last.
+// watch compares acks, deliveries and what was not acked since it ran last.
 // (It cannot compare connections: one that is refused may count as one that came
-// and went.) Where engines may
-// have ceased to record, it begins anew.
+// and went.) If engines may have stopped recording, it begins anew.
 func (m *machine) watch(rt *rapid.T) {
 	w := &m.watching
 	if m.clock.Now().Sub(w.last) > watch.WatchedFor/2 {

@@ -36,7 +36,7 @@ func (m *machine) append(rt *rapid.T, p history.Push) {
 	got, err := m.store.Append(context.Background(), p)
 	what := fmt.Sprintf("%v to %q with key %q", p.Kind, p.Users, p.IdempotencyKey)
 	if err != nil || got != want {
-		rt.Fatalf("%s: receipt %+v, %v, want %+v", what, got, err, want)
+		rt.Fatalf("%s: result %+v, %v, want %+v", what, got, err, want)
 	}
 	m.compareDeliveries(rt, what)
 	m.remember(p, want)
@@ -58,7 +58,7 @@ func (m *machine) ephemeral(rt *rapid.T) {
 	got, err := m.store.Append(context.Background(), p)
 	what := fmt.Sprintf("ephemeral %v to %q", p.Kind, p.Users)
 	if err != nil || got != want {
-		rt.Fatalf("%s: receipt %+v, %v, want %+v", what, got, err, want)
+		rt.Fatalf("%s: result %+v, %v, want %+v", what, got, err, want)
 	}
 	m.compareDeliveries(rt, what)
 	m.clock.Advance(time.Millisecond)

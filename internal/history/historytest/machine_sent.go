@@ -25,14 +25,14 @@ func (m *machine) recall(rt *rapid.T) {
 	m.compareDeliveries(rt, what)
 }
 
-func (m *machine) outcome(rt *rapid.T) {
+func (m *machine) receipt(rt *rapid.T) {
 	id, most := m.drawID(rt), rapid.IntRange(0, 3).Draw(rt, "most")
 	engine, oracle := m.store.(history.Messages), m.oracle.(history.Messages)
 	want, wantErr := oracle.Receipt(context.Background(), id, most)
 	got, err := engine.Receipt(context.Background(), id, most)
-	what := fmt.Sprintf("outcome of %d", id)
+	what := fmt.Sprintf("receipt of %d", id)
 	m.compareErrors(rt, what, err, wantErr)
-	if g, w := outcomeText(got), outcomeText(want); wantErr == nil && g != w {
+	if g, w := receiptText(got), receiptText(want); wantErr == nil && g != w {
 		rt.Fatalf("%s:\n got %s\nwant %s", what, g, w)
 	}
 }

@@ -101,8 +101,8 @@ func (c *conn) comeAndGo(h *hub, t *traffic, rnd *rand.Rand) {
 			case <-t.done:
 			}
 		}
-		// What comes after Detach is not promised: a broadcast, say, that concerns
-		// others, after a multicast that did not.
+		// Deliveries after Detach are not promised: the store may leave out a
+		// multicast to a user who has left, and deliver a broadcast after it.
 		got := h.leave(c)
 		c.store.Detach(c.user)
 		c.live(got)
@@ -159,8 +159,8 @@ func (c *conn) live(queue []history.Delivery) {
 }
 
 // attachOwes attaches as often as it can while messages arrive, to meet an
-// append in the middle of it. What a page then shows past the heads that the
-// attach saw must have been handed over.
+// append in the middle of it. If a page then shows messages past the heads that the
+// attach saw, the follower must have got them.
 func attachOwes(r *rig) {
 	f := r.follow()
 	t := startTraffic(r, 3, 100)

@@ -11,38 +11,38 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-func outcomePromises() []promise {
+func receiptPromises() []promise {
 	five := history.Retention{InboxCount: 5, BroadcastCount: 3}
 	ages := history.Retention{InboxAge: time.Hour, BroadcastAge: time.Hour}
 	return []promise{
-		{name: "TellsWhoHasAckedAndWhen", check: outcomeOfAcks},
-		{name: "AnAckCoversAllBeforeIt", check: outcomeCovered},
-		{name: "TimesAreThoseOfTheLastMoves", check: outcomeTimesAreKept},
-		{name: "NamesTheFirst", check: outcomeNames},
-		{name: "OfABroadcastCountsReadMarks", check: outcomeOfBroadcasts},
-		{name: "OutlivesTheCountOfAnInbox", retention: five, check: outcomeOutlives},
-		{name: "OfABroadcastIsKeptAsLongAsIt", retention: five, check: outcomeOfDropped},
-		{name: "OfWhatIsRecalledOrExpired", check: outcomeOfGone},
-		{name: "OfWhatNobodyHasIsNotFound", retention: ages, check: outcomeUnknown},
-		{name: "OfAMulticastToMany", check: outcomeOfCrowd},
+		{name: "SaysWhoHasAckedAndWhen", check: receiptOfAcks},
+		{name: "AnAckCoversAllBeforeIt", check: receiptCovered},
+		{name: "TimesOfTheLastAcksAreKept", check: receiptTimesAreKept},
+		{name: "NamesTheFirst", check: receiptNames},
+		{name: "OfABroadcastCountsReadMarks", check: receiptOfBroadcasts},
+		{name: "OutlivesTheCountOfAnInbox", retention: five, check: receiptOutlives},
+		{name: "OfABroadcastIsKeptAsLongAsIt", retention: five, check: receiptOfDropped},
+		{name: "OfWhatIsRecalledOrExpired", check: receiptOfGone},
+		{name: "UnknownIsNotFound", retention: ages, check: receiptUnknown},
+		{name: "OfAMulticastToMany", check: receiptOfCrowd},
 	}
 }
 
-func reopenOutcomePromises() []promise {
-	return []promise{{name: "KeepsOutcomes", check: reopenKeepsOutcomes}}
+func reopenReceiptPromises() []promise {
+	return []promise{{name: "KeepsReceipts", check: reopenKeepsReceipts}}
 }
 
-func (r *rig) outcome(m history.Message) history.Receipt {
+func (r *rig) receipt(m history.Message) history.Receipt {
 	r.Helper()
 	o, err := r.messages().Receipt(r.ctx, m.ID, 1000)
 	if err != nil {
-		r.Fatalf("outcome of %d: %v", m.ID, err)
+		r.Fatalf("receipt of %d: %v", m.ID, err)
 	}
 	return o
 }
 
-// outcomeText writes all of o.
-func outcomeText(o history.Receipt) string {
+// receiptText writes all of o.
+func receiptText(o history.Receipt) string {
 	s := fmt.Sprintf("%v to %d, delivered to %d, acked by %d:", o.Kind, o.Recipients, o.Delivered, o.Acked)
 	for _, u := range o.Users {
 		s += fmt.Sprintf(" %s %v %s %v %s", u.User, u.Delivered, u.DeliveredAt.UTC().Format(time.RFC3339Nano),
@@ -57,11 +57,11 @@ func by(user string, acked bool, at time.Time) history.UserReceipt {
 	return history.UserReceipt{User: user, Acked: acked, AckedAt: at}
 }
 
-func (r *rig) wantOutcome(m history.Message, acked int, users ...history.UserReceipt) {
+func (r *rig) wantReceipt(m history.Message, acked int, users ...history.UserReceipt) {
 	r.Helper()
 	want := history.Receipt{Kind: m.Kind, Recipients: len(users), Acked: acked, Users: users}
-	if got := r.outcome(m); outcomeText(got) != outcomeText(want) {
-		r.Errorf("outcome of %d:\n got %s\nwant %s", m.ID, outcomeText(got), outcomeText(want))
+	if got := r.receipt(m); receiptText(got) != receiptText(want) {
+		r.Errorf("receipt of %d:\n got %s\nwant %s", m.ID, receiptText(got), receiptText(want))
 	}
 }
 
@@ -71,35 +71,35 @@ func (r *rig) tick() time.Time {
 	return r.clock.Now()
 }
 
-func outcomeOfAcks(r *rig) {
+func receiptOfAcks(r *rig) {
 	one, two := r.unicast("ann"), r.multicast("bob", "ann", "cleo")
 	no := time.Time{}
-	r.wantOutcome(one, 0, by("ann", false, no))
-	r.wantOutcome(two, 0, by("ann", false, no), by("bob", false, no), by("cleo", false, no))
+	r.wantReceipt(one, 0, by("ann", false, no))
+	r.wantReceipt(two, 0, by("ann", false, no), by("bob", false, no), by("cleo", false, no))
 	first := r.tick()
 	r.ack("ann", history.Cursor{Inbox: one.ID})
-	r.wantOutcome(one, 1, by("ann", true, first))
-	r.wantOutcome(two, 0, by("ann", false, no), by("bob", false, no), by("cleo", false, no))
+	r.wantReceipt(one, 1, by("ann", true, first))
+	r.wantReceipt(two, 0, by("ann", false, no), by("bob", false, no), by("cleo", false, no))
 	second := r.tick()
 	r.ack("cleo", history.Cursor{Inbox: two.ID})
 	third := r.tick()
 	r.ack("ann", history.Cursor{Inbox: two.ID})
-	r.wantOutcome(two, 2, by("ann", true, third), by("bob", false, no), by("cleo", true, second))
+	r.wantReceipt(two, 2, by("ann", true, third), by("bob", false, no), by("cleo", true, second))
 	r.tick()
 	r.ack("ann", history.Cursor{Inbox: one.ID}) // behind: moves nothing
-	r.wantOutcome(one, 1, by("ann", true, first))
+	r.wantReceipt(one, 1, by("ann", true, first))
 }
 
-func outcomeCovered(r *rig) {
+func receiptCovered(r *rig) {
 	one, two, three := r.unicast("ann"), r.multicast("ann", "bob"), r.unicast("ann")
 	at := r.tick()
 	r.ack("ann", r.heads("ann"))
-	r.wantOutcome(one, 1, by("ann", true, at))
-	r.wantOutcome(two, 1, by("ann", true, at), by("bob", false, time.Time{}))
-	r.wantOutcome(three, 1, by("ann", true, at))
+	r.wantReceipt(one, 1, by("ann", true, at))
+	r.wantReceipt(two, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantReceipt(three, 1, by("ann", true, at))
 }
 
-func outcomeTimesAreKept(r *rig) {
+func receiptTimesAreKept(r *rig) {
 	const more = 3
 	var sent []history.Message
 	var times []time.Time
@@ -114,11 +114,11 @@ func outcomeTimesAreKept(r *rig) {
 		if i < more {
 			at = time.Time{}
 		}
-		r.wantOutcome(m, 1, by("ann", true, at))
+		r.wantReceipt(m, 1, by("ann", true, at))
 	}
 }
 
-func outcomeNames(r *rig) {
+func receiptNames(r *rig) {
 	m := r.multicast("dora", "bob", "ann", "cleo")
 	r.ack("cleo", r.heads("cleo"))
 	for n, want := range [][]string{{}, {"ann"}, {"ann", "bob"}} {
@@ -128,42 +128,42 @@ func outcomeNames(r *rig) {
 			got = append(got, u.User)
 		}
 		if err != nil || !slices.Equal(got, want) || o.Recipients != 4 || o.Acked != 1 {
-			r.Errorf("the first %d: %s, %v", n, outcomeText(o), err)
+			r.Errorf("the first %d: %s, %v", n, receiptText(o), err)
 		}
 	}
 }
 
-func outcomeOfBroadcasts(r *rig) {
+func receiptOfBroadcasts(r *rig) {
 	one, two := r.broadcast(), r.broadcast()
-	r.wantOutcome(one, 0)
+	r.wantReceipt(one, 0)
 	r.ack("ann", history.Cursor{Broadcast: one.ID})
 	r.ack("bob", history.Cursor{Broadcast: two.ID})
 	r.ack("cleo", history.Cursor{Broadcast: one.ID + 1}) // between the two, on the first
 	r.ack("dora", history.Cursor{Broadcast: one.ID - 1})
-	r.wantOutcome(one, 3)
-	r.wantOutcome(two, 1)
+	r.wantReceipt(one, 3)
+	r.wantReceipt(two, 1)
 	r.ack("ann", history.Cursor{Broadcast: two.ID})
 	r.ack("ann", history.Cursor{Broadcast: two.ID})
 	three := r.broadcast()
-	r.wantOutcome(one, 3)
-	r.wantOutcome(two, 2)
-	r.wantOutcome(three, 0)
+	r.wantReceipt(one, 3)
+	r.wantReceipt(two, 2)
+	r.wantReceipt(three, 0)
 	r.ack("dora", history.Cursor{Broadcast: three.ID})
-	r.wantOutcome(one, 4)
-	r.wantOutcome(three, 1)
+	r.wantReceipt(one, 4)
+	r.wantReceipt(three, 1)
 }
 
-func outcomeOutlives(r *rig) {
+func receiptOutlives(r *rig) {
 	m := r.unicast("ann")
 	at := r.tick()
 	r.ack("ann", r.heads("ann"))
 	for range 200 {
 		r.unicast("ann")
 	}
-	r.wantOutcome(m, 1, by("ann", true, at))
+	r.wantReceipt(m, 1, by("ann", true, at))
 }
 
-func outcomeOfDropped(r *rig) {
+func receiptOfDropped(r *rig) {
 	one := r.broadcast()
 	r.ack("ann", history.Cursor{Broadcast: one.ID})
 	two := r.broadcast()
@@ -171,43 +171,43 @@ func outcomeOfDropped(r *rig) {
 	for range 2 {
 		r.broadcast()
 	}
-	r.wantOutcome(two, 1)
+	r.wantReceipt(two, 1)
 	if _, err := r.messages().Receipt(r.ctx, one.ID, 1); !errors.Is(err, history.ErrNotFound) {
-		r.Errorf("outcome of a broadcast that the count dropped: %v, want ErrNotFound", err)
+		r.Errorf("receipt of a broadcast that the count dropped: %v, want ErrNotFound", err)
 	}
 	r.ack("ann", history.Cursor{Broadcast: two.ID})
-	r.wantOutcome(two, 2)
+	r.wantReceipt(two, 2)
 }
 
-func outcomeOfGone(r *rig) {
+func receiptOfGone(r *rig) {
 	one := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Second})
 	two, three := r.multicast("ann", "bob"), r.broadcast()
 	r.recall(two)
 	r.recall(three)
 	at := r.tick()
 	r.ack("ann", r.heads("ann"))
-	r.wantOutcome(one, 1, by("ann", true, at))
-	r.wantOutcome(two, 1, by("ann", true, at), by("bob", false, time.Time{}))
-	r.wantOutcome(three, 1)
+	r.wantReceipt(one, 1, by("ann", true, at))
+	r.wantReceipt(two, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantReceipt(three, 1)
 }
 
-func outcomeUnknown(r *rig) {
+func receiptUnknown(r *rig) {
 	sent := []history.Message{r.unicast("ann"), r.broadcast()}
 	r.clock.Advance(2 * time.Hour)
 	for _, id := range []history.ID{0, sent[0].ID, sent[0].ID + 1, sent[1].ID, history.MaxID} {
 		if _, err := r.messages().Receipt(r.ctx, id, 1); !errors.Is(err, history.ErrNotFound) {
-			r.Errorf("outcome of %d: %v, want ErrNotFound", id, err)
+			r.Errorf("receipt of %d: %v, want ErrNotFound", id, err)
 		}
 	}
 	m := r.unicast("ann")
 	ctx, cancel := context.WithCancel(r.ctx)
 	cancel()
 	if _, err := r.messages().Receipt(ctx, m.ID, 1); !errors.Is(err, context.Canceled) {
-		r.Errorf("outcome with a context that had ended: %v", err)
+		r.Errorf("receipt with a context that had ended: %v", err)
 	}
 }
 
-func outcomeOfCrowd(r *rig) {
+func receiptOfCrowd(r *rig) {
 	users := make([]string, 2500)
 	for i := range users {
 		users[i] = fmt.Sprintf("user-%d", i*7919%len(users))
@@ -219,7 +219,7 @@ func outcomeOfCrowd(r *rig) {
 		r.ack(users[i], r.heads(users[i]))
 		acked[users[i]] = true
 	}
-	o := r.outcome(m)
+	o := r.receipt(m)
 	if o.Recipients != len(users) || o.Acked != len(acked) || len(o.Users) != 1000 {
 		r.Fatalf("%d recipients, %d acked, %d named", o.Recipients, o.Acked, len(o.Users))
 	}
@@ -235,16 +235,16 @@ func outcomeOfCrowd(r *rig) {
 	}
 }
 
-func reopenKeepsOutcomes(r *rig) {
+func reopenKeepsReceipts(r *rig) {
 	one, two, three := r.multicast("ann", "bob"), r.broadcast(), r.unicast("ann")
 	at := r.tick()
 	r.ack("ann", history.Cursor{Inbox: one.ID, Broadcast: two.ID})
 	r.reopen()
-	r.wantOutcome(one, 1, by("ann", true, at), by("bob", false, time.Time{}))
-	r.wantOutcome(two, 1)
+	r.wantReceipt(one, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantReceipt(two, 1)
 	later := r.tick()
 	r.ack("ann", history.Cursor{Inbox: three.ID, Broadcast: two.ID})
-	r.wantOutcome(one, 1, by("ann", true, at), by("bob", false, time.Time{}))
-	r.wantOutcome(two, 1)
-	r.wantOutcome(three, 1, by("ann", true, later))
+	r.wantReceipt(one, 1, by("ann", true, at), by("bob", false, time.Time{}))
+	r.wantReceipt(two, 1)
+	r.wantReceipt(three, 1, by("ann", true, later))
 }

@@ -62,12 +62,12 @@ func (r *rig) reopen() {
 func (r *rig) push(p history.Push) history.AppendResult {
 	r.Helper()
 	r.clock.Advance(time.Millisecond)
-	receipt, err := r.store.Append(r.ctx, p)
+	result, err := r.store.Append(r.ctx, p)
 	if err != nil {
 		r.Fatalf("appending %v to %v: %v", p.Kind, p.Users, err)
 	}
 	r.engine.settle()
-	return receipt
+	return result
 }
 
 // send is push of a new body, and returns the message that must have become
@@ -77,11 +77,11 @@ func (r *rig) send(p history.Push) history.Message {
 	if p.Data == nil {
 		p.Data = fmt.Appendf(nil, "m%d", r.count.Add(1))
 	}
-	receipt := r.push(p)
-	if receipt.Duplicate || receipt.ID == 0 {
-		r.Fatalf("appending %v: receipt %+v, want a new id", p.Kind, receipt)
+	result := r.push(p)
+	if result.Duplicate || result.ID == 0 {
+		r.Fatalf("appending %v: result %+v, want a new id", p.Kind, result)
 	}
-	return history.Message{ID: receipt.ID, Kind: p.Kind, Data: bytes.Clone(p.Data), CollapseKey: p.CollapseKey, Ephemeral: p.Ephemeral}
+	return history.Message{ID: result.ID, Kind: p.Kind, Data: bytes.Clone(p.Data), CollapseKey: p.CollapseKey, Ephemeral: p.Ephemeral}
 }
 
 func (r *rig) unicast(user string) history.Message {
@@ -196,7 +196,7 @@ func list(messages []history.Message) string {
 	return "[" + strings.Join(words, " ") + "]"
 }
 
-// shortened returns data, or what tells it from other data if it is long.
+// shortened returns data, or its beginning, size and hash if it is long.
 func shortened(data []byte) []byte {
 	if len(data) <= 32 {
 		return data
@@ -224,7 +224,7 @@ func byID(messages ...history.Message) []history.Message {
 	return out
 }
 
-// cursorOf returns where a reader of messages stands who began at c.
+// cursorOf returns the cursor of a reader of messages who began at c.
 func cursorOf(c history.Cursor, messages ...history.Message) history.Cursor {
 	for _, m := range messages {
 		if m.Kind == history.Broadcast {

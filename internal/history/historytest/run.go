@@ -51,7 +51,7 @@ func Run(t *testing.T, open Opener) {
 		{"Groups", groupPromises()},
 		{"Events", eventPromises()},
 		{"Recall", recallPromises()},
-		{"Outcome", outcomePromises()},
+		{"Receipt", receiptPromises()},
 		{"Delivered", deliveredPromises()},
 		{"DeliveredEvents", deliveredEventPromises()},
 		{"Gaps", gapPromises()},
@@ -62,7 +62,7 @@ func Run(t *testing.T, open Opener) {
 	engine := look(t, open)
 	if engine.Reopen != nil {
 		groups = append(groups, group{"Reopen", reopenPromises()}, group{"ReopenGroups", reopenGroupPromises()}, group{"ReopenEvents", reopenEventPromises()},
-			group{"ReopenCollapse", reopenCollapsePromises()}, group{"ReopenRecall", reopenRecallPromises()}, group{"ReopenOutcome", reopenOutcomePromises()},
+			group{"ReopenCollapse", reopenCollapsePromises()}, group{"ReopenRecall", reopenRecallPromises()}, group{"ReopenReceipt", reopenReceiptPromises()},
 			group{"ReopenDelivered", reopenDeliveredPromises()}, group{"ReopenUnacked", reopenUnackedPromises()})
 	}
 	for _, g := range groups {

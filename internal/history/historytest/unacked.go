@@ -13,7 +13,7 @@ import (
 func unackedPromises() []promise {
 	five := history.Retention{InboxCount: 5}
 	return []promise{
-		{name: "NamesWhoHasNotAcked", check: unackedNames},
+		{name: "NamesThoseWhoHaveNotAcked", check: unackedNames},
 		{name: "WhenItIsDueAndNotBefore", check: unackedDue},
 		{name: "OnceForAllWatchers", check: unackedOnce},
 		{name: "WaitsUntilSomebodyWatches", check: unackedWaits},
@@ -24,7 +24,7 @@ func unackedPromises() []promise {
 		{name: "OfManyAPageAtATime", check: unackedCrowd},
 		{name: "ReadersAtOnceFindItOnce", check: unackedAtOnce},
 		{name: "AmongOtherEvents", check: unackedAmongOthers},
-		{name: "WakesWhoWaits", check: unackedWakes},
+		{name: "WakesAReaderThatWaits", check: unackedWakes},
 		{name: "BadPushIsRefused", check: unackedBad},
 	}
 }
@@ -97,7 +97,7 @@ func unackedOnce(r *rig) {
 	late.want()
 }
 
-// unackedWaits: what is due while nobody watches comes to the next who does, if
+// unackedWaits: a push that is due while nobody reads is found by the next reader, if
 // it is still so.
 func unackedWaits(r *rig) {
 	one, two, three := r.ask(time.Minute, "ann"), r.ask(time.Hour, "ann"), r.ask(time.Minute, "bob")
@@ -155,7 +155,7 @@ func unackedDuplicate(r *rig) {
 	w.want()
 }
 
-// unackedCrowd: more events than are kept come whole to who reads them in small
+// unackedCrowd: a reader gets more events than are kept, all of them, in small
 // pages.
 func unackedCrowd(r *rig) {
 	w := r.watch(watch.Unacked)
@@ -215,7 +215,7 @@ func unackedAtOnce(r *rig) {
 	}
 }
 
-// unackedAmongOthers: who finds other events with every read learns of these too.
+// unackedAmongOthers: a reader who finds other events with every read gets these too.
 func unackedAmongOthers(r *rig) {
 	w := r.watch(watch.Unacked | watch.Acked)
 	users := []string{"ann", "bob", "cleo", "dora"} // in several partitions, where there are some
@@ -252,8 +252,8 @@ func unackedAmongOthers(r *rig) {
 	}
 }
 
-// unackedWakes: on a clock of its own the reader cannot know when to look, but it
-// looks often.
+// unackedWakes: on a clock of the test the reader cannot know when to check, but it
+// checks often.
 func unackedWakes(r *rig) {
 	w := r.watch(watch.Unacked)
 	m := r.ask(time.Minute, "ann")

@@ -22,8 +22,8 @@ func (s *Store) RemoveMembers(ctx context.Context, group string, users []string)
 	return s.changeMembers(ctx, group, users, false)
 }
 
-// changeMembers makes users members of group or not, and returns of how many
-// that was not so before.
+// changeMembers makes users members of group, or not, and returns how many were
+// not so before.
 func (s *Store) changeMembers(ctx context.Context, group string, users []string, in bool) (changed int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

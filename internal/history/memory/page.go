@@ -43,7 +43,7 @@ func (v view) after(c history.Cursor) []entry {
 	return out
 }
 
-// below returns the cursor behind which lies every entry with a lesser id.
+// below returns the cursor that every entry with a lesser id lies at or before.
 func (v view) below(id history.ID) history.Cursor {
 	return history.Cursor{Inbox: v.inbox.below(id), Broadcast: v.broadcast.below(id)}
 }
@@ -61,14 +61,13 @@ func (v view) forward(c history.Cursor, limit, maxBytes int) history.Page {
 	}
 	if n < len(ahead) {
 		p.HasMore = true
-		// Not behind c: the logs advance apart, and c may be ahead in one.
+		// Not before c: each log advances on its own, and c may be ahead in one.
 		p.Cursor = v.below(ahead[n].ID).Max(c)
 	}
 	return p
 }
 
-// gaps returns the inbox messages of a page after id before which something was
-// left out.
+// gaps returns the inbox messages of a page after id that omitted entries precede.
 func (v view) gaps(id history.ID, page []entry) (gaps []history.ID) {
 	for _, e := range page {
 		if e.Kind == history.Broadcast {

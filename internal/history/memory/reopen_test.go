@@ -12,8 +12,8 @@ import (
 	"pushd.example/internal/history/watch"
 )
 
-// TestReplayed runs what the suite asks of engines that outlive their Store on
-// one that does so by doing again all that it did.
+// TestReplayed runs the tests of engines that outlive their Store: this one repeats
+// all that was done.
 func TestReplayed(t *testing.T) { historytest.Run(t, openReplayed) }
 
 func TestReplayedStateMachine(t *testing.T) { historytest.StateMachine(t, openReplayed) }
@@ -64,13 +64,13 @@ func (r replayed) keep(err error, do func(*memory.Store) error) {
 }
 
 func (r replayed) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
-	receipt, err := r.Store.Append(ctx, p)
+	result, err := r.Store.Append(ctx, p)
 	p.Data = append([]byte(nil), p.Data...)
 	r.keep(err, func(s *memory.Store) error {
 		_, err := s.Append(context.Background(), p)
 		return err
 	})
-	return receipt, err
+	return result, err
 }
 
 func (r replayed) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
@@ -121,7 +121,7 @@ func (r replayed) RecordDelivered(ctx context.Context, d history.Deliveries) err
 	return err
 }
 
-// ReadEvents is done again as far as it finds out what is due.
+// ReadEvents is repeated as far as it checks for unacked pushes.
 func (r replayed) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, error) {
 	p, err := r.Store.ReadEvents(ctx, q)
 	if !q.Kinds.Has(watch.Unacked) || len(q.After.Marks) == 0 {

@@ -27,8 +27,7 @@ type Config struct {
 	Align func(history.Push, history.ID) history.ID
 }
 
-// Store is a history.Store that keeps everything in memory and forgets it when
-// it goes.
+// Store is a history.Store that keeps everything in memory.
 type Store struct {
 	// Set once.
 	retention history.Retention
@@ -36,10 +35,9 @@ type Store struct {
 	align     func(history.Push, history.ID) history.ID
 	events    *eventlog.Log
 
-	// turn has room for one token. Who has put it there stores and delivers
-	// alone: this puts deliveries in id order, while readers, who need only mu,
-	// go on. It is a channel so that waiting for it can end with a context.
-	// Taken before mu.
+	// turn has room for one token, whose owner alone stores and delivers. So
+	// deliveries come in id order, while readers, who need only mu, continue. It is
+	// a channel so that waiting for it can end with a context. Taken before mu.
 	turn chan struct{}
 
 	// mu makes what each method does to the fields below one step.
@@ -50,10 +48,10 @@ type Store struct {
 	broadcasts  log
 	keys        map[string]history.ID
 	marks       map[string]history.Cursor
-	moves       map[string][]move // of read marks in inboxes, the last few
+	acks        map[string][]ack // of inboxes, the last few
 	delivered   map[string]engine.DeliveredRanges
 	deliveredTo map[history.ID]int // broadcasts, to how many connections
-	asked       []asked            // who has not acked, in the order of ids
+	asked       []asked            // pushes with UnackedAfter, in the order of ids
 	attached    map[string]int     // connections by user
 	groups      map[string]set     // members by group; none is empty
 	deliver     func([]history.Delivery)
@@ -89,7 +87,7 @@ func New(c Config) (*Store, error) {
 		inboxes:     map[string]log{},
 		keys:        map[string]history.ID{},
 		marks:       map[string]history.Cursor{},
-		moves:       map[string][]move{},
+		acks:        map[string][]ack{},
 		delivered:   map[string]engine.DeliveredRanges{},
 		deliveredTo: map[history.ID]int{},
 		attached:    map[string]int{},
@@ -105,19 +103,19 @@ func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResul
 	if err := p.Check(); err != nil {
 		return history.AppendResult{}, err
 	}
-	var receipt history.AppendResult
+	var result history.AppendResult
 	err := s.inTurn(ctx, func() (handOver func(), err error) {
-		receipt, handOver, err = s.store(p)
+		result, handOver, err = s.store(p)
 		return handOver, err
 	})
 	if err != nil {
 		return history.AppendResult{}, err
 	}
-	return receipt, nil
+	return result, nil
 }
 
-// inTurn makes a change, and then what that leaves to be done before the call
-// may return, nil if that is nothing, while nobody else stores or delivers.
+// inTurn calls change, and then the delivery that it returns, nil if there is none,
+// while no other call stores or delivers.
 func (s *Store) inTurn(ctx context.Context, change func() (handOver func(), err error)) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -162,21 +160,21 @@ func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 		s.keys[p.IdempotencyKey] = s.last
 	}
 	e := newEntry(s.last, p, bytes.Clone(p.Data))
-	d, receipt := history.Delivery{Message: e.Message, ExcludeConnection: p.ExcludeConnection}, history.AppendResult{ID: e.ID}
+	d, result := history.Delivery{Message: e.Message, ExcludeConnection: p.ExcludeConnection}, history.AppendResult{ID: e.ID}
 	switch {
 	case p.Ephemeral:
-		s.ephemeralLocked(p, &d, &receipt)
+		s.ephemeralLocked(p, &d, &result)
 	case p.Kind == history.Broadcast:
-		s.broadcastLocked(e, &d, &receipt)
+		s.broadcastLocked(e, &d, &result)
 	default:
-		s.inboxLocked(e, p.Users, &d, &receipt)
+		s.inboxLocked(e, p.Users, &d, &result)
 		s.askLocked(e.ID, p)
 	}
-	if s.deliver == nil || receipt.Online == 0 {
-		return receipt, nil, nil
+	if s.deliver == nil || result.Online == 0 {
+		return result, nil, nil
 	}
 	deliver := s.deliver
-	return receipt, func() { deliver([]history.Delivery{d}) }, nil
+	return result, func() { deliver([]history.Delivery{d}) }, nil
 }
 
 func (s *Store) broadcastLocked(e entry, d *history.Delivery, r *history.AppendResult) {
@@ -312,7 +310,7 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 	if err != nil {
 		return 0, err
 	}
-	s.moveLocked(user, c.Inbox)
+	s.ackLocked(user, c.Inbox)
 	if to := s.marks[user].Max(c); to != s.marks[user] {
 		s.marks[user] = to
 		s.events.Record(watch.Event{Kind: watch.Acked, User: user, Cursor: to})

@@ -7,7 +7,7 @@ import (
 	"pushd.example/internal/history"
 )
 
-// asked is a push with UnackedAfter that nobody has looked at yet.
+// asked is a push with UnackedAfter, and the recipients who were not checked yet.
 type asked struct {
 	id    history.ID
 	due   time.Time
@@ -23,7 +23,7 @@ func (s *Store) askLocked(id history.ID, p history.Push) {
 	s.asked = append(s.asked, asked{id, roundUp(id.Time().Add(p.UnackedAfter)), slices.Compact(users)})
 }
 
-// recordUnacked records who has not acked what is due.
+// recordUnacked implements eventlog.Unacked.
 func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,8 +20,8 @@ func (s *Store) KindOf(ctx context.Context, id history.ID) (history.Kind, error)
 	return kind, err
 }
 
-// sentLocked returns how message id was sent and, unless it was a broadcast, to
-// whom.
+// sentLocked returns how message id was sent and, unless it was a broadcast, its
+// recipients.
 func (s *Store) sentLocked(id history.ID) (kind history.Kind, users []string, err error) {
 	v := s.viewLocked("")
 	if i := v.broadcast.find(id); i >= 0 {
@@ -80,25 +80,25 @@ func (s *Store) recall(ctx context.Context, id history.ID) (func(), error) {
 	return func() { deliver([]history.Delivery{d}) }, nil
 }
 
-// move is how far a read mark went, and when.
-type move struct {
+// ack is where an ack took a read mark, and when.
+type ack struct {
 	to history.ID
 	at time.Time
 }
 
-// moveLocked records that user's read mark in the inbox moves to an id, if that is
-// forward.
-func (s *Store) moveLocked(user string, to history.ID) {
+// ackLocked records an ack that takes user's read mark in the inbox to an id, if
+// that is forward.
+func (s *Store) ackLocked(user string, to history.ID) {
 	if from := s.marks[user].Inbox; to > from {
-		if len(s.moves[user]) == 0 {
-			s.moves[user] = []move{{to: from}}
+		if len(s.acks[user]) == 0 {
+			s.acks[user] = []ack{{to: from}}
 		}
-		moves := append(s.moves[user], move{to, s.now().UTC().Truncate(time.Millisecond)})
-		s.moves[user] = moves[max(0, len(moves)-engine.AcksKept-1):] // and where the first began
+		acks := append(s.acks[user], ack{to, s.now().UTC().Truncate(time.Millisecond)})
+		s.acks[user] = acks[max(0, len(acks)-engine.AcksKept-1):] // and the one before, where the first began
 	}
 }
 
-// Outcome implements history.Messages.
+// Receipt implements history.Messages.
 func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,13 +137,13 @@ func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.R
 
 // ackedAtLocked returns when user's read mark passed id, which it did.
 func (s *Store) ackedAtLocked(user string, id history.ID) time.Time {
-	moves := s.moves[user]
-	if len(moves) == 0 || id <= moves[0].to {
+	acks := s.acks[user]
+	if len(acks) == 0 || id <= acks[0].to {
 		return time.Time{}
 	}
-	for _, m := range moves {
-		if m.to >= id {
-			return m.at
+	for _, a := range acks {
+		if a.to >= id {
+			return a.at
 		}
 	}
 	return time.Time{}

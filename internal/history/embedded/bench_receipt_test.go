@@ -9,9 +9,9 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-// BenchmarkOutcome is of a multicast to 10,000 users, of whom it names 100: before
+// BenchmarkReceipt is of a multicast to 10,000 users, of whom it names 100: before
 // anything of it was delivered, and with delivered ranges that are full.
-func BenchmarkOutcome(b *testing.B) {
+func BenchmarkReceipt(b *testing.B) {
 	s := benchStore(b, SyncNever)
 	users := make([]string, 10_000)
 	ranges := make([]history.UserRange, len(users))
@@ -23,14 +23,14 @@ func BenchmarkOutcome(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	outcome := func(want int) func(int) {
+	receipt := func(want int) func(int) {
 		return func(int) {
 			if o, err := s.Receipt(b.Context(), r.ID, 100); err != nil || o.Delivered != want {
 				b.Fatal(o.Delivered, err)
 			}
 		}
 	}
-	measure(b, "fresh", outcome(0))
+	measure(b, "fresh", receipt(0))
 	for n := range engine.MergeBeyond {
 		for i := range ranges {
 			to := r.ID - engine.MergeBeyond + 1 + history.ID(n) // the last is the message's
@@ -40,5 +40,5 @@ func BenchmarkOutcome(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	measure(b, "delivered", outcome(len(users)))
+	measure(b, "delivered", receipt(len(users)))
 }
