@@ -60,7 +60,7 @@ func newScript[P parameters](name string, parts ...string) script[P] {
 
 // call returns the command that runs s on the keys of a partition.
 func (s script[P]) call(k *keys, p P) []any {
-	w := wire{keys: make([]any, 3, 16), args: make([]any, 0, 32)}
+	w := wire{keys: make([]any, 3, 48), args: make([]any, 0, 32)} // room for both in keys: most calls fit
 	p.declare(&w, k)
 	w.keys[0], w.keys[1], w.keys[2] = "evalsha", s.sha, len(w.keys)-3
 	return append(w.keys, w.args...)
