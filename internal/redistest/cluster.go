@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// Cluster is three masters, each with a replica, that take each other for dead
-// after three seconds: a busy machine, or its disk, may stop one for a second.
+// Cluster is three masters, each with a replica. A node counts as failed after three
+// seconds of silence: a busy machine, or its disk, may stop one for a second.
 type Cluster struct {
-	// Nodes are all six servers; the first three began as masters, and
-	// Nodes[i+3] as the replica of Nodes[i].
+	// Nodes are all six servers. At first the first three are masters, and
+	// Nodes[i+3] is the replica of Nodes[i].
 	Nodes []*Server
 
 	password string
@@ -62,7 +62,8 @@ func (c *Cluster) start(t testing.TB, o Options) error {
 	return c.AwaitReady()
 }
 
-// meet introduces the nodes to each other and gives them their parts.
+// meet introduces the nodes to each other, and makes them masters with slots or
+// replicas.
 func (c *Cluster) meet(bus []*port) error {
 	ctx := context.Background()
 	for i, s := range c.Nodes {
@@ -84,7 +85,7 @@ func (c *Cluster) meet(bus []*port) error {
 		if err != nil {
 			return err
 		}
-		// It must have heard of its master before it can follow it.
+		// A node can follow a master only when it knows it.
 		err = await("a replica of "+c.Nodes[i].Addr(), func() error {
 			_, err := s.Do(ctx, "CLUSTER", "REPLICATE", id)
 			return err
@@ -109,8 +110,8 @@ func (c *Cluster) URL() string {
 	return "redis-cluster://" + userinfo(c.password) + join(c.Nodes)
 }
 
-// AwaitReady waits until all nodes that run see each other, every slot is
-// served, and replicas are linked to their masters.
+// AwaitReady waits until all running nodes see each other, every slot is served, and
+// replicas are linked to their masters.
 func (c *Cluster) AwaitReady() error {
 	return await("a Cluster that serves all slots", func() error {
 		for _, s := range c.Nodes {
@@ -136,8 +137,8 @@ func (c *Cluster) nodeReady(s *Server) error {
 		infoField(info, "cluster_slots_ok") != fmt.Sprint(clusterSlots) {
 		return errors.New(strings.Join(strings.Fields(info), " "))
 	}
-	// Whom it knows from another node's word only has no flags yet, and who
-	// is said to be a master without slots is not yet known as a replica.
+	// A node that this one knows only from gossip has no flags yet, and a replica
+	// is listed as a master without slots until it has announced itself.
 	nodes, err := s.Do(ctx, "CLUSTER", "NODES")
 	if err != nil {
 		return err
@@ -173,12 +174,12 @@ func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
 			continue
 		}
 		for _, r := range got.([]any) {
-			span := r.([]any)
-			if span[0].(int64) <= int64(slot) && int64(slot) <= span[1].(int64) {
-				return c.byPort(span[2].([]any)[1].(int64))
+			slots := r.([]any) // first, last, master, replicas
+			if slots[0].(int64) <= int64(slot) && int64(slot) <= slots[1].(int64) {
+				return c.byPort(slots[2].([]any)[1].(int64))
 			}
 		}
-		return nil, fmt.Errorf("nobody serves slot %d", slot)
+		return nil, fmt.Errorf("no node serves slot %d", slot)
 	}
 	return nil, errors.Join(errors.New("no node answers"), errs)
 }
@@ -189,7 +190,7 @@ func (c *Cluster) byPort(port int64) (*Server, error) {
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("nobody is at port %d", port)
+	return nil, fmt.Errorf("no node of the Cluster has port %d", port)
 }
 
 // Slot returns the slot of a key.
@@ -205,7 +206,7 @@ func (c *Cluster) Slot(ctx context.Context, key string) (int, error) {
 func (c *Cluster) Masters(ctx context.Context) ([]*Server, error) {
 	var masters []*Server
 	for i := range clusterMasters {
-		// One slot of each third: slots that were moved belong to one of them.
+		// The first slot of each third: no slot moves to a node that has none.
 		s, err := c.Owner(ctx, i*clusterSlots/clusterMasters)
 		if err != nil {
 			return nil, err

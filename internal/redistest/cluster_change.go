@@ -83,8 +83,8 @@ func (c *Cluster) BusySlot(ctx context.Context) (int, error) {
 }
 
 // MoveSlot gives a slot with its keys to another master, a key at a time, as
-// redis-cli --cluster reshard does. Pause goes between two keys, so that
-// clients meet the slot half moved.
+// redis-cli --cluster reshard does. It pauses between two keys, so that clients see
+// the slot half moved.
 func (c *Cluster) MoveSlot(ctx context.Context, slot int, to *Server, pause time.Duration) error {
 	from, err := c.Owner(ctx, slot)
 	if err != nil || from == to {

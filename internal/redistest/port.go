@@ -9,7 +9,7 @@ import (
 
 // Ports of servers lie in [firstPort, firstPort+ports), below those that the
 // system gives to clients. A port is reserved by listening on the one that lies
-// ports higher: between two lives of a server nobody else takes its place,
+// ports higher. So no other server takes the port while its server is restarted,
 // neither in this process nor in another one that uses this package.
 const (
 	firstPort = 20000
@@ -26,7 +26,7 @@ func (p *port) release() { _ = p.guard.Close() }
 
 func (p *port) addr() string { return fmt.Sprintf("127.0.0.1:%d", p.number) }
 
-// reservePort returns a port that nobody listens on.
+// reservePort returns a port on which no process listens.
 func reservePort() (*port, error) {
 	for range ports {
 		n := firstPort + rand.IntN(ports)

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// process is one life of a server.
+// process is one run of a server.
 type process struct {
 	pid  int
 	proc *os.Process
@@ -50,8 +50,8 @@ func spawn(path string, argv ...string) (*process, error) {
 	return p, nil
 }
 
-// kill ends the process as kill -9 does, also one that is stopped, and waits
-// for its end.
+// kill ends the process as kill -9 does, even if it is stopped, and waits for its
+// end.
 func (p *process) kill() {
 	_ = p.proc.Kill()
 	<-p.done

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Proxy goes between clients and a server and fails as networks do. Without
-// faults it passes everything on. All methods may be called from any
-// goroutine; a fault holds from the next bytes on.
+// Proxy stands between clients and a server and fails as networks do. Without faults
+// it forwards everything. All methods may be called from any goroutine; a fault holds
+// from the next bytes on.
 type Proxy struct {
 	// Set once.
 	target   string
@@ -35,7 +35,7 @@ type loss struct {
 	done  chan struct{}
 }
 
-// pair is a client's connection and the one to the server that goes with it.
+// pair is a client's connection and its connection to the server.
 type pair struct {
 	client, server net.Conn
 	mute           *loss // what the server says next is lost; set by the client's direction, guarded by Proxy.mu
@@ -125,13 +125,13 @@ func (p *Proxy) Delay(d time.Duration) {
 }
 
 // LoseReply lets the next bytes that contain match through to the server, and
-// cuts the connection when the server answers: what was asked for is done, and
-// the client does not know. Empty matches anything. The channel is closed when
-// it has happened; a later loss replaces one that has not.
+// cuts the connection when the server answers: the request is done, and the client
+// does not know. An empty match is any bytes. The channel is closed when the loss has
+// happened; a later loss replaces one that has not.
 func (p *Proxy) LoseReply(match string) <-chan struct{} { return p.loseNext(match, true) }
 
 // LoseRequest cuts the connection that brings the next bytes that contain
-// match: what was asked for is not done, and the client does not know.
+// match: the request is not done, and the client does not know.
 func (p *Proxy) LoseRequest(match string) <-chan struct{} { return p.loseNext(match, false) }
 
 func (p *Proxy) loseNext(match string, reply bool) <-chan struct{} {
@@ -141,8 +141,8 @@ func (p *Proxy) loseNext(match string, reply bool) <-chan struct{} {
 	return p.lose.done
 }
 
-// Rewrite makes from read to in what servers say, to make a server look like
-// another one. Both must be of one length.
+// Rewrite replaces from with to in what servers send, so that a server looks like
+// another one. Both must have the same length.
 func (p *Proxy) Rewrite(from, to string) {
 	if len(from) != len(to) {
 		panic("redistest: Rewrite with texts of two lengths")
@@ -187,8 +187,8 @@ func (p *Proxy) join(c *pair) {
 	p.running.Go(func() { p.pass(c, c.server, c.client, p.fromServer) })
 }
 
-// pass copies from one end to the other what each piece becomes, until one of
-// them is gone or a piece says cut.
+// pass copies pieces from one end to the other, changed as faults want it, until one
+// end is closed or a fault cuts the connection.
 func (p *Proxy) pass(c *pair, from, to net.Conn, becomes func(*pair, []byte) (cut bool)) {
 	defer func() {
 		c.cut()

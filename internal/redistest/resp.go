@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// What speaks to servers here is no client library: one command, one
-// connection, nothing done behind the test's back, no goroutine left.
+// Tests speak to servers without a client library: each command has a connection of
+// its own, is sent once, and leaves no goroutine.
 
 // doTimeout bounds one command.
 const doTimeout = 10 * time.Second

@@ -15,8 +15,8 @@ import (
 // MasterName is what the Sentinels call the master.
 const MasterName = "pushd"
 
-// Sentinel is a master with a replica, watched by three Sentinels that take the
-// master for dead after three seconds.
+// Sentinel is a master with a replica, watched by three Sentinels. A master counts as
+// failed after three seconds of silence.
 type Sentinel struct {
 	// Nodes are the two data servers, the first master first.
 	Nodes []*Server
@@ -94,8 +94,8 @@ func newSentinel(dir string, master int, o Options) (*Server, error) {
 	return s, os.WriteFile(filepath.Join(dir, "redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// hurry makes a Sentinel look around ten times as often as it does by itself:
-// every 10 s for who is a replica, every 2 s for other Sentinels. PING-PERIOD
+// hurry makes a Sentinel look for replicas and for other Sentinels ten times as often
+// as it does by default, which is every 10 s and every 2 s. PING-PERIOD
 // stays: a fifth of the age at which a replica is too unknown to be promoted,
 // while Sentinel asks it once a second at best.
 func (s *Server) hurry() error {

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// Options are what a test asks of a server.
+// Options are settings of a server.
 type Options struct {
-	// AOF keeps what was answered over Kill: the append-only file is synced
-	// before each answer. Without it a server that is killed comes back empty.
+	// AOF keeps answered writes when the server is killed: the append-only file is
+	// synced before each answer. Without it the server comes back empty.
 	AOF bool
 	// Password that clients must show, and that URL contains.
 	Password string
@@ -36,12 +36,11 @@ type Server struct {
 	password string
 	argv     []string
 
-	mu   sync.Mutex // guards proc: one life follows another
+	mu   sync.Mutex // guards proc, which Restart replaces
 	proc *process
 }
 
-// patience bounds every wait for a server; it is waited for only when
-// something is wrong.
+// patience bounds every wait for a server. Only a wait that fails takes so long.
 const patience = 30 * time.Second
 
 // Start starts a server that ends with the test.
@@ -55,7 +54,7 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// end closes s; a test that failed shows what s said last.
+// end closes s. A test that failed shows the end of its log.
 func (s *Server) end(t testing.TB) {
 	s.Close()
 	if t.Failed() {
@@ -108,13 +107,13 @@ func newServer(dir string, o Options, more ...string) (*Server, error) {
 	return s, nil
 }
 
-// Close ends the server for good.
+// Close ends the server and releases its port.
 func (s *Server) Close() {
 	s.Kill()
 	s.port.release()
 }
 
-// Addr returns "127.0.0.1:port", the same in every life.
+// Addr returns "127.0.0.1:port", which stays the same after Restart.
 func (s *Server) Addr() string { return s.port.addr() }
 
 // URL returns where the server is, as pushd's -redis takes it.
@@ -172,7 +171,7 @@ func (s *Server) Restart() error {
 // answers.
 func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
 
-// Resume lets it go on after Pause.
+// Resume ends Pause.
 func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) error {
@@ -206,7 +205,7 @@ func infoField(info, field string) string {
 	return ""
 }
 
-// log returns the end of what the server said.
+// log returns the end of the server's log.
 func (s *Server) log() string {
 	b, err := os.ReadFile(filepath.Join(s.dir, "log"))
 	if err != nil {

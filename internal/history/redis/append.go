@@ -17,20 +17,20 @@ const (
 	// maxInline is the most bytes that a multicast's data may have to be copied
 	// into each inbox.
 	maxInline = 32
-	// ownKeyLife is how long a key is remembered that no caller gave: only this
+	// ownKeyLife is how long a key that no caller gave is remembered: only this
 	// node's own retries need it.
 	ownKeyLife = 15 * time.Second
-	// maxRefresh is how often an append is tried again because a node has just
-	// come.
+	// maxRefresh is how often a script is tried again because a node has just
+	// joined.
 	maxRefresh = 5
 )
 
-// Outcomes of the scripts that append.
+// Outcomes of the scripts that append and recall.
 const (
-	stored = iota
-	duplicate
-	newNode
-	gap
+	outcomeDone      = iota
+	outcomeDuplicate // it was done before
+	outcomeNewNode   // a node lives whose stream was not given: nothing was done
+	outcomeGap       // something before it is missing: nothing was done
 )
 
 // Append implements history.Store. A multicast goes to each partition in
@@ -64,18 +64,18 @@ func (s *Store) append(ctx context.Context, p *history.Push) (history.AppendResu
 	return j.inboxes()
 }
 
-// job is one push on its way.
+// job is one push that is being stored.
 type job struct {
 	store     *Store
 	ctx       context.Context
-	floor     uint64 // that an id of the first partition must lie above
+	floor     history.ID // that an id of the first partition must lie above
 	push      *history.Push
 	key       string
 	remember  time.Duration
 	replicate bool
 }
 
-// part is the share of one partition.
+// part is the users of one partition.
 type part struct {
 	*partition
 	users []string
@@ -93,7 +93,7 @@ func (j *job) inboxes() (history.AppendResult, error) {
 	}
 	rest, err := inEach(parts[1:], func(p part) (history.AppendResult, error) { return j.toPartition(p, first.ID) })
 	if err != nil {
-		// Some have it.
+		// Some users have it.
 		return history.AppendResult{}, fmt.Errorf("%w: storing a multicast for all its users: %w", history.ErrUnknown, err)
 	}
 	if first.Duplicate {
@@ -102,7 +102,7 @@ func (j *job) inboxes() (history.AppendResult, error) {
 	return plus(first, rest), nil
 }
 
-// inEach does the same in several partitions at once, and adds up the counts.
+// inEach runs do in several partitions at once, and adds up the counts.
 func inEach(parts []part, do func(part) (history.AppendResult, error)) (sum history.AppendResult, err error) {
 	type result struct {
 		history.AppendResult
@@ -131,8 +131,8 @@ func plus(r, more history.AppendResult) history.AppendResult {
 	return r
 }
 
-// parts sorts the users by partition, that of the first user first, each user
-// once. A retry with the same users gets the same parts.
+// parts groups the users by partition, the first user's first, each user once. A
+// retry with the same users gets the same parts.
 func (j *job) parts() []part {
 	users := j.push.Users
 	if len(users) == 1 {
@@ -151,14 +151,14 @@ func (j *job) parts() []part {
 			parts = append(parts, part{partition: p})
 			index[p.number] = len(parts)
 		}
-		share := &parts[index[p.number]-1]
-		share.users = append(share.users, user)
+		its := &parts[index[p.number]-1]
+		its.users = append(its.users, user)
 	}
 	return parts
 }
 
-// toPartition appends to the inboxes of one partition, under the given id, or
-// with 0 under one that the partition gives.
+// toPartition appends to the inboxes of one partition, under the given id; if that
+// is 0, the partition gives one.
 func (j *job) toPartition(p part, id history.ID) (sum history.AppendResult, err error) {
 	chunks := (len(p.users) + maxChunk - 1) / maxChunk
 	for done, tries := 0, 0; done < chunks; tries++ {
@@ -166,11 +166,11 @@ func (j *job) toPartition(p part, id history.ID) (sum history.AppendResult, err 
 		if err != nil {
 			return history.AppendResult{}, err
 		}
-		if done += n; outcome == stored {
+		if done += n; outcome == outcomeDone {
 			break
 		}
-		if outcome != newNode || tries == maxRefresh {
-			return history.AppendResult{}, fmt.Errorf("%w: chunk %d of %d was not taken", history.ErrUnknown, done+1, chunks)
+		if outcome != outcomeNewNode || tries == maxRefresh {
+			return history.AppendResult{}, fmt.Errorf("%w: Redis did not store chunk %d of %d; retry with the same idempotency key", history.ErrUnknown, done+1, chunks)
 		}
 		if err := p.refreshNodes(j.ctx); err != nil {
 			return history.AppendResult{}, err
@@ -183,15 +183,15 @@ func (j *job) toPartition(p part, id history.ID) (sum history.AppendResult, err 
 	return sum, nil
 }
 
-// send sends the chunks from the given one on, all at once, and adds up what
-// became of them. It returns how many were done, and the outcome of the next.
+// send sends the chunks from the given one on, all at once, and adds their counts to
+// sum. It returns how many were done, and the outcome of the next.
 func (j *job) send(p part, id history.ID, from, chunks int, sum *history.AppendResult) (done, outcome int, err error) {
 	ops := make([]*op, 0, 1)
 	for i := from; i < chunks; i++ {
 		users := p.users[i*maxChunk : min((i+1)*maxChunk, len(p.users))]
 		o := &op{ctx: j.ctx, cmd: j.command(p, users, id, i+1, chunks), replicate: j.replicate && i == chunks-1}
 		if i > 0 {
-			o.ctx = nil // what was begun is done to the end
+			o.ctx = nil // a push that was begun is completed
 		}
 		if err = p.writes.put(o); err != nil {
 			break
@@ -199,21 +199,21 @@ func (j *job) send(p part, id history.ID, from, chunks int, sum *history.AppendR
 		ops = append(ops, o)
 	}
 	if len(ops) == 0 {
-		return 0, gap, err
+		return 0, outcomeGap, err
 	}
 	for i, o := range ops {
 		reply, failed := ints(o.wait(j.ctx))
 		if failed != nil {
-			return done, gap, j.halfway(from+i, failed)
+			return done, outcomeGap, j.halfway(from+i, failed)
 		}
 		switch reply[0] {
-		case stored:
+		case outcomeDone:
 			sum.ID = history.ID(reply[1])
 			sum.Recipients += int(reply[2])
 			sum.Online += int(reply[3])
 			sum.OnlineUsers += int(reply[4])
 			sum.Unknown += int(reply[5])
-		case duplicate:
+		case outcomeDuplicate:
 			sum.ID = history.ID(reply[1])
 			sum.Duplicate = sum.Duplicate || from+i == 0
 		default:
@@ -221,10 +221,10 @@ func (j *job) send(p part, id history.ID, from, chunks int, sum *history.AppendR
 		}
 		done++
 	}
-	return done, stored, j.halfway(from+done, err)
+	return done, outcomeDone, j.halfway(from+done, err)
 }
 
-// halfway makes an error of a later chunk say that earlier ones were stored.
+// halfway makes the error of a later chunk say that earlier chunks were stored.
 func (j *job) halfway(chunk int, err error) error {
 	if err == nil || chunk == 0 || errors.Is(err, history.ErrUnknown) {
 		return err
@@ -235,75 +235,116 @@ func (j *job) halfway(chunk int, err error) error {
 // command returns the call of the script for one chunk.
 func (j *job) command(p part, users []string, id history.ID, chunk, chunks int) []any {
 	s, push := j.store, j.push
-	var flags byte
-	inline := true
+	c := appendCall{
+		ids: p.ids(j.floor), clock: s.clock(), pushRecord: j.record(), message: j.message(),
+		id: id, ttl: push.TTL, inline: true, chunk: chunk, chunks: chunks,
+		keep: s.conf.Retention.InboxCount, inboxAge: s.conf.Retention.InboxAge, unackedAfter: push.UnackedAfter,
+		users: users, nodeStreams: p.nodeStreams(),
+	}
 	if push.Kind == history.Multicast {
-		flags = flagMulticast
-		inline = len(p.users) == 1 || len(push.Data) <= maxInline
+		c.flags = flagMulticast
+		c.inline = len(p.users) == 1 || len(push.Data) <= maxInline
 	}
-	return s.appendCommand(p.partition, users, appendArgs{
-		id: id, floor: j.floor, flags: flags, data: push.Data, ttl: millis(push.TTL), inline: inline,
-		names: noteOf(flags, users), chunk: chunk, chunks: chunks, key: j.key, remember: j.remember, keep: s.conf.Retention.InboxCount,
-		exclude: push.ExcludeConnection, collapse: push.CollapseKey, unacked: millis(push.UnackedAfter),
-	})
+	c.recipients = recipientList(c.flags, users)
+	return appendScript.call(&p.keys, c)
 }
 
-// appendArgs is what append.lua is told, beside what the partition knows.
-type appendArgs struct {
-	id            history.ID
-	floor         uint64
+// appendCall is what append.lua is called with.
+type appendCall struct {
+	ids
+	clock any
+	pushRecord
+	message
+	nodeStreams
+
+	id            history.ID // 0: this partition gives one
 	flags         byte
-	data          []byte
-	ttl           int64
-	inline        bool
-	names         []byte // what is noted of the recipients
+	ttl           time.Duration
+	inline        bool // data are copied into each inbox
 	chunk, chunks int
-	key           string
-	remember      time.Duration
-	keep          int
-	exclude       string
-	collapse      string
-	unacked       int64 // ms until it is asked who has not acked it; 0: never
+	keep          int // entries that an inbox shows
+	inboxAge      time.Duration
+	unackedAfter  time.Duration // until users who have not acked are looked for; 0: never
+	recipients    []byte        // users as a list of recipients; nil: none is stored
+	users         []string
 }
 
-func (s *Store) appendCommand(p *partition, users []string, a appendArgs) []any {
-	nodes := p.nodesNow()
-	keys := make([]string, 0, 8+2*len(users)+len(nodes))
-	keys = append(keys, p.last, p.record(a.key), p.bodies, p.presence, p.leases, p.notes, p.moved)
-	if a.unacked > 0 {
-		keys = append(keys, p.due)
-	}
-	for _, user := range users {
-		keys = append(keys, p.inbox(user))
-	}
-	if a.ttl > 0 || a.collapse != "" {
-		for _, user := range users {
-			keys = append(keys, p.meta(user))
-		}
-	}
-	if a.collapse != "" {
-		for _, user := range users {
-			keys = append(keys, p.topic(user))
-		}
-	}
-	for _, node := range nodes {
-		keys = append(keys, p.stream(node))
-	}
-	args := make([]any, 0, 21+len(users)+len(nodes))
-	args = append(args, s.clock(), a.floor, uint64(a.id), int(a.flags), a.data, a.ttl, bit(a.inline),
-		a.chunk, a.chunks, millis(a.remember), s.forget(a.remember), a.keep, millis(s.conf.Retention.InboxAge),
-		s.conf.Backlog, p.share, len(users), len(nodes), a.exclude, a.names, a.collapse, a.unacked)
-	for _, user := range users {
-		args = append(args, user)
-	}
-	for _, node := range nodes {
-		args = append(args, node)
-	}
-	return appendScript.call(keys, args...)
+func (c appendCall) declare(w *wire, k *keys) {
+	w.key("BODIES", k.bodies)
+	w.key("PRESENCE", k.presence)
+	w.key("RECIPIENTS", k.recipients)
+	w.key("RECIPIENT_INDEX", k.recipientIndex)
+	w.key("DUE", k.due)
+	w.time(c.clock)
+	c.ids.declare(w, k)
+	c.pushRecord.declare(w, k)
+	c.message.declare(w)
+	w.id("id", c.id)
+	w.number("flags", int64(c.flags))
+	w.duration("ttl", c.ttl)
+	w.flag("inline", c.inline)
+	w.number("chunk", int64(c.chunk))
+	w.number("chunks", int64(c.chunks))
+	w.number("keep", int64(c.keep))
+	w.duration("inbox_age", c.inboxAge)
+	w.duration("unacked_after", c.unackedAfter)
+	w.bytes("recipients", c.recipients)
+	c.nodeStreams.declareSingle(w, k)
+	w.texts("users", c.users)
+	w.keyEach("INBOXES", c.users, k.inbox)
+	w.keyEachIf(c.collapse != "" || c.ttl > 0, "collapse ~= '' or ttl > 0", "METAS", c.users, k.meta)
+	w.keyEachIf(c.collapse != "", "collapse ~= ''", "COLLAPSE_INDEXES", c.users, k.collapse)
+	c.nodeStreams.declare(w, k)
 }
 
-// clock returns what the scripts take for the time: "" for Redis's own, or the
-// milliseconds of the test's.
+// ids are what a script needs to give an id.
+type ids struct {
+	floor                 history.ID // that the id must lie above
+	partition, partitions int
+}
+
+func (p *partition) ids(floor history.ID) ids { return ids{floor, p.number, len(p.store.partitions)} }
+
+func (i ids) declare(w *wire, k *keys) {
+	w.key("LAST_ID", k.lastID)
+	w.id("floor", i.floor)
+	w.number("partition", int64(i.partition))
+	w.number("partitions", int64(i.partitions))
+}
+
+// pushRecord is under which key, and how long, a push is remembered.
+type pushRecord struct {
+	push     string
+	remember time.Duration
+	forget   time.Duration // until Redis may drop the record; 0: never
+}
+
+func (j *job) record() pushRecord { return pushRecord{j.key, j.remember, j.store.forget(j.remember)} }
+
+func (r pushRecord) declare(w *wire, k *keys) {
+	w.key("PUSH", k.push(r.push))
+	w.duration("remember", r.remember)
+	w.duration("forget", r.forget)
+}
+
+// message is what goes to readers as it is.
+type message struct {
+	data              []byte
+	exclude, collapse string
+}
+
+func (j *job) message() message {
+	return message{j.push.Data, j.push.ExcludeConnection, j.push.CollapseKey}
+}
+
+func (m message) declare(w *wire) {
+	w.bytes("data", m.data)
+	w.text("exclude", m.exclude)
+	w.text("collapse", m.collapse)
+}
+
+// clock returns the clock for scripts: "" for Redis's own, or the milliseconds of a
+// test's.
 func (s *Store) clock() any {
 	if s.conf.Now == nil {
 		return ""
@@ -311,13 +352,13 @@ func (s *Store) clock() any {
 	return s.conf.Now().Sub(history.Epoch).Milliseconds()
 }
 
-// forget returns after how many milliseconds Redis itself may drop what was to
-// be remembered; 0 never, since a test's clock is not Redis's.
-func (s *Store) forget(after time.Duration) int64 {
+// forget returns after how long Redis itself may drop what is remembered for so
+// long; 0 for never, since a test's clock is not Redis's.
+func (s *Store) forget(after time.Duration) time.Duration {
 	if s.conf.Now != nil {
 		return 0
 	}
-	return millis(after)
+	return after
 }
 
 // millis returns d in whole milliseconds, rounded up.
@@ -336,7 +377,7 @@ func bit(b bool) int {
 	return 0
 }
 
-// ints reads a reply that is numbers, perhaps with more behind them.
+// ints reads the numbers at the beginning of a reply.
 func ints(reply any, err error) ([]int64, error) {
 	if err != nil {
 		return nil, err

@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"pushd.example/internal/history"
 )
@@ -25,15 +27,37 @@ func (s *Store) Attach(ctx context.Context, user string, start history.Start) (h
 	return a, nil
 }
 
+// attachCall is what attach.lua is called with.
+type attachCall struct {
+	view
+	pageSize
+	start history.StartAt
+	after history.Cursor
+	node  string
+	count int32 // connections of the user on the node
+}
+
+func (c attachCall) declare(w *wire, k *keys) {
+	c.view.declare(w, k)
+	declarePage(w, k)
+	c.pageSize.declare(w)
+	declarePresence(w, k)
+	w.number("start", int64(c.start))
+	w.cursor("after", c.after)
+	w.text("node", c.node)
+	w.text("user", c.user)
+	w.number("count", int64(c.count))
+}
+
 // attach counts a connection, also if it returns an error.
 func (p *partition) attach(ctx context.Context, user string, start history.Start) (history.Attachment, error) {
 	// The order in which counts change is that in which they are sent.
 	p.mu.Lock()
 	p.connections[user]++
-	o := &op{ctx: ctx, cmd: attachScript.call(append(p.viewKeys(user), p.registerKeys()...), p.store.viewArgs(
-		int(start.At), uint64(start.Cursor.Inbox), uint64(start.Cursor.Broadcast), start.Limit, start.MaxBytes,
-		p.node, user, p.connections[user],
-	)...)}
+	o := &op{ctx: ctx, cmd: attachScript.call(&p.keys, attachCall{
+		view: p.view(user), pageSize: pageSize{start.Limit, start.MaxBytes}, start: start.At, after: start.Cursor,
+		node: p.node, count: p.connections[user],
+	})}
 	err := p.writes.put(o)
 	p.mu.Unlock()
 	if err != nil {
@@ -53,8 +77,8 @@ func (p *partition) attach(ctx context.Context, user string, start history.Start
 	return a, r.err
 }
 
-// Detach implements history.Store. It does not wait for Redis, but comes there
-// before whatever is called later.
+// Detach implements history.Store. It does not wait for Redis, which gets it before
+// everything that is called later.
 func (s *Store) Detach(user string) {
 	if s.enter(context.Background()) != nil {
 		return
@@ -63,8 +87,8 @@ func (s *Store) Detach(user string) {
 	s.partitionOf(user).add(user, -1)
 }
 
-// add changes how many connections the node has of user. While Redis is away
-// only the node knows; it tells when it joins again.
+// add changes how many connections the node has of user. While Redis is away, only
+// the node knows; it registers them when it joins again.
 func (p *partition) add(user string, n int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,12 +98,32 @@ func (p *partition) add(user string, n int32) {
 	} else {
 		delete(p.connections, user)
 	}
-	_ = p.writes.put(&op{must: true, cmd: registerScript.call(p.registerKeys(), p.store.clock(), p.node, user, count)})
+	_ = p.writes.put(&op{must: true, cmd: registerScript.call(&p.keys, registerCall{p.store.clock(), p.node, []string{user}, []int32{count}})})
 }
 
-// registerKeys are the keys of presence.lua.
-func (p *partition) registerKeys() []string {
-	return []string{p.presence, p.counts, p.leases, p.events, p.watch, p.leaving}
+// registerCall is what register.lua is called with.
+type registerCall struct {
+	clock  any
+	node   string
+	users  []string
+	counts []int32 // connections of each user on the node
+}
+
+func (c registerCall) declare(w *wire, k *keys) {
+	declarePresence(w, k)
+	w.time(c.clock)
+	w.text("node", c.node)
+	w.texts("users", c.users)
+	w.list("counts", len(c.counts), func(i int) any { return c.counts[i] })
+}
+
+// declarePresence declares what a script needs to register connections.
+func declarePresence(w *wire, k *keys) {
+	w.key("PRESENCE", k.presence)
+	w.key("COUNTS", k.counts)
+	w.key("LEASES", k.leases)
+	declareEvents(w, k)
+	w.key("LINGERING", k.lingering)
 }
 
 // registerBatch is how many users one script registers.
@@ -88,22 +132,17 @@ const registerBatch = 200
 // registerLocked sends all connections of the node, and returns what to wait
 // for. It needs p.mu.
 func (p *partition) registerLocked() (ops []*op, err error) {
-	const first = 2
-	args := make([]any, 0, first+2*registerBatch)
-	flush := func() {
-		if err == nil && len(args) > first {
-			o := &op{must: true, cmd: registerScript.call(p.registerKeys(), args...)}
-			err = p.writes.put(o)
-			ops = append(ops, o)
+	users := slices.Collect(maps.Keys(p.connections))
+	for batch := range slices.Chunk(users, registerBatch) {
+		c := registerCall{clock: p.store.clock(), node: p.node, users: batch}
+		for _, user := range batch {
+			c.counts = append(c.counts, p.connections[user])
 		}
-		args = append(args[:0], p.store.clock(), p.node)
-	}
-	flush()
-	for user, n := range p.connections {
-		if args = append(args, user, n); len(args) >= first+2*registerBatch {
-			flush()
+		o := &op{must: true, cmd: registerScript.call(&p.keys, c)}
+		if err := p.writes.put(o); err != nil {
+			return ops, err
 		}
+		ops = append(ops, o)
 	}
-	flush()
-	return ops, err
+	return ops, nil
 }

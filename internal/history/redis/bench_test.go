@@ -181,7 +181,7 @@ func BenchmarkMemory(b *testing.B) {
 }
 
 // BenchmarkRecordDelivered is what 10,000 users were sent in a while, in one call:
-// spans that follow on what is known, of trails that are full.
+// ranges that continue those of before, as many as are kept.
 func BenchmarkRecordDelivered(b *testing.B) {
 	const users = 10_000
 	server, s := benchStores(b, 1)
@@ -202,9 +202,9 @@ func BenchmarkRecordDelivered(b *testing.B) {
 	fromCallers(b, server, 1, func(i int64) { next(engine.MergeBeyond + i) })
 }
 
-// BenchmarkOutcome is what became of a multicast to 10,000 users, while nothing
+// BenchmarkReceipt is the receipt of a multicast to 10,000 users, while nothing
 // is known and when all have got and acked it, among other things.
-func BenchmarkOutcome(b *testing.B) {
+func BenchmarkReceipt(b *testing.B) {
 	const users = 10_000
 	for _, known := range []bool{false, true} {
 		b.Run(fmt.Sprintf("known=%v", known), func(b *testing.B) {
@@ -228,20 +228,20 @@ func BenchmarkOutcome(b *testing.B) {
 	}
 }
 
-// readAll has a span delivered to u0 to u(users-1), and acked.
-func readAll(b *testing.B, s *redis.Store, users int, span history.Range) {
-	spans := make([]history.UserRange, users)
+// readAll has a range delivered to u0 to u(users-1), and acked.
+func readAll(b *testing.B, s *redis.Store, users int, read history.Range) {
+	ranges := make([]history.UserRange, users)
 	var wg sync.WaitGroup
-	for i := range spans {
-		spans[i] = history.UserRange{User: "u" + strconv.Itoa(i), Range: span}
+	for i := range ranges {
+		ranges[i] = history.UserRange{User: "u" + strconv.Itoa(i), Range: read}
 		wg.Go(func() {
-			if _, err := s.Ack(context.Background(), spans[i].User, history.Cursor{Inbox: span.To}); err != nil {
+			if _, err := s.Ack(context.Background(), ranges[i].User, history.Cursor{Inbox: read.To}); err != nil {
 				b.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	note(b, s, spans...)
+	record(b, s, ranges...)
 }
 
 // BenchmarkUnacked is finding out who of 10,000 recipients has not acked: nobody

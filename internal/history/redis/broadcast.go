@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -16,44 +17,113 @@ import (
 // are copies, so that a page finds both logs of its user in one place.
 func (s *Store) home() *partition { return s.partitions[0] }
 
+// broadcastCall is what broadcast.lua is called with.
+type broadcastCall struct {
+	ids
+	clock any
+	pushRecord
+	message
+	logRetention
+	ttl time.Duration
+}
+
+func (c broadcastCall) declare(w *wire, k *keys) {
+	w.time(c.clock)
+	c.ids.declare(w, k)
+	c.pushRecord.declare(w, k)
+	c.message.declare(w)
+	c.logRetention.declare(w, k)
+	declareLog(w, k)
+	declareCounts(w, k)
+	w.duration("ttl", c.ttl)
+}
+
+// logRetention says which broadcasts are shown.
+type logRetention struct {
+	keep int
+	age  time.Duration
+}
+
+func (s *Store) logRetention() logRetention {
+	return logRetention{s.conf.Retention.BroadcastCount, s.conf.Retention.BroadcastAge}
+}
+
+func (r logRetention) declare(w *wire, k *keys) {
+	w.key("LOG", k.log)
+	w.number("keep_broadcasts", int64(r.keep))
+	w.duration("broadcast_age", r.age)
+}
+
+// declareLog declares what a script needs to append to a broadcast log, besides its
+// retention.
+func declareLog(w *wire, k *keys) {
+	w.key("EXPIRIES", k.expiries)
+	w.key("EXPIRED", k.expired)
+	w.key("LOG_COLLAPSE", k.logCollapse)
+}
+
+// declareCounts declares what a script needs to count connections.
+func declareCounts(w *wire, k *keys) {
+	w.key("LEASES", k.leases)
+	w.key("COUNTS", k.counts)
+}
+
 // copied is a broadcast as the home partition has it.
 type copied struct {
+	message
 	id, prev history.ID
-	expires  int64
-	data     []byte
-	exclude  string
-	collapse string
+	expires  int64 // in milliseconds since history.Epoch; 0: never
+}
+
+// relayCall is what relay.lua is called with.
+type relayCall struct {
+	clock any
+	copied
+	logRetention
+	follows bool // the home has nothing between the copy's end and this
+}
+
+func (c relayCall) declare(w *wire, k *keys) {
+	w.time(c.clock)
+	c.message.declare(w)
+	w.id("id", c.id)
+	w.id("prev", c.prev)
+	w.number("expires", c.expires)
+	w.flag("follows", c.follows)
+	c.logRetention.declare(w, k)
+	declareLog(w, k)
+	declareCounts(w, k)
 }
 
 // broadcast appends a broadcast to the home partition, and then its copies.
 func (j *job) broadcast() (history.AppendResult, error) {
 	s, home := j.store, j.store.home()
-	cmd := broadcastScript.call(
-		[]string{home.last, home.record(j.key), home.log, home.leases, home.counts, home.ends, home.expired, home.topics},
-		s.clock(), home.floor(), j.push.Data, millis(j.push.TTL), millis(j.remember), s.forget(j.remember),
-		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), home.share, j.push.ExcludeConnection, j.push.CollapseKey)
+	cmd := broadcastScript.call(&home.keys, broadcastCall{
+		ids: home.ids(home.floor()), clock: s.clock(), pushRecord: j.record(), message: j.message(),
+		logRetention: s.logRetention(), ttl: j.push.TTL,
+	})
 	reply, err := ints(home.writes.do(j.ctx, cmd, j.replicate))
 	if err != nil {
 		return history.AppendResult{}, err
 	}
 	r := history.AppendResult{
-		ID: history.ID(reply[1]), Duplicate: reply[0] == duplicate,
+		ID: history.ID(reply[1]), Duplicate: reply[0] == outcomeDuplicate,
 		Online: int(reply[2]), OnlineUsers: int(reply[3]),
 	}
 	home.saw(r.ID)
 	if len(s.partitions) == 1 {
 		return r, nil
 	}
-	here, err := s.copyToAll(j, copied{r.ID, history.ID(reply[4]), reply[5], j.push.Data, j.push.ExcludeConnection, j.push.CollapseKey}, r.Duplicate)
+	here, err := s.copyToAll(j, copied{j.message(), r.ID, history.ID(reply[4]), reply[5]}, r.Duplicate)
 	if err != nil {
 		return history.AppendResult{}, fmt.Errorf("%w: copying a broadcast to all partitions: %w", history.ErrUnknown, err)
 	}
 	return plus(r, here), nil
 }
 
-// copyToAll brings all copies to where they hold b, and counts who is here in
-// their partitions. Of a retried broadcast only the id is known: whoever lacks it
-// is brought up to the home's end, and nobody is counted.
+// copyToAll brings all copies to where they hold b, and counts the connections in
+// their partitions. For a retried broadcast only the id is known: each copy is
+// brought up to the home's end, and no connections are counted.
 func (s *Store) copyToAll(j *job, b copied, retried bool) (here history.AppendResult, err error) {
 	return inEach(elsewhere(s), func(p part) (history.AppendResult, error) {
 		if retried {
@@ -65,38 +135,32 @@ func (s *Store) copyToAll(j *job, b copied, retried bool) (here history.AppendRe
 
 // relay appends b to p's copy, and first what is missing before it.
 func (s *Store) relay(ctx context.Context, p *partition, b copied, replicate bool) (history.AppendResult, error) {
-	outcome, here, err := s.copyOne(ctx, p, b, false, replicate)
-	if err != nil || outcome != behind {
+	c := relayCall{clock: s.clock(), copied: b, logRetention: s.logRetention()}
+	outcome, here, err := p.copyOne(ctx, c, replicate)
+	if err != nil || outcome != outcomeGap {
 		return here, err
 	}
 	if err := s.fill(ctx, p, replicate); err != nil {
 		return history.AppendResult{}, err
 	}
-	_, here, err = s.copyOne(ctx, p, b, false, replicate)
+	_, here, err = p.copyOne(ctx, c, replicate)
 	return here, err
 }
 
-// copyOne offers b to p's copy; next says that the home has nothing between the
-// copy's end and b.
-func (s *Store) copyOne(ctx context.Context, p *partition, b copied, next, replicate bool) (outcome int, here history.AppendResult, err error) {
-	cmd := relayScript.call([]string{p.log, p.leases, p.counts, p.ends, p.expired, p.topics},
-		s.clock(), uint64(b.id), uint64(b.prev), b.expires, b.data,
-		s.conf.Retention.BroadcastCount, millis(s.conf.Retention.BroadcastAge), bit(next), b.exclude, b.collapse)
-	reply, err := ints(p.writes.do(ctx, cmd, replicate))
+// copyOne offers a broadcast to p's copy.
+func (p *partition) copyOne(ctx context.Context, c relayCall, replicate bool) (outcome int, here history.AppendResult, err error) {
+	reply, err := ints(p.writes.do(ctx, relayScript.call(&p.keys, c), replicate))
 	if err != nil {
 		return 0, history.AppendResult{}, err
 	}
 	return int(reply[0]), history.AppendResult{Online: int(reply[1]), OnlineUsers: int(reply[2])}, nil
 }
 
-// behind: a copy lacks what lies before the broadcast that it is offered.
-const behind = 2
-
 // fillBatch is how many broadcasts are read from the home at once.
 const fillBatch = 64
 
-// fill brings p's copy to where the home's log ends now. Nodes may do so at the
-// same time.
+// fill brings p's copy to where the home's log ends now. Several nodes may do so at
+// the same time.
 func (s *Store) fill(ctx context.Context, p *partition, replicate bool) error {
 	end, err := p.logEnd(ctx)
 	if err != nil {
@@ -117,8 +181,10 @@ func (s *Store) fill(ctx context.Context, p *partition, replicate bool) error {
 			if err != nil {
 				return err
 			}
-			b := copied{d.Message.ID, d.Prev, expiry(e.fields["m"]), d.Message.Data, d.ExcludeConnection, d.Message.CollapseKey}
-			if _, _, err = s.copyOne(ctx, p, b, true, replicate); err != nil {
+			m := message{d.Message.Data, d.ExcludeConnection, d.Message.CollapseKey}
+			b := copied{m, d.Message.ID, d.Prev, expiry(e.fields["m"])}
+			c := relayCall{clock: s.clock(), copied: b, logRetention: s.logRetention(), follows: true}
+			if _, _, err = p.copyOne(ctx, c, replicate); err != nil {
 				return err
 			}
 			end = b.id

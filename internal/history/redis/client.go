@@ -10,11 +10,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// newClient returns a client for the target. Retries are this package's own
-// business (see lane): go-redis would repeat what timed out on every
-// connection of the pool, while callers wait. In a Cluster it follows
-// redirections, which it can only do as attempts; everything that is sent may
-// be sent twice.
+// newClient returns a client for the target. Retries are left to pipeline: go-redis
+// would repeat a command that timed out on every connection of the pool, while
+// callers wait. In a Cluster it follows redirections, which it counts as retries.
 func (c *Config) newClient(t Target) goredis.UniversalClient {
 	if t.kind != cluster {
 		return c.newSingle(t)
@@ -28,7 +26,7 @@ func (c *Config) newClient(t Target) goredis.UniversalClient {
 	})
 }
 
-// newSingle returns a client for what is one server at a time.
+// newSingle returns a client for a target that is one server at a time.
 func (c *Config) newSingle(t Target) *goredis.Client {
 	if t.kind == sentinel {
 		return goredis.NewFailoverClient(&goredis.FailoverOptions{
@@ -42,14 +40,14 @@ func (c *Config) newSingle(t Target) *goredis.Client {
 	return c.newServer(t, t.addresses[0], loadScripts)
 }
 
-// greet begins a connection to a Sentinel or to whom it names: go-redis calls it
-// for both. A Sentinel knows no scripts, and wants the password only if it asks
+// greet begins a connection to a Sentinel or to a server that one names: go-redis
+// calls it for both. A Sentinel gets no scripts, and the password only if it asks
 // for one.
 func (t Target) greet(ctx context.Context, conn *goredis.Conn) error {
 	role, err := conn.Do(ctx, "role").Slice()
 	switch {
 	case err != nil && goredis.IsAuthError(err) && t.password != "":
-		// A server has been shown it before.
+		// It is a Sentinel: go-redis has authenticated to a server before.
 		return t.authenticate(ctx, conn)
 	case err != nil:
 		return err
@@ -76,11 +74,11 @@ func (c *Config) newServer(t Target, address string, greet func(context.Context,
 	})
 }
 
-// poolSize is more than lanes and keepers use at once.
+// poolSize is more connections than pipelines and keepers use at once.
 const poolSize = 256
 
-// quietLog takes what go-redis would write to stderr by itself; all of it is also
-// in the errors that it returns.
+// quietLog discards what go-redis would write to stderr; all of it is also in the
+// errors that it returns.
 type quietLog struct{}
 
 func (quietLog) Printf(context.Context, string, ...any) {}
@@ -99,7 +97,7 @@ func (t Target) tlsConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 }
 
-// reader returns a client for a partition's blocking reads. It has a connection
+// newReader returns a client for a partition's blocking reads. It has a connection
 // of its own, so that closing it ends a read.
 func (p *partition) newReader(ctx context.Context) (*goredis.Client, error) {
 	s := p.store

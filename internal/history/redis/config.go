@@ -19,7 +19,7 @@ type Config struct {
 	URL string
 	// Node names this process in the log; it need not differ from others.
 	Node string
-	// Prefix begins the name of every key, so that several systems can share a
+	// Prefix begins the name of every key, so that several systems can use one
 	// Redis. At most 32 letters, digits, '-', '_', '.' and ':'. Default
 	// "pushd:".
 	Prefix string
@@ -34,20 +34,20 @@ type Config struct {
 	// Timeout bounds one exchange with Redis; when it has passed, Redis counts
 	// as down. Default 3 s.
 	Timeout time.Duration
-	// Lease is how long other nodes take this one to be alive after it was last
-	// heard of. It is renewed six times as often. Default 6 s.
+	// Lease is how long other nodes take this one to be alive after its last beat.
+	// There are six beats in a lease. Default 6 s.
 	Lease time.Duration
-	// Backlog is about how many messages of a partition wait for a node that
-	// does not take them before the oldest are dropped; then its connections
-	// fetch from history. Default 10,000.
+	// Backlog is about how many messages of a partition wait for a node that does
+	// not read them before the oldest are dropped. Then its connections read them
+	// from history. Default 10,000.
 	Backlog int
 	// Events is about how many events are kept. Default watch.EventsKept.
 	Events int
 	// Now is a clock for tests: of ids, TTLs, ages and keys. Default: Redis's.
 	Now func() time.Time
-	// Log takes what an operator should know; nil discards it.
+	// Log gets what an operator should know; nil discards it.
 	Log *slog.Logger
-	// Metrics takes pushd_history_* metrics; nil means none.
+	// Metrics registers the pushd_history_* metrics; nil means none.
 	Metrics prometheus.Registerer
 }
 
@@ -95,7 +95,8 @@ func (c Config) withDefaults(t Target) (Config, error) {
 	return c, nil
 }
 
-// goodPrefix: no braces above all, which choose a key's slot.
+// goodPrefix says whether s may begin the names of keys. Above all it has no braces,
+// which choose a key's slot.
 func goodPrefix(s string) bool {
 	for _, r := range s {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'

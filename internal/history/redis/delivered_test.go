@@ -14,16 +14,16 @@ import (
 	"pushd.example/internal/history/redis"
 )
 
-// TestTrailsAreThoseOfThePackage notes spans that lie anyhow, more than are kept,
-// and compares with what the package itself makes of them: among few entries, whose
-// spans mostly touch, and among many, whose spans mostly do not.
-func TestTrailsAreThoseOfThePackage(t *testing.T) {
+// TestDeliveredRangesAreThoseOfTheEngine records random ranges, more than are kept,
+// and compares them with those of package engine: among few entries, where ranges
+// mostly touch, and among many, where they mostly do not.
+func TestDeliveredRangesAreThoseOfTheEngine(t *testing.T) {
 	for _, entries := range []int{24, 40 * engine.MaxRanges} {
-		t.Run(fmt.Sprint("entries=", entries), func(t *testing.T) { trailsAreThoseOfThePackage(t, entries) })
+		t.Run(fmt.Sprint("entries=", entries), func(t *testing.T) { deliveredRangesAreThoseOfTheEngine(t, entries) })
 	}
 }
 
-func trailsAreThoseOfThePackage(t *testing.T, entries int) {
+func deliveredRangesAreThoseOfTheEngine(t *testing.T, entries int) {
 	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Retention: history.Retention{InboxCount: entries}}
 	s := openStore(t, c)
 	var sent []history.ID
@@ -32,63 +32,63 @@ func trailsAreThoseOfThePackage(t *testing.T, entries int) {
 	}
 	seed := mathrand.Uint64()
 	random := mathrand.New(mathrand.NewPCG(seed, 0))
-	var trail engine.DeliveredRanges
+	var ranges engine.DeliveredRanges
 	at, longest := history.Epoch, 0
 	for step := range 300 {
 		at = at.Add(time.Second)
 		from := random.IntN(len(sent))
-		span := history.Range{From: sent[from] - history.ID(random.IntN(2)), At: at}
-		span.To = sent[min(from+random.IntN(3), len(sent)-1)]
-		trail = trail.Add(span)
-		longest = max(longest, len(trail))
-		note(t, s, history.UserRange{User: "ann", Range: span})
-		for _, id := range []history.ID{span.To, sent[random.IntN(len(sent))]} {
-			u := outcomeOf(t, s, id).Users[0]
-			if at, ok := trail.Find(id); u.Delivered != ok || !u.DeliveredAt.Equal(at) {
+		added := history.Range{From: sent[from] - history.ID(random.IntN(2)), At: at}
+		added.To = sent[min(from+random.IntN(3), len(sent)-1)]
+		ranges = ranges.Add(added)
+		longest = max(longest, len(ranges))
+		record(t, s, history.UserRange{User: "ann", Range: added})
+		for _, id := range []history.ID{added.To, sent[random.IntN(len(sent))]} {
+			u := receiptOf(t, s, id).Users[0]
+			if at, ok := ranges.Find(id); u.Delivered != ok || !u.DeliveredAt.Equal(at) {
 				t.Fatalf("seed %d, step %d: %d delivered: %v, at %v, want %v, %v", seed, step, id, u.Delivered, u.DeliveredAt, ok, at)
 			}
 		}
-		if n := spansOf(t, s, c, "ann"); n != len(trail) {
-			t.Fatalf("seed %d, step %d: %d spans, want %d", seed, step, n, len(trail))
+		if n := rangesOf(t, s, c, "ann"); n != len(ranges) {
+			t.Fatalf("seed %d, step %d: %d ranges, want %d", seed, step, n, len(ranges))
 		}
 	}
 	if many := entries > engine.MaxRanges; many != (longest == engine.MaxRanges) {
-		t.Errorf("seed %d: there were up to %d spans", seed, longest)
+		t.Errorf("seed %d: there were up to %d ranges", seed, longest)
 	}
 }
 
-// spansOf returns how many spans the trail of a user has.
-func spansOf(t *testing.T, s *redis.Store, c redis.Config, user string) int {
+// rangesOf returns how many delivered ranges are kept of a user.
+func rangesOf(t *testing.T, s *redis.Store, c redis.Config, user string) int {
 	t.Helper()
-	trail, _ := do(t, shared, "GET", c.Prefix+"{"+redis.Tag(s)+"}d:"+user).(string)
-	return max(0, len(trail)-7) / 20
+	ranges, _ := do(t, shared, "GET", c.Prefix+"{"+redis.Tag(s)+"}d:"+user).(string)
+	return max(0, len(ranges)-7) / 20
 }
 
-// TestTrailsGo: Redis drops a trail when all that lies in it is too old.
-func TestTrailsGo(t *testing.T) {
+// TestDeliveredRangesExpire: Redis drops delivered ranges when all entries in them are too old.
+func TestDeliveredRangesExpire(t *testing.T) {
 	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Retention: history.Retention{InboxAge: time.Hour}}
 	s := openStore(t, c)
 	for i := range history.ID(2 * engine.MergeBeyond) {
-		note(t, s, history.UserRange{User: "ann", Range: history.Range{From: i, To: i + 1}})
+		record(t, s, history.UserRange{User: "ann", Range: history.Range{From: i, To: i + 1}})
 	}
 	left := do(t, shared, "PTTL", c.Prefix+"{"+redis.Tag(s)+"}d:ann").(int64)
 	if most := time.Hour.Milliseconds(); left <= most-time.Minute.Milliseconds() || left > most {
-		t.Errorf("the trail goes after %d ms, want %d", left, most)
+		t.Errorf("the ranges are dropped after %d ms, want %d", left, most)
 	}
 }
 
-// TestOutcomeOfOvertakenIDs: where an inbox has a multicast under an id of its
-// own, a span that holds that one tells.
-func TestOutcomeOfOvertakenIDs(t *testing.T) {
+// TestReceiptOfOvertakenIDs: where an inbox has a multicast under an id of its
+// own, a delivered range that holds that id counts.
+func TestReceiptOfOvertakenIDs(t *testing.T) {
 	s, m := overtaken(t, historytest.NewClock().Now, history.Push{})
 	for user, own := range m.own {
 		if own != m.id {
-			note(t, s, history.UserRange{User: user, Range: history.Range{From: own - 1, To: own, At: time.Now()}})
+			record(t, s, history.UserRange{User: user, Range: history.Range{From: own - 1, To: own, At: time.Now()}})
 		}
 	}
-	o := outcomeOf(t, s, m.id)
-	if len(o.Users) != len(m.own) || o.Delivered != m.apart() {
-		t.Errorf("delivered to %d of %d, want %d of %d", o.Delivered, len(o.Users), m.apart(), len(m.own))
+	o := receiptOf(t, s, m.id)
+	if len(o.Users) != len(m.own) || o.Delivered != m.withOwnID() {
+		t.Errorf("delivered to %d of %d, want %d of %d", o.Delivered, len(o.Users), m.withOwnID(), len(m.own))
 	}
 	for _, u := range o.Users {
 		if want := m.own[u.User] != m.id; u.Delivered != want {
@@ -103,7 +103,7 @@ type multi struct {
 	own map[string]history.ID // by user
 }
 
-func (m multi) apart() (n int) {
+func (m multi) withOwnID() (n int) {
 	for _, id := range m.own {
 		if id != m.id {
 			n++
@@ -132,7 +132,7 @@ func overtaken(t *testing.T, now func() time.Time, p history.Push) (*redis.Store
 		}
 		m.own[user] = page.Messages[0].ID
 	}
-	if m.apart() == 0 {
+	if m.withOwnID() == 0 {
 		t.Fatal("no inbox has an id of its own")
 	}
 	return s, m
@@ -147,14 +147,14 @@ func appended(t testing.TB, s *redis.Store, p history.Push) history.ID {
 	return r.ID
 }
 
-func note(t testing.TB, s *redis.Store, spans ...history.UserRange) {
+func record(t testing.TB, s *redis.Store, ranges ...history.UserRange) {
 	t.Helper()
-	if err := s.RecordDelivered(context.Background(), history.Deliveries{Inboxes: spans}); err != nil {
+	if err := s.RecordDelivered(context.Background(), history.Deliveries{Inboxes: ranges}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func outcomeOf(t testing.TB, s *redis.Store, id history.ID) history.Receipt {
+func receiptOf(t testing.TB, s *redis.Store, id history.ID) history.Receipt {
 	t.Helper()
 	o, err := s.Receipt(context.Background(), id, 1000)
 	if err != nil {
@@ -163,8 +163,8 @@ func outcomeOf(t testing.TB, s *redis.Store, id history.ID) history.Receipt {
 	return o
 }
 
-// TestHandedOutlivesItsLog: counts of broadcasts that are all gone go as well.
-func TestHandedOutlivesItsLog(t *testing.T) {
+// TestBroadcastCountsAreDropped: counts of deliveries are dropped with their broadcasts.
+func TestBroadcastCountsAreDropped(t *testing.T) {
 	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":"}
 	s := openStore(t, c)
 	key := c.Prefix + "{" + redis.Tag(s) + "}H"

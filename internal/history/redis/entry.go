@@ -8,7 +8,7 @@ import (
 	"pushd.example/internal/history"
 )
 
-// Flags of an entry; common.lua has the layout.
+// Flags of an entry; lua/lib/entries.lua has the layout.
 const (
 	flagRef byte = 1 << iota
 	flagMulticast

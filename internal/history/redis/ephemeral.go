@@ -3,20 +3,18 @@ package redis
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"pushd.example/internal/history"
 )
 
-// ephemeral hands a push that is not kept to the nodes where its recipients are
-// connected. The partition of its first user gives the id, of a broadcast the
-// home.
+// ephemeral sends a push that is not kept to the nodes where its recipients are
+// connected. The partition of its first user gives the id; of a broadcast, the home.
 func (j *job) ephemeral() (history.AppendResult, error) {
 	parts := []part{{partition: j.store.home()}}
 	if j.push.Kind != history.Broadcast {
 		parts = j.parts()
 	}
-	sum, err := j.handChunks(parts[0], 0)
+	sum, err := j.sendEphemeral(parts[0], 0)
 	if err != nil {
 		return history.AppendResult{}, err
 	}
@@ -24,10 +22,10 @@ func (j *job) ephemeral() (history.AppendResult, error) {
 	if j.push.Kind == history.Broadcast {
 		rest = elsewhere(j.store)
 	}
-	return j.handToOthers(rest, sum)
+	return j.sendToOthers(rest, sum)
 }
 
-// elsewhere is where connections lie that a broadcast goes to as well.
+// elsewhere returns the partitions besides the home.
 func elsewhere(s *Store) (parts []part) {
 	for _, p := range s.partitions[1:] {
 		parts = append(parts, part{partition: p})
@@ -35,27 +33,27 @@ func elsewhere(s *Store) (parts []part) {
 	return parts
 }
 
-// handToOthers does in other partitions what was done in the first, and adds up.
-func (j *job) handToOthers(parts []part, sum history.AppendResult) (history.AppendResult, error) {
+// sendToOthers does in other partitions what was done in the first, and adds up.
+func (j *job) sendToOthers(parts []part, sum history.AppendResult) (history.AppendResult, error) {
 	rest, err := inEach(parts, func(p part) (history.AppendResult, error) {
-		if j.push.Kind == history.Broadcast { // every node has it from the home
+		if j.push.Kind == history.Broadcast { // every node gets it from the home
 			return p.online(j.ctx)
 		}
-		return j.handChunks(p, sum.ID)
+		return j.sendEphemeral(p, sum.ID)
 	})
 	if err != nil {
-		return history.AppendResult{}, fmt.Errorf("%w: handing a message to all nodes: %w", history.ErrUnknown, err)
+		return history.AppendResult{}, fmt.Errorf("%w: sending an ephemeral message to all nodes: %w", history.ErrUnknown, err)
 	}
 	return plus(sum, rest), nil
 }
 
-// handChunks hands the push to the users of one partition, under the given id,
-// or with 0 under one that the partition gives.
-func (j *job) handChunks(p part, id history.ID) (sum history.AppendResult, err error) {
+// sendEphemeral sends the push to the users of one partition, under the given id; if
+// that is 0, the partition gives one.
+func (j *job) sendEphemeral(p part, id history.ID) (sum history.AppendResult, err error) {
 	sum.ID = id
 	for done := 0; done == 0 || done < len(p.users); done += maxChunk {
 		users := p.users[min(done, len(p.users)):min(done+maxChunk, len(p.users))]
-		r, err := j.hand(p.partition, users, sum.ID)
+		r, err := j.sendChunk(p.partition, users, sum.ID)
 		if err != nil {
 			return history.AppendResult{}, j.halfway(done, err)
 		}
@@ -65,8 +63,8 @@ func (j *job) handChunks(p part, id history.ID) (sum history.AppendResult, err e
 	return sum, nil
 }
 
-// hand hands the push to some users, or with none to everybody.
-func (j *job) hand(p *partition, users []string, id history.ID) (history.AppendResult, error) {
+// sendChunk sends the push to some users; with none, to everybody.
+func (j *job) sendChunk(p *partition, users []string, id history.ID) (history.AppendResult, error) {
 	for range maxRefresh {
 		o := &op{ctx: j.ctx, cmd: j.ephemeralCommand(p, users, id), once: true}
 		if err := p.writes.put(o); err != nil {
@@ -76,33 +74,53 @@ func (j *job) hand(p *partition, users []string, id history.ID) (history.AppendR
 		if err != nil {
 			return history.AppendResult{}, err
 		}
-		if reply[0] == stored {
+		if reply[0] == outcomeDone {
 			return history.AppendResult{ID: history.ID(reply[1]), Online: int(reply[2]), OnlineUsers: int(reply[3])}, nil
 		}
 		if err := p.refreshNodes(j.ctx); err != nil {
 			return history.AppendResult{}, err
 		}
 	}
-	return history.AppendResult{}, unavailable(errors.New("nodes come faster than they are met"))
+	return history.AppendResult{}, unavailable(errors.New("new nodes joined during each try; retry"))
 }
 
 func (j *job) ephemeralCommand(p *partition, users []string, id history.ID) []any {
-	flags := flagEphemeral
+	flags := byte(flagEphemeral)
 	switch j.push.Kind {
 	case history.Broadcast:
-		flags |= int(flagBroadcast)
+		flags |= flagBroadcast
 	case history.Multicast:
-		flags |= int(flagMulticast)
+		flags |= flagMulticast
 	}
-	nodes := p.nodesNow()
-	keys := []string{p.last, p.presence, p.leases, p.counts}
-	for _, node := range nodes {
-		keys = append(keys, p.stream(node))
-	}
-	args := []any{j.store.clock(), p.floor(), uint64(id), flags, j.push.Data, j.push.ExcludeConnection,
-		j.store.conf.Backlog, p.share, len(users), len(nodes)}
-	for _, name := range slices.Concat(users, nodes) {
-		args = append(args, name)
-	}
-	return ephemeralScript.call(keys, args...)
+	return ephemeralScript.call(&p.keys, ephemeralCall{
+		ids: p.ids(p.floor()), clock: j.store.clock(), nodeStreams: p.nodeStreams(),
+		id: id, flags: flags, data: j.push.Data, exclude: j.push.ExcludeConnection, users: users,
+	})
+}
+
+// ephemeralCall is what ephemeral.lua is called with.
+type ephemeralCall struct {
+	ids
+	clock any
+	nodeStreams
+
+	id      history.ID // 0: this partition gives one
+	flags   byte
+	data    []byte
+	exclude string
+	users   []string // none: the message is everybody's
+}
+
+func (c ephemeralCall) declare(w *wire, k *keys) {
+	w.key("PRESENCE", k.presence)
+	w.key("COUNTS", k.counts)
+	w.time(c.clock)
+	c.ids.declare(w, k)
+	w.id("id", c.id)
+	w.number("flags", int64(c.flags))
+	w.bytes("data", c.data)
+	w.text("exclude", c.exclude)
+	c.nodeStreams.declareSingle(w, k)
+	w.texts("users", c.users)
+	c.nodeStreams.declare(w, k)
 }

@@ -12,11 +12,11 @@ import (
 	"pushd.example/internal/history"
 )
 
-// Why Open refuses a Redis that can be reached.
+// Reasons why Open refuses a Redis that can be reached.
 var (
 	// ErrVersion: older than 7.0.
 	ErrVersion = errors.New("this Redis is too old")
-	// ErrEviction: maxmemory-policy lets Redis throw away messages.
+	// ErrEviction: maxmemory-policy lets Redis delete messages.
 	ErrEviction = errors.New("this Redis would evict keys")
 	// ErrReplica: the server takes no writes.
 	ErrReplica = errors.New("this Redis is a read-only replica")
@@ -32,15 +32,15 @@ type fate uint8
 const (
 	fine     fate = iota
 	refused       // Redis said no; nothing was done
-	away          // Redis cannot be reached, or is not there for writes; nothing was done
-	moving        // its slot is on the move; nothing was done, and soon it can be
+	away          // Redis cannot be reached, or takes no writes; nothing was done
+	moving        // its slot is being moved; nothing was done, and a retry succeeds soon
 	unknown       // the connection ended before the answer came
-	unproven      // it was done, but not at the durability that was asked for
+	unproven      // it was done, but no replica confirmed it
 	silent        // no answer came in time
-	broken        // Redis said something that no operator can cause
+	broken        // Redis gave a reply that no operator can cause
 )
 
-// fateOf says what err means for the command that it is the error of.
+// fateOf says what the error of a command means for it.
 func fateOf(err error) fate {
 	if err == nil || errors.Is(err, goredis.Nil) {
 		return fine
@@ -98,8 +98,8 @@ func failure(err error, f fate) error {
 	return unavailable(err)
 }
 
-// harmless is failure for a call that may have been done or not without
-// anybody noticing.
+// harmless makes the error of a call that is safe to repeat say that: it is
+// unavailable, not unknown.
 func harmless(err error) error {
 	if errors.Is(err, history.ErrUnknown) {
 		return unavailable(err)

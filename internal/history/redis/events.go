@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// eventsPause is how often readers that wait look for events.
+	// eventsPause is how long readers that wait pause between two reads.
 	eventsPause = 50 * time.Millisecond
-	// eventsEffort is how long a reader who need not wait goes on while there is
-	// more, but nothing of the kinds asked for.
+	// eventsEffort is how long a reader that does not wait reads on while there are
+	// more events, but none of the kinds asked for.
 	eventsEffort = 250 * time.Millisecond
 	eventSize    = 1 + 6 + 7 + 7 // of an event's text, without the user
 )
@@ -34,7 +34,7 @@ func (s *Store) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, erro
 		return watch.Page{}, err
 	}
 	for began, last := time.Now(), false; ; {
-		found, err := s.lookForEvents(ctx, q)
+		found, err := s.readAndCheck(ctx, q)
 		if err != nil {
 			return watch.Page{}, harmless(err)
 		}
@@ -53,7 +53,7 @@ func (s *Store) ReadEvents(ctx context.Context, q watch.Query) (watch.Page, erro
 	}
 }
 
-// pauseReader lets a reader wait, or says why it is not to go on.
+// pauseReader lets a reader wait, or says why it must stop.
 func (s *Store) pauseReader(ctx context.Context, pause time.Duration) error {
 	if pause > 0 {
 		select {
@@ -67,18 +67,18 @@ func (s *Store) pauseReader(ctx context.Context, pause time.Duration) error {
 	return ctx.Err()
 }
 
-// foundEvents is what one look into all partitions has found.
+// foundEvents is what was read of all partitions at once.
 type foundEvents struct {
 	watch.Page
-	full bool      // a partition may have more, if only of other kinds
-	due  []dueNote // in those that have no more
+	full   bool           // a partition may have more, if only of other kinds
+	checks []unackedCheck // that are due, in partitions that have no more
 }
 
-// whatNext returns how long a reader who has found nothing pauses before it looks
-// again, below 0 if it does not; and whether it does so for the last time, to see
-// what was found out of those who have not acked.
+// whatNext returns how long a reader who has found nothing pauses before it reads
+// again, below 0 if it does not; and whether that is the last read, for the events
+// that the checks recorded.
 func (f *foundEvents) whatNext(spent, wait time.Duration) (pause time.Duration, last bool) {
-	switch found := len(f.due) > 0; {
+	switch found := len(f.checks) > 0; {
 	case (found || f.full) && spent < max(wait, eventsEffort):
 		return 0, false
 	case found:
@@ -89,23 +89,22 @@ func (f *foundEvents) whatNext(spent, wait time.Duration) (pause time.Duration, 
 	return min(eventsPause, wait-spent), false
 }
 
-// lookForEvents looks once into all partitions, and records some of those who have
-// not acked what is due, as many as the page has room for. What it records comes
-// with the next look.
-func (s *Store) lookForEvents(ctx context.Context, q watch.Query) (foundEvents, error) {
+// readAndCheck reads all partitions once, and does as many of the unacked checks that
+// are due as the page has room for. The next read returns what they record.
+func (s *Store) readAndCheck(ctx context.Context, q watch.Query) (foundEvents, error) {
 	found, err := s.readEvents(ctx, q)
 	if err == nil {
-		err = s.recordUnacked(ctx, found.due, q.Limit-len(found.Events))
+		err = s.recordUnacked(ctx, found.checks, q.Limit-len(found.Events))
 	}
 	return found, err
 }
 
-// readEvents looks once into all partitions.
+// readEvents reads all partitions once.
 func (s *Store) readEvents(ctx context.Context, q watch.Query) (found foundEvents, err error) {
 	ops := make([]*op, len(s.partitions))
 	for i, p := range s.partitions {
 		ops[i] = &op{ctx: ctx, cmd: p.eventsCommand(i, q)}
-		// It writes, and is to come after what was detached before.
+		// It writes, and must come after earlier calls of Detach.
 		if err := p.writes.put(ops[i]); err != nil {
 			return found, err
 		}
@@ -119,7 +118,7 @@ func (s *Store) readEvents(ctx context.Context, q watch.Query) (found foundEvent
 			return found, err
 		}
 	}
-	// A user's are all in one partition.
+	// All events of a user are in one partition.
 	slices.SortStableFunc(found.Events, func(a, b watch.Event) int { return a.Time.Compare(b.Time) })
 	return found, nil
 }
@@ -130,14 +129,11 @@ func (f *foundEvents) add(p *partition, reply any, q watch.Query) error {
 	f.Lost = in.int() == 1 || f.Lost
 	mark := watch.Mark{Read: int64(in.int()), Run: uint64(in.int()), Seq: uint64(in.int())}
 	texts, _ := in.next().([]any)
-	due, err := p.readDue(in.next())
+	checks, err := p.readChecks(in.next())
 	if err := cmp.Or(in.err, err); err != nil {
 		return err
 	}
-	if q.Kinds.Has(watch.Delivered) {
-		p.watched.Store(true) // here at once, elsewhere with the next beat
-	}
-	f.Next.Marks, f.due, f.full = append(f.Next.Marks, mark), append(f.due, due...), f.full || len(texts) == p.eventsLimit(q)
+	f.Next.Marks, f.checks, f.full = append(f.Next.Marks, mark), append(f.checks, checks...), f.full || len(texts) == p.eventsLimit(q)
 	events, lost, err := appendEvents(f.Events, texts, q.Kinds)
 	f.Events, f.Lost = events, f.Lost || lost
 	return err
@@ -150,23 +146,59 @@ func (p *partition) eventsLimit(q watch.Query) int {
 
 // eventsCommand reads on in p, which is part i of the log.
 func (p *partition) eventsCommand(i int, q watch.Query) []any {
-	read, run, seq := int64(-1), int64(-1), int64(-1)
-	if len(q.After.Marks) > 0 {
-		m := q.After.Marks[i]
-		read, run, seq = m.Read, int64(m.Run), int64(m.Seq)
+	s := p.store
+	c := eventsCall{
+		clock: s.clock(), after: noMark, limit: p.eventsLimit(q), eventsKept: s.eventsKept(), wantDue: q.Kinds.Has(watch.Unacked),
 	}
-	args := []any{p.store.clock(), read, run, seq, p.eventsLimit(q), p.store.eventsKept(), watch.WatchedFor.Milliseconds(),
-		bit(q.Kinds.Has(watch.Unacked))}
-	kinds := q.Kinds.WithPairs() &^ watch.Unacked // recorded always, when it is found out
+	if len(q.After.Marks) > 0 {
+		c.after = q.After.Marks[i]
+	}
+	kinds := q.Kinds.WithPairs() &^ watch.Unacked // readers record it themselves
 	for kind := watch.Kind(1); kind != 0 && kind <= watch.AllKinds; kind <<= 1 {
 		if kinds.Has(kind) {
-			args = append(args, int(kind))
+			c.kinds = append(c.kinds, kind)
 		}
 	}
-	return eventsScript.call([]string{p.events, p.watch, p.leaving, p.presence, p.due, p.notes}, args...)
+	return readEventsScript.call(&p.keys, c)
 }
 
-// minEvents is the fewest events that a partition keeps: those of one note.
+// noMark is the position of a reader that has read nothing yet.
+var noMark = watch.Mark{Read: -1}
+
+// eventsCall is what events_read.lua is called with.
+type eventsCall struct {
+	clock      any
+	after      watch.Mark
+	limit      int
+	eventsKept int
+	wantDue    bool // return the unacked checks that are due
+	kinds      []watch.Kind
+}
+
+func (c eventsCall) declare(w *wire, k *keys) {
+	declareEvents(w, k)
+	w.key("LINGERING", k.lingering)
+	w.key("PRESENCE", k.presence)
+	w.key("DUE", k.due)
+	w.key("RECIPIENTS", k.recipients)
+	w.time(c.clock)
+	w.number("read_at", c.after.Read)
+	w.number("after_time", int64(c.after.Run))
+	w.number("after_number", int64(c.after.Seq))
+	w.number("limit", int64(c.limit))
+	w.number("events_kept", int64(c.eventsKept))
+	w.flag("want_due", c.wantDue)
+	w.list("kinds", len(c.kinds), func(i int) any { return int(c.kinds[i]) })
+}
+
+// declareEvents declares what a script needs to record events.
+func declareEvents(w *wire, k *keys) {
+	w.key("EVENTS", k.events)
+	w.key("WATCH", k.watch)
+}
+
+// minEvents is the fewest events that a partition keeps: those of one list of
+// recipients.
 const minEvents = maxChunk
 
 // eventsKept returns how many events each partition keeps.
@@ -190,7 +222,7 @@ func appendEvents(dst []watch.Event, texts []any, kinds watch.Kind) (_ []watch.E
 	return dst, lost, nil
 }
 
-// parseEvent reads what events.lua records.
+// parseEvent reads what lua/lib/events.lua records.
 func parseEvent(text string) watch.Event {
 	var ms [8]byte
 	copy(ms[2:], text[1:7])
@@ -206,9 +238,4 @@ func parseEvent(text string) watch.Event {
 		e.ID = a
 	}
 	return e
-}
-
-// Watched implements watch.Events.
-func (s *Store) Watched(kind watch.Kind) bool {
-	return kind != watch.Unacked && (kind != watch.Delivered || s.home().watched.Load())
 }

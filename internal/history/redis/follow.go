@@ -16,18 +16,19 @@ import (
 	"pushd.example/internal/history"
 )
 
-// following is the node's follower, and what waits to be handed to it.
+// following is the node's follower, and the deliveries that wait for it.
 type following struct {
 	mu      sync.Mutex // held while deliver runs
 	deliver func([]history.Delivery)
 
 	// heads are how far the broadcast logs of the partitions were read. A
-	// broadcast is handed over when all copies of it were: who attaches in a
-	// partition that does not have it yet must not miss it.
+	// broadcast is delivered when all copies of it were read: a user who attaches
+	// in a partition that does not have it yet must not miss it.
 	heads   []history.ID
 	pending []history.Delivery
-	// from is where reading the home's log last began. What lies before may be in
-	// nobody's pending, and come to a copy after its sessions were made to read it.
+	// from is where reading the home's log last began. An older broadcast may not
+	// be pending any more, and still reach a copy after connections have read that
+	// copy.
 	from history.ID
 }
 
@@ -50,7 +51,7 @@ func (s *Store) Follow(deliver func([]history.Delivery)) (stop func()) {
 	})
 }
 
-// join says where reading a partition's broadcast log begins.
+// join sets where reading a partition's broadcast log begins.
 func (f *following) join(partition int, at history.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,20 +61,20 @@ func (f *following) join(partition int, at history.ID) {
 	}
 }
 
-// hand hands deliveries over.
-func (f *following) hand(batch []history.Delivery) {
+// deliverNow hands deliveries to the follower.
+func (f *following) deliverNow(batch []history.Delivery) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.handLocked(batch)
+	f.deliverLocked(batch)
 }
 
-func (f *following) handLocked(batch []history.Delivery) {
+func (f *following) deliverLocked(batch []history.Delivery) {
 	if f.deliver != nil && len(batch) > 0 {
 		f.deliver(batch)
 	}
 }
 
-// take hands over what was read in a partition: deliveries for inboxes, and
+// take delivers what was read in a partition: deliveries for inboxes, and
 // broadcasts.
 func (f *following) take(partition int, batch, broadcasts []history.Delivery) {
 	f.mu.Lock()
@@ -91,22 +92,22 @@ func (f *following) take(partition int, batch, broadcasts []history.Delivery) {
 		batch = append(batch, f.pending[:n]...)
 		f.pending = slices.Delete(f.pending, 0, n)
 	}
-	// Within each log they are in order; this is for those who look at both.
+	// Each log is in order; this puts the two logs in order.
 	slices.SortStableFunc(batch, func(a, b history.Delivery) int { return cmp.Compare(a.Message.ID, b.Message.ID) })
-	f.handLocked(batch)
+	f.deliverLocked(batch)
 	if partition != 0 && len(broadcasts) > 0 && broadcasts[0].Message.ID <= f.from {
-		f.handLocked([]history.Delivery{{Resync: true}})
+		f.deliverLocked([]history.Delivery{{Resync: true}})
 	}
 }
 
 // tail reads what a partition has for the node: the node's stream and the
-// broadcast log, with one blocking read. After its connection broke it goes on
+// broadcast log, with one blocking read. After its connection broke, it continues
 // from where it was.
 type tail struct {
 	*partition
 	stream string
 	read   atomic.Int64 // entries of the stream, ever
-	// delivering: the follower has something, and has not returned.
+	// delivering is true while the follower runs.
 	delivering atomic.Bool
 	done       chan struct{}
 
@@ -179,8 +180,8 @@ func (t *tail) run() {
 	}
 }
 
-// mend is called when a read failed. It leaves it to the keeper to find out
-// what it was, and tries again.
+// mend is called when a read failed. The keeper finds out why; mend only waits a
+// little and, in a Cluster, connects again.
 func (t *tail) mend(err error) {
 	t.store.conf.Log.Debug("history: reading what this node must deliver", "partition", t.number, "error", err)
 	t.nudge()
@@ -206,7 +207,7 @@ func (t *tail) mend(err error) {
 	t.client = client
 }
 
-// take hands a reply of XREAD over: pairs of a stream's name and its entries.
+// take delivers a reply of XREAD: pairs of a stream's name and its entries.
 func (t *tail) take(reply any) error {
 	list, _ := reply.([]any)
 	var batch, broadcasts []history.Delivery
@@ -261,7 +262,7 @@ func (t *tail) entries(entries []streamEntry) (out []history.Delivery, probed []
 			continue
 		}
 		t.saw(d.Message.ID)
-		if len(d.Recipients) == 1 && strings.HasPrefix(d.Recipients[0].User, probeMark) {
+		if len(d.Recipients) == 1 && strings.HasPrefix(d.Recipients[0].User, probePrefix) {
 			probed = append(probed, e.fields["d"])
 		} else {
 			out = append(out, d)

@@ -8,8 +8,8 @@ import (
 	"pushd.example/internal/history"
 )
 
-// A broadcast is handed over when all copies of it were read, and who may have
-// been made to read a copy that had it only later is made to read again.
+// TestFollowingOfBroadcasts: a broadcast is delivered when all copies of it were
+// read. Connections that may have read a copy before it had the broadcast read again.
 func TestFollowingOfBroadcasts(t *testing.T) {
 	var got []string
 	f := following{heads: make([]history.ID, 3), deliver: func(batch []history.Delivery) {

@@ -10,20 +10,20 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-// maxMembers is how many users one script puts into a group or takes out.
+// maxMembers is how many users one script adds to a group or removes from it.
 const maxMembers = 1000
 
 // AddMembers implements history.Groups.
 func (s *Store) AddMembers(ctx context.Context, group string, users []string) (int, error) {
-	return s.changeMembers(ctx, group, users, addScript)
+	return s.changeMembers(ctx, group, users, addMembersScript)
 }
 
 // RemoveMembers implements history.Groups.
 func (s *Store) RemoveMembers(ctx context.Context, group string, users []string) (int, error) {
-	return s.changeMembers(ctx, group, users, removeScript)
+	return s.changeMembers(ctx, group, users, removeMembersScript)
 }
 
-func (s *Store) changeMembers(ctx context.Context, group string, users []string, change script) (int, error) {
+func (s *Store) changeMembers(ctx context.Context, group string, users []string, change script[membersCall]) (int, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
 	}
@@ -36,18 +36,18 @@ func (s *Store) changeMembers(ctx context.Context, group string, users []string,
 
 // change runs a script over users, those of each partition in batches, all at
 // once.
-func (s *Store) change(ctx context.Context, group string, users []string, change script) (int, error) {
-	shares := make([][]string, len(s.partitions))
+func (s *Store) change(ctx context.Context, group string, users []string, change script[membersCall]) (int, error) {
+	of := make([][]string, len(s.partitions))
 	for _, user := range users {
 		n := s.partitionOf(user).number
-		shares[n] = append(shares[n], user)
+		of[n] = append(of[n], user)
 	}
 	var ops []*op
 	var errs error
-	for i, share := range shares {
+	for i, users := range of {
 		p := s.partitions[i]
-		for batch := range slices.Chunk(share, maxMembers) {
-			o := &op{ctx: ctx, cmd: p.membersCommand(change, group, batch), replicate: s.conf.Durability == history.Replicated}
+		for batch := range slices.Chunk(users, maxMembers) {
+			o := &op{ctx: ctx, cmd: change.call(&p.keys, membersCall{group, batch}), replicate: s.conf.Durability == history.Replicated}
 			if err := p.writes.put(o); err != nil {
 				errs = errors.Join(errs, err)
 				break
@@ -69,14 +69,17 @@ func (s *Store) change(ctx context.Context, group string, users []string, change
 	return changed, errs
 }
 
-func (p *partition) membersCommand(change script, group string, users []string) []any {
-	keys := make([]string, 1, 1+len(users))
-	args := make([]any, 1, 1+len(users))
-	keys[0], args[0] = p.members(group), group
-	for _, user := range users {
-		keys, args = append(keys, p.groups(user)), append(args, user)
-	}
-	return change.call(keys, args...)
+// membersCall is what members_add.lua and members_remove.lua are called with.
+type membersCall struct {
+	group string
+	users []string
+}
+
+func (c membersCall) declare(w *wire, k *keys) {
+	w.key("MEMBERS", k.members(c.group))
+	w.text("group", c.group)
+	w.texts("users", c.users)
+	w.keyEach("GROUPS", c.users, k.groups)
 }
 
 // Members implements history.Groups: the first of all partitions, merged.
@@ -110,14 +113,14 @@ func (s *Store) members(ctx context.Context, group, after string, limit int) (us
 	}
 	for _, o := range ops {
 		reply, failed := o.wait(ctx)
-		users, err = append(users, names(reply)...), errors.Join(err, failed)
+		users, err = append(users, texts(reply)...), errors.Join(err, failed)
 	}
 	slices.Sort(users)
 	return users, harmless(err)
 }
 
-// rangeCommand reads limit+1 names after the given one, so that one sees
-// whether there are more.
+// rangeCommand reads limit+1 names after the given one: the last one only tells
+// that there are more.
 func rangeCommand(key, after string, limit int) []any {
 	from := "-"
 	if after != "" {
@@ -140,15 +143,15 @@ func (s *Store) GroupsOf(ctx context.Context, user, after string, limit int) ([]
 	if err != nil {
 		return nil, false, harmless(err)
 	}
-	groups := names(reply)
+	groups := texts(reply)
 	if len(groups) > limit {
 		return groups[:limit], true, nil
 	}
 	return groups, false, nil
 }
 
-// DeleteGroup implements history.Groups. It takes out whom it finds until it
-// finds nobody, since the scripts must be told which users they touch.
+// DeleteGroup implements history.Groups. It reads members and removes them until
+// there are none, since scripts must be given the keys of users that they change.
 func (s *Store) DeleteGroup(ctx context.Context, group string) (int, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
@@ -162,7 +165,7 @@ func (s *Store) DeleteGroup(ctx context.Context, group string) (int, error) {
 		if err != nil || len(users) == 0 {
 			return removed, err
 		}
-		n, err := s.change(ctx, group, users, removeScript)
+		n, err := s.change(ctx, group, users, removeMembersScript)
 		if removed += n; err != nil {
 			return removed, err
 		}

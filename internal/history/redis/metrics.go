@@ -26,18 +26,18 @@ func newMetrics(r prometheus.Registerer, s *Store) (*metrics, error) {
 	m := &metrics{
 		registerer: r,
 		appends: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushd_history_appends_total", Help: "Pushes, by kind and by what became of them.",
+			Name: "pushd_history_appends_total", Help: "Pushes, by kind and by result.",
 		}, []string{"kind", "result"}),
 		resyncs: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pushd_history_resyncs_total",
-			Help: "Times that the connections were made to read on from where they are, because messages to this node may have been missed.",
+			Help: "Times that all connections had to read on from history, because this node may have missed messages.",
 		}),
 		pipelines: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "pushd_history_group_size", Help: "Commands sent to Redis together.",
+			Name: "pushd_history_group_size", Help: "Commands sent to Redis in one batch.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 		exchanges: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "pushd_history_exchange_seconds", Help: "Time from sending commands to Redis until all are answered.",
+			Name: "pushd_history_exchange_seconds", Help: "Time from sending a batch of commands to Redis until all are answered.",
 			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18),
 		}),
 	}
@@ -92,9 +92,9 @@ type gauges struct{ store *Store }
 
 var (
 	upDesc = prometheus.NewDesc("pushd_history_partitions_up",
-		"Partitions that take pushes and give this node its own back.", nil, nil)
-	partitionsDesc = prometheus.NewDesc("pushd_history_partitions", "Partitions that there are.", nil, nil)
-	nodesDesc      = prometheus.NewDesc("pushd_history_nodes", "Nodes that share this history, as the first partition sees it.", nil, nil)
+		"Partitions that take pushes and return this node's pushes to itself.", nil, nil)
+	partitionsDesc = prometheus.NewDesc("pushd_history_partitions", "Partitions of the data.", nil, nil)
+	nodesDesc      = prometheus.NewDesc("pushd_history_nodes", "Nodes that use this history, as the first partition knows them.", nil, nil)
 	waitingDesc    = prometheus.NewDesc("pushd_history_calls_waiting", "Commands that wait to be sent to Redis.", nil, nil)
 )
 

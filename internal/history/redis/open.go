@@ -39,9 +39,10 @@ var _ history.Groups = (*Store)(nil)
 var _ watch.Events = (*Store)(nil)
 var _ history.Messages = (*Store)(nil)
 
-// Open connects to Redis, takes part as a node, and returns when pushes go
-// through. What it finds wrong is one of this package's errors or says itself
-// what it is; the password is never in it.
+// Open connects to Redis, joins as a node, and returns when pushes go through.
+// Errors: ErrURL, ErrVersion, ErrEviction, ErrReplica, ErrPassword, ErrPartitions,
+// history.ErrUnavailable, and others that say what is wrong. None holds the
+// password.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	t, err := ParseURL(c.URL)
 	if err != nil {
@@ -91,7 +92,7 @@ func open(ctx context.Context, c Config, t Target) (*Store, error) {
 	return s, nil
 }
 
-// checkServers refuses a Redis that would lose messages, or is no good.
+// checkServers refuses a Redis that would lose messages or cannot store them.
 func (s *Store) checkServers(ctx context.Context) error {
 	check := func(ctx context.Context, c *goredis.Client) error { return checkServer(ctx, c, s.target.kind) }
 	if c, ok := s.client.(*goredis.ClusterClient); ok {
@@ -134,7 +135,7 @@ func checkServer(ctx context.Context, c *goredis.Client, k kind) error {
 	if n, err := strconv.Atoi(major); err != nil || n < oldest {
 		return fmt.Errorf("%w: it is %q, want 7.0 or later", ErrVersion, version)
 	}
-	// Of a Cluster it may have been master a moment ago, and says where to go.
+	// A node of a Cluster may just have become a replica, and redirects.
 	if role := infoField(info, "role"); role != "master" && k != cluster {
 		return fmt.Errorf("%w: its role is %q; name the master", ErrReplica, role)
 	}
@@ -157,8 +158,8 @@ func infoField(info, name string) string {
 // format is the version of the keys and values that this package writes.
 const format = 1
 
-// checkFormat compares what is there with what this program writes, and leaves
-// word of it for the next.
+// checkFormat compares the format of the data with the one that this program
+// writes, which it records if there are no data yet.
 func (s *Store) checkFormat(ctx context.Context) error {
 	key := s.conf.Prefix + "format"
 	want := fmt.Sprintf("%d %d", format, s.conf.Partitions)

@@ -4,22 +4,75 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"pushd.example/internal/history"
-	"pushd.example/internal/history/engine"
 )
 
-// viewKeys are the keys of view.lua.
-func (p *partition) viewKeys(user string) []string {
-	return []string{p.inbox(user), p.meta(user), p.log, p.bodies, p.ends, p.expired, p.recalled, p.back}
+// view is what view.lua needs.
+type view struct {
+	clock    any
+	user     string
+	keep     int // entries that an inbox shows
+	inboxAge time.Duration
+	logRetention
 }
 
-// viewArgs are the arguments of view.lua, and room for more.
-func (s *Store) viewArgs(more ...any) []any {
-	r := &s.conf.Retention
-	args := make([]any, 0, 16)
-	args = append(args, s.clock(), r.InboxCount, millis(r.InboxAge), r.BroadcastCount, millis(r.BroadcastAge))
-	return append(args, more...)
+func (p *partition) view(user string) view {
+	s := p.store
+	return view{s.clock(), user, s.conf.Retention.InboxCount, s.conf.Retention.InboxAge, s.logRetention()}
+}
+
+func (v view) declare(w *wire, k *keys) {
+	w.key("INBOX", k.inbox(v.user))
+	w.key("META", k.meta(v.user))
+	w.key("EXPIRIES", k.expiries)
+	w.key("EXPIRED", k.expired)
+	w.key("RECALLED", k.recalled)
+	w.time(v.clock)
+	w.number("keep", int64(v.keep))
+	w.duration("inbox_age", v.inboxAge)
+	v.logRetention.declare(w, k)
+}
+
+// declarePage declares the keys that merge.lua needs besides those of a view.
+func declarePage(w *wire, k *keys) {
+	w.key("BODIES", k.bodies)
+	w.key("RECALLED_LOG", k.recalledBroadcasts)
+}
+
+// pageSize bounds a page; maxBytes is 0 for no bound.
+type pageSize struct{ limit, maxBytes int }
+
+func (s pageSize) declare(w *wire) {
+	w.number("limit", int64(s.limit))
+	w.number("max_bytes", int64(s.maxBytes))
+}
+
+// cursor declares two numbers, of which name is the first part of the names.
+func (w *wire) cursor(name string, c history.Cursor) {
+	w.id(name+"_inbox", c.Inbox)
+	w.id(name+"_broadcast", c.Broadcast)
+}
+
+// pageCall is what page.lua is called with.
+type pageCall struct {
+	view
+	pageSize
+	direction history.Direction
+	after     history.Cursor
+	before    history.ID
+	unread    bool
+}
+
+func (c pageCall) declare(w *wire, k *keys) {
+	c.view.declare(w, k)
+	declarePage(w, k)
+	c.pageSize.declare(w)
+	w.number("direction", int64(c.direction))
+	w.cursor("after", c.after)
+	w.id("before", c.before)
+	w.flag("unread_only", c.unread)
 }
 
 // Page implements history.Store.
@@ -31,14 +84,12 @@ func (s *Store) Page(ctx context.Context, user string, q history.Query) (history
 	if err := q.Check(); err != nil {
 		return history.Page{}, err
 	}
-	before := uint64(q.Before)
-	if q.Direction == history.Newest {
-		before = uint64(history.MaxID) + 1
-	}
 	p := s.partitionOf(user)
-	reply, err := p.reads.do(ctx, pageScript.call(p.viewKeys(user), s.viewArgs(
-		int(q.Direction), uint64(q.After.Inbox), uint64(q.After.Broadcast), before, bit(q.Unread), q.Limit, q.MaxBytes,
-	)...), false)
+	c := pageCall{p.view(user), pageSize{q.Limit, q.MaxBytes}, q.Direction, q.After, q.Before, q.Unread}
+	if q.Direction == history.Newest {
+		c.before = history.MaxID + 1
+	}
+	reply, err := p.reads.do(ctx, pageScript.call(&p.keys, c), false)
 	if err != nil {
 		return history.Page{}, harmless(err)
 	}
@@ -60,6 +111,21 @@ func futureCursor(c history.Cursor) error {
 	return fmt.Errorf("%w: %v names a message from the future", history.ErrCursor, c)
 }
 
+// ackCall is what ack.lua is called with.
+type ackCall struct {
+	view
+	to history.Cursor
+}
+
+func (c ackCall) declare(w *wire, k *keys) {
+	c.view.declare(w, k)
+	declareEvents(w, k)
+	w.key("MARK_MOVES", k.markMoves(c.user))
+	w.key("BROADCAST_MARKS", k.broadcastMarks)
+	w.cursor("to", c.to)
+	w.text("user", c.user)
+}
+
 // Ack implements history.Store.
 func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
 	if err := s.enterFor(ctx, user); err != nil {
@@ -67,9 +133,7 @@ func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, er
 	}
 	defer s.life.RUnlock()
 	p := s.partitionOf(user)
-	cmd := ackScript.call(append(p.viewKeys(user), p.events, p.watch, p.moves(user), p.tally),
-		s.viewArgs(uint64(c.Inbox), uint64(c.Broadcast), user, engine.AcksKept)...)
-	reply, err := p.writes.do(ctx, cmd, s.conf.Durability == history.Replicated)
+	reply, err := p.writes.do(ctx, ackScript.call(&p.keys, ackCall{p.view(user), c}), s.conf.Durability == history.Replicated)
 	if err != nil {
 		return 0, harmless(err)
 	}

@@ -12,9 +12,9 @@ import (
 	"pushd.example/internal/history"
 )
 
-// probes are pushes of a node to itself, through the path of all pushes: if
-// they come back, so do others. Without them a node that is told nothing looks
-// like one that has nothing to do.
+// probes are pushes of a node to itself, through the path of all pushes: if they
+// come back, so do others. Without them, a node that receives nothing by fault
+// looks like one to which nothing is sent.
 type probes struct {
 	mu    sync.Mutex // guards what follows
 	heard sync.Cond  // seen changed
@@ -77,26 +77,21 @@ func (s *probes) await(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// probeMark begins the name of the user that probes go to: no backend can name
-// it, since it is not UTF-8.
-const probeMark = "\xff"
+// probePrefix begins the name of the user to whom probes go: no backend can name
+// that user, since it is not UTF-8.
+const probePrefix = "\xff"
 
-// probe sends a probe, and waits until it has come back if that is asked for.
+// probe sends a probe, and waits until it has come back if wait is set.
 func (p *partition) probe(ctx context.Context, wait bool) error {
 	p.mu.Lock()
-	user := probeMark + p.node
+	user := probePrefix + p.node
 	p.mu.Unlock()
 	n := p.probes.next()
-	cmd := p.store.appendCommand(p, []string{user}, appendArgs{
-		// Its own ids, which take none of the others'.
-		id: history.ID(n), data: strconv.AppendUint(nil, n, 10), inline: true, chunk: 1, chunks: 1,
-		key: probeMark + rand.Text(), remember: ownKeyLife, keep: 1,
-	})
-	sent := &op{cmd: cmd}
+	sent := &op{cmd: p.probeCommand(user, n)}
 	if err := p.writes.put(sent); err != nil {
 		return err
 	}
-	// Nobody reads its inbox.
+	// Nothing reads this user's inbox.
 	if err := p.writes.put(&op{cmd: []any{"pexpire", p.inbox(user), millis(10 * p.store.conf.Lease)}}); err != nil || !wait {
 		return err
 	}
@@ -104,8 +99,21 @@ func (p *partition) probe(ctx context.Context, wait bool) error {
 	if err != nil {
 		return err
 	}
-	if reply[0] != stored {
+	if reply[0] != outcomeDone {
 		return errors.New("a push to this node itself was not taken")
 	}
 	return p.probes.await(ctx, n)
+}
+
+// probeCommand appends probe n. It chooses ids itself, so that probes use none of
+// the partition's.
+func (p *partition) probeCommand(user string, n uint64) []any {
+	s := p.store
+	return appendScript.call(&p.keys, appendCall{
+		ids: p.ids(0), clock: s.clock(), nodeStreams: p.nodeStreams(),
+		pushRecord: pushRecord{probePrefix + rand.Text(), ownKeyLife, s.forget(ownKeyLife)},
+		message:    message{data: strconv.AppendUint(nil, n, 10)},
+		id:         history.ID(n), inline: true, chunk: 1, chunks: 1,
+		keep: 1, inboxAge: s.conf.Retention.InboxAge, users: []string{user},
+	})
 }

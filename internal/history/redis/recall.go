@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"pushd.example/internal/history"
 )
 
-// Recall implements history.Messages. All that it does may be done twice.
+// Recall implements history.Messages. All of its steps are safe to repeat.
 func (s *Store) Recall(ctx context.Context, id history.ID) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -23,29 +24,33 @@ func (s *Store) Recall(ctx context.Context, id history.ID) error {
 		return s.recallBroadcast(ctx, a.id)
 	}
 	var errs error
-	results := make(chan error, len(a.shares))
-	for _, sh := range a.shares {
-		go func() { results <- sh.recall(ctx, a.kind, a.id) }()
+	results := make(chan error, len(a.parts))
+	for _, part := range a.parts {
+		go func() { results <- part.recall(ctx, a.kind, a.id) }()
 	}
-	for range a.shares {
+	for range a.parts {
 		errs = errors.Join(errs, <-results)
 	}
-	return halfDone(errs, len(a.shares) > 1)
+	return halfDone(errs, len(a.parts) > 1)
 }
 
-// recall takes the message back from the users of a partition.
-func (sh share) recall(ctx context.Context, kind history.Kind, id history.ID) error {
+// recall recalls the message from the users of a partition.
+func (r recipients) recall(ctx context.Context, kind history.Kind, id history.ID) error {
+	var flags byte
+	if kind == history.Multicast {
+		flags = flagMulticast
+	}
 	begun := false
-	for user, own := range sh.apart {
-		if err := sh.recallChunk(ctx, recalling{id: own, kind: kind, users: []string{user}, alone: true}); err != nil {
+	for user, own := range r.ownIDs {
+		if err := r.recallChunk(ctx, recallCall{id: own, flags: flags, users: []string{user}, alone: true}); err != nil {
 			return halfDone(err, begun)
 		}
 		begun = true
 	}
-	users := slices.DeleteFunc(slices.Clone(sh.users), func(user string) bool { return sh.apart[user] != 0 })
+	users := slices.DeleteFunc(slices.Clone(r.users), func(user string) bool { return r.ownIDs[user] != 0 })
 	for chunk := range slices.Chunk(users, maxChunk) {
-		r := recalling{id: id, kind: kind, users: chunk, alone: kind == history.Unicast}
-		if err := sh.recallChunk(ctx, r); err != nil {
+		c := recallCall{id: id, flags: flags, users: chunk, alone: kind == history.Unicast}
+		if err := r.recallChunk(ctx, c); err != nil {
 			return halfDone(err, begun)
 		}
 		begun = true
@@ -61,52 +66,72 @@ func halfDone(err error, part bool) error {
 	return fmt.Errorf("%w: recalling: %w", history.ErrUnknown, err)
 }
 
-// recalling is what recall.lua is told.
-type recalling struct {
-	id    history.ID
-	kind  history.Kind
-	users []string
-	alone bool // the one user has it alone
+// recallCall is what recall.lua is called with.
+type recallCall struct {
+	clock any
+	nodeStreams
+	inboxAge time.Duration
+	id       history.ID
+	flags    byte
+	users    []string
+	alone    bool // the one user has the message under an id of its own
 }
 
-// Outcomes of the scripts that recall.
-const (
-	recallNewNode = 2
-	recallBehind  = 3
-)
+func (c recallCall) declare(w *wire, k *keys) {
+	w.key("RECALLED", k.recalled)
+	w.key("BODIES", k.bodies)
+	w.key("PRESENCE", k.presence)
+	first := ""
+	if len(c.users) > 0 {
+		first = c.users[0]
+	}
+	w.key("INBOX", k.inbox(first))
+	w.key("META", k.meta(first))
+	w.time(c.clock)
+	w.duration("inbox_age", c.inboxAge)
+	w.id("id", c.id)
+	w.number("flags", int64(c.flags))
+	w.flag("alone", c.alone)
+	c.nodeStreams.declareSingle(w, k)
+	w.texts("users", c.users)
+	c.nodeStreams.declare(w, k)
+}
 
-func (p *partition) recallChunk(ctx context.Context, r recalling) error {
+// recallChunk recalls the message of c from its users.
+func (p *partition) recallChunk(ctx context.Context, c recallCall) error {
+	s := p.store
+	c.clock, c.inboxAge = s.clock(), s.conf.Retention.InboxAge
+	return p.untilDone(ctx, func() []any {
+		c.nodeStreams = p.nodeStreams()
+		return recallScript.call(&p.keys, c)
+	})
+}
+
+// untilDone sends a command that recalls until it is done: it learns of new nodes and
+// completes the copy of the broadcast log in between.
+func (p *partition) untilDone(ctx context.Context, command func() []any) error {
+	replicate := p.store.conf.Durability == history.Replicated
 	for range maxRefresh {
-		reply, err := p.writes.do(ctx, p.recallCommand(r), p.store.conf.Durability == history.Replicated)
-		if err != nil || reply != int64(recallNewNode) {
+		reply, err := p.writes.do(ctx, command(), replicate)
+		switch {
+		case err != nil:
+			return err
+		case reply == int64(outcomeNewNode):
+			err = p.refreshNodes(ctx)
+		case reply == int64(outcomeGap):
+			err = p.store.fill(ctx, p, replicate)
+		default:
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		if err := p.refreshNodes(ctx); err != nil {
-			return err
-		}
 	}
-	return fmt.Errorf("%w: recalling: nodes come and go", history.ErrUnknown)
+	return fmt.Errorf("%w: recalling: new nodes joined during each of %d tries; recall again", history.ErrUnknown, maxRefresh)
 }
 
-func (p *partition) recallCommand(r recalling) []any {
-	s, nodes := p.store, p.nodesNow()
-	keys := []string{p.recalled, p.bodies, p.presence, p.leases, p.inbox(r.users[0]), p.meta(r.users[0])}
-	var flags byte
-	if r.kind == history.Multicast {
-		flags = flagMulticast
-	}
-	args := []any{s.clock(), uint64(r.id), int(flags), millis(s.conf.Retention.InboxAge), bit(r.alone), len(r.users), len(nodes)}
-	for _, user := range r.users {
-		args = append(args, user)
-	}
-	for _, node := range nodes {
-		keys, args = append(keys, p.stream(node)), append(args, node)
-	}
-	return recallScript.call(keys, args...)
-}
-
-// recallBroadcast takes a broadcast back in all partitions, in the home
-// partition last: from there all nodes are told.
+// recallBroadcast recalls a broadcast in all partitions. The home partition comes
+// last, since its script tells the nodes.
 func (s *Store) recallBroadcast(ctx context.Context, id history.ID) error {
 	results := make(chan error, len(s.partitions))
 	for _, p := range s.partitions[1:] {
@@ -122,29 +147,30 @@ func (s *Store) recallBroadcast(ctx context.Context, id history.ID) error {
 	return halfDone(errs, len(s.partitions) > 1)
 }
 
-func (p *partition) recallBroadcast(ctx context.Context, id history.ID, tell bool) error {
-	replicate := p.store.conf.Durability == history.Replicated
-	for range maxRefresh {
-		keys, args := []string{p.log, p.back, p.ends, p.expired, p.leases}, []any{id.String()}
-		if tell {
-			for _, node := range p.nodesNow() {
-				keys, args = append(keys, p.stream(node)), append(args, node)
-			}
+// recallBroadcastCall is what recall_broadcast.lua is called with.
+type recallBroadcastCall struct {
+	nodeStreams
+	id        history.ID
+	tellNodes bool
+}
+
+func (c recallBroadcastCall) declare(w *wire, k *keys) {
+	w.key("LOG", k.log)
+	w.key("RECALLED_LOG", k.recalledBroadcasts)
+	w.key("EXPIRIES", k.expiries)
+	w.key("EXPIRED", k.expired)
+	w.id("id", c.id)
+	w.flag("tell_nodes", c.tellNodes)
+	c.nodeStreams.declareSingle(w, k)
+	c.nodeStreams.declare(w, k)
+}
+
+func (p *partition) recallBroadcast(ctx context.Context, id history.ID, tellNodes bool) error {
+	return p.untilDone(ctx, func() []any {
+		c := recallBroadcastCall{nodeStreams: nodeStreams{backlog: p.store.conf.Backlog}, id: id, tellNodes: tellNodes}
+		if tellNodes {
+			c.nodeStreams = p.nodeStreams()
 		}
-		reply, err := p.writes.do(ctx, backScript.call(keys, args...), replicate)
-		switch {
-		case err != nil:
-			return err
-		case reply == int64(recallNewNode):
-			err = p.refreshNodes(ctx)
-		case reply == int64(recallBehind):
-			err = p.store.fill(ctx, p, replicate)
-		default:
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: recalling: nodes come and go", history.ErrUnknown)
+		return recallBroadcastScript.call(&p.keys, c)
+	})
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // TestRecallOfOvertakenIDs: where an inbox has a multicast under an id of its
-// own, it is recalled with the others, by either id, and its owner is told that
+// own, it is recalled with the others, by either id, and its user gets that
 // one.
 func TestRecallOfOvertakenIDs(t *testing.T) {
 	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -35,12 +35,12 @@ func TestRecallOfOvertakenIDs(t *testing.T) {
 		}
 		return r.ID
 	}
-	told := map[string]history.ID{}
+	recalls := map[string]history.ID{}
 	defer other.Follow(func(batch []history.Delivery) {
 		for _, d := range batch {
 			for _, to := range d.Recipients {
 				if d.Recall {
-					told[to.User] = d.Message.ID
+					recalls[to.User] = d.Message.ID
 				}
 			}
 		}
@@ -55,7 +55,7 @@ func TestRecallOfOvertakenIDs(t *testing.T) {
 			push(other, history.Push{Kind: history.Unicast, Users: []string{user}, Data: []byte("1")})
 		}
 		id := push(s, history.Push{Kind: history.Multicast, Users: users, Data: []byte("a body that is kept apart, being longer than 32 bytes")})
-		ids, apart := map[string]history.ID{}, 0
+		ids, own := map[string]history.ID{}, 0
 		for _, user := range users {
 			p, err := s.Page(ctx, user, history.Query{Limit: 1})
 			if err != nil || len(p.Messages) != 1 || p.Messages[0].Kind != history.Multicast {
@@ -63,10 +63,10 @@ func TestRecallOfOvertakenIDs(t *testing.T) {
 			}
 			ids[user] = p.Messages[0].ID
 			if ids[user] != id {
-				apart++
+				own++
 			}
 		}
-		if apart == 0 {
+		if own == 0 {
 			t.Fatal("no inbox has an id of its own")
 		}
 		by := id
@@ -76,7 +76,7 @@ func TestRecallOfOvertakenIDs(t *testing.T) {
 		if kind, err := s.KindOf(ctx, by); kind != history.Multicast || err != nil {
 			t.Errorf("kind of %d: %v, %v", by, kind, err)
 		}
-		clear(told)
+		clear(recalls)
 		if err := s.Recall(ctx, by); err != nil {
 			t.Fatalf("recalling %d as %d: %v", id, by, err)
 		}
@@ -92,8 +92,8 @@ func TestRecallOfOvertakenIDs(t *testing.T) {
 			if err != nil || len(p.Messages) != want || p.Unread != want {
 				t.Errorf("%s has %d messages and %d unread, %v, want %d", user, len(p.Messages), p.Unread, err, want)
 			}
-			if told[user] != ids[user] {
-				t.Errorf("%s was told %d, want %d", user, told[user], ids[user])
+			if recalls[user] != ids[user] {
+				t.Errorf("%s got a recall of %d, want %d", user, recalls[user], ids[user])
 			}
 		}
 	}

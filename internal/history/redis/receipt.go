@@ -12,8 +12,8 @@ import (
 	"pushd.example/internal/history/engine"
 )
 
-// Outcome implements history.Messages. Each partition is read at a moment of its
-// own, and of a multicast each chunk.
+// Receipt implements history.Messages. Each partition is read at a moment of its
+// own, and so is each chunk of a multicast.
 func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.Receipt, error) {
 	if err := s.enter(ctx); err != nil {
 		return history.Receipt{}, err
@@ -23,66 +23,81 @@ func (s *Store) Receipt(ctx context.Context, id history.ID, most int) (history.R
 	if err != nil {
 		return history.Receipt{}, err
 	}
-	o := history.Receipt{Kind: a.kind}
+	receipt := history.Receipt{Kind: a.kind}
 	if a.kind == history.Broadcast {
-		o.Acked, o.Delivered, err = s.tally(ctx, a.id)
-		return o, err
+		receipt.Acked, receipt.Delivered, err = s.broadcastReceipt(ctx, a.id)
+		return receipt, err
 	}
 	var users []history.UserReceipt
-	for _, sh := range a.shares {
-		if users, err = sh.outcomes(ctx, a.id, users); err != nil {
+	for _, part := range a.parts {
+		if users, err = part.receipts(ctx, a.id, users); err != nil {
 			return history.Receipt{}, err
 		}
 	}
 	slices.SortFunc(users, func(a, b history.UserReceipt) int { return cmp.Compare(a.User, b.User) })
-	o.Recipients = len(users)
+	receipt.Recipients = len(users)
 	for _, u := range users {
 		if u.Acked {
-			o.Acked++
+			receipt.Acked++
 		}
 		if u.Delivered {
-			o.Delivered++
+			receipt.Delivered++
 		}
 	}
-	o.Users = users[:min(most, len(users))]
-	return o, nil
+	receipt.Users = users[:min(most, len(users))]
+	return receipt, nil
 }
 
-// outcomes appends what the users of a partition have done.
-func (sh share) outcomes(ctx context.Context, id history.ID, out []history.UserReceipt) ([]history.UserReceipt, error) {
+// receipts appends what is known of the users of a partition.
+func (r recipients) receipts(ctx context.Context, id history.ID, out []history.UserReceipt) ([]history.UserReceipt, error) {
 	var ops []*op
-	for chunk := range slices.Chunk(sh.users, maxChunk) {
-		keys, args := make([]string, 0, 3*len(chunk)), make([]any, 0, len(chunk))
+	for chunk := range slices.Chunk(r.users, maxChunk) {
+		c := receiptsCall{users: chunk}
 		for _, user := range chunk {
-			keys = append(keys, sh.trail(user), sh.meta(user), sh.moves(user))
-			args = append(args, uint64(cmp.Or(sh.apart[user], id)))
+			c.ids = append(c.ids, cmp.Or(r.ownIDs[user], id))
 		}
-		o := &op{ctx: ctx, cmd: outcomeScript.call(keys, args...)}
-		if err := sh.reads.put(o); err != nil {
+		o := &op{ctx: ctx, cmd: receiptsScript.call(&r.keys, c)}
+		if err := r.reads.put(o); err != nil {
 			return nil, err
 		}
 		ops = append(ops, o)
 	}
-	users := sh.users
-	for _, o := range ops {
+	for i, o := range ops {
 		times, err := ints(o.wait(ctx))
 		if err != nil {
 			return nil, harmless(err)
 		}
-		n := len(times) / 2
-		if n > len(users) {
-			return nil, fmt.Errorf("asking Redis: %d answers about %d users", n, len(users))
+		users := r.users[i*maxChunk : min((i+1)*maxChunk, len(r.users))]
+		if len(times) != 2*len(users) {
+			return nil, fmt.Errorf("asking Redis: %d numbers about %d users, want 2 for each", len(times), len(users))
 		}
-		for i, user := range users[:n] {
-			u := history.UserReceipt{User: user}
-			u.DeliveredAt, u.Delivered = happened(times[2*i])
-			u.DeliveredAt = engine.DeliveredAt(history.Range{At: u.DeliveredAt}, cmp.Or(sh.apart[user], id))
-			u.AckedAt, u.Acked = happened(times[2*i+1])
-			out = append(out, u)
+		for i, user := range users {
+			out = append(out, userReceipt(user, cmp.Or(r.ownIDs[user], id), times[2*i], times[2*i+1]))
 		}
-		users = users[n:]
 	}
 	return out, nil
+}
+
+// userReceipt makes a receipt of what receipts.lua returns for a user.
+func userReceipt(user string, id history.ID, delivered, acked int64) history.UserReceipt {
+	u := history.UserReceipt{User: user}
+	u.DeliveredAt, u.Delivered = happened(delivered)
+	u.DeliveredAt = engine.DeliveredAt(history.Range{At: u.DeliveredAt}, id)
+	u.AckedAt, u.Acked = happened(acked)
+	return u
+}
+
+// receiptsCall is what receipts.lua is called with.
+type receiptsCall struct {
+	users []string
+	ids   []history.ID // that the message has in each user's inbox
+}
+
+func (c receiptsCall) declare(w *wire, k *keys) {
+	w.list("ids", len(c.ids), func(i int) any { return uint64(c.ids[i]) })
+	w.keyEach("DELIVERED_RANGES", c.users, k.delivered)
+	w.keyEach("METAS", c.users, k.meta)
+	w.keyEach("MARK_MOVES", c.users, k.markMoves)
 }
 
 // happened reads when something did, or that it did not.
@@ -93,12 +108,21 @@ func happened(ms int64) (at time.Time, ok bool) {
 	return at, ms >= 0
 }
 
-// tally counts the users who have acked a broadcast, and the connections that it
-// went to.
-func (s *Store) tally(ctx context.Context, id history.ID) (acked, delivered int, err error) {
+// broadcastReceiptCall is what broadcast_receipt.lua is called with.
+type broadcastReceiptCall struct{ id history.ID }
+
+func (c broadcastReceiptCall) declare(w *wire, k *keys) {
+	w.key("BROADCAST_MARKS", k.broadcastMarks)
+	w.key("BROADCAST_DELIVERIES", k.broadcastDeliveries)
+	w.id("id", c.id)
+}
+
+// broadcastReceipt counts the users who have acked a broadcast, and the connections
+// that it went to.
+func (s *Store) broadcastReceipt(ctx context.Context, id history.ID) (acked, delivered int, err error) {
 	ops := make([]*op, 0, len(s.partitions))
 	for _, p := range s.partitions {
-		o := &op{ctx: ctx, cmd: tallyScript.call([]string{p.tally, p.handed}, uint64(id))}
+		o := &op{ctx: ctx, cmd: broadcastReceiptScript.call(&p.keys, broadcastReceiptCall{id})}
 		if err := p.reads.put(o); err != nil {
 			return 0, 0, err
 		}

@@ -3,87 +3,73 @@ package redis
 import (
 	"context"
 	"crypto/sha1"
-	"embed"
 	"encoding/hex"
-	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
 )
 
-//go:embed lua
-var luaFiles embed.FS
+// script is one Lua script, which is called with P.
+type script[P parameters] struct{ sha string }
 
-// script is one Lua script as Redis gets it.
-type script struct {
-	text string
-	sha  string // that Redis knows it by
-}
-
-// The scripts, each with the files that it builds on.
+// The scripts, each with the files that it builds on besides lua/lib.
 var (
-	appendScript    = newScript("append")
-	broadcastScript = newScript("broadcasts", "broadcast")
-	ephemeralScript = newScript("ephemeral")
-	onlineScript    = newScript("online")
-	relayScript     = newScript("broadcasts", "relay")
-	pageScript      = newScript("view", "merge", "page")
-	attachScript    = newScript("view", "merge", "events", "presence", "attach")
-	ackScript       = newScript("view", "events", "ack")
-	registerScript  = newScript("events", "presence", "register")
-	joinScript      = newScript("join")
-	beatScript      = newScript("events", "presence", "beat")
-	leaveScript     = newScript("leave")
-	addScript       = newScript("members_add")
-	removeScript    = newScript("members_remove")
-	eventsScript    = newScript("events", "events_read")
-	unackedScript   = newScript("events", "unacked")
-	sentScript      = newScript("sent")
-	recallScript    = newScript("recall")
-	backScript      = newScript("recall_broadcast")
-	trailScript     = newScript("trail")
-	handedScript    = newScript("handed")
-	outcomeScript   = newScript("outcome")
-	tallyScript     = newScript("tally")
+	appendScript             = newScript[appendCall]("append")
+	broadcastScript          = newScript[broadcastCall]("broadcast")
+	ephemeralScript          = newScript[ephemeralCall]("ephemeral")
+	onlineScript             = newScript[onlineCall]("online")
+	relayScript              = newScript[relayCall]("relay")
+	pageScript               = newScript[pageCall]("page", "view", "merge")
+	attachScript             = newScript[attachCall]("attach", "view", "merge")
+	ackScript                = newScript[ackCall]("ack", "view")
+	registerScript           = newScript[registerCall]("register")
+	joinScript               = newScript[joinCall]("join")
+	beatScript               = newScript[beatCall]("beat")
+	leaveScript              = newScript[leaveCall]("leave")
+	addMembersScript         = newScript[membersCall]("members_add")
+	removeMembersScript      = newScript[membersCall]("members_remove")
+	readEventsScript         = newScript[eventsCall]("events_read")
+	unackedScript            = newScript[unackedCall]("unacked")
+	recipientsScript         = newScript[recipientsCall]("recipients")
+	recallScript             = newScript[recallCall]("recall")
+	recallBroadcastScript    = newScript[recallBroadcastCall]("recall_broadcast")
+	recordDeliveredScript    = newScript[deliveredCall]("record_delivered")
+	broadcastDeliveredScript = newScript[broadcastDeliveredCall]("broadcast_delivered")
+	receiptsScript           = newScript[receiptsCall]("receipts")
+	broadcastReceiptScript   = newScript[broadcastReceiptCall]("broadcast_receipt")
 )
 
-var scripts = []script{
-	appendScript, broadcastScript, ephemeralScript, onlineScript, relayScript, pageScript, attachScript, ackScript,
-	registerScript, joinScript, beatScript, leaveScript, addScript, removeScript, eventsScript, unackedScript,
-	sentScript, recallScript, backScript, trailScript, handedScript, outcomeScript, tallyScript,
+// scriptText is what Redis and the tests see of a script.
+type scriptText struct {
+	name string
+	text string
+	*names
 }
 
-// newScript joins common.lua and the given files. The first line, which says
-// what the script may do, is that of the last.
-func newScript(names ...string) script {
-	first, body := "", ""
-	for _, name := range append([]string{"common"}, names...) {
-		text, err := luaFiles.ReadFile("lua/" + name + ".lua")
-		if err != nil {
-			panic(err) // the program is not whole
-		}
-		line, rest, _ := strings.Cut(string(text), "\n")
-		first, body = line, body+rest
-	}
-	s := script{text: first + "\n" + body}
-	sum := sha1.Sum([]byte(s.text))
-	s.sha = hex.EncodeToString(sum[:])
-	return s
+// scripts are all that newScript made.
+var scripts []scriptText
+
+func newScript[P parameters](name string, parts ...string) script[P] {
+	var zero P
+	w := wire{lua: &names{keyOf: map[string]string{}}}
+	zero.declare(&w, new(keys))
+	text := link(w.lua, name, parts)
+	scripts = append(scripts, scriptText{name, text, w.lua})
+	sum := sha1.Sum([]byte(text))
+	return script[P]{hex.EncodeToString(sum[:])}
 }
 
-// call returns the command that runs s.
-func (s script) call(keys []string, args ...any) []any {
-	cmd := make([]any, 0, 3+len(keys)+len(args))
-	cmd = append(cmd, "evalsha", s.sha, len(keys))
-	for _, key := range keys {
-		cmd = append(cmd, key)
-	}
-	return append(cmd, args...)
+// call returns the command that runs s on the keys of a partition.
+func (s script[P]) call(k *keys, p P) []any {
+	w := wire{keys: make([]any, 3, 48), args: make([]any, 0, 32)} // room for both in keys: most calls fit
+	p.declare(&w, k)
+	w.keys[0], w.keys[1], w.keys[2] = "evalsha", s.sha, len(w.keys)-3
+	return append(w.keys, w.args...)
 }
 
 // loadScripts makes a server know the scripts. It is called for each new
-// connection, so that also a server that has just become master knows them.
+// connection, so that a server that has just become master knows them, too.
 //
-// It asks first whether it may: a server that wants a password cuts off who
+// It sends a PING first: a server that wants a password closes a connection that
 // sends much without one, and then does not say why.
 func loadScripts(ctx context.Context, conn *goredis.Conn) error {
 	if err := conn.Ping(ctx).Err(); err != nil {

@@ -10,12 +10,12 @@ import (
 	"pushd.example/internal/history"
 )
 
-// session is the node's time in a partition under one name. It ends when there
-// may be holes in what the node was told: its lease or its stream is gone, the
-// stream was trimmed too early, its own pushes do not come back, another server
-// is master, or Redis was away. Then the next begins: the node gets a name that
-// was never used, so that nothing of the old one is mistaken for its own,
-// registers its connections, and has them read on from where they are.
+// session is the node's time in a partition under one name. It ends when the node
+// may have missed messages: its lease or its stream is gone, the stream was trimmed
+// too early, its own pushes do not come back, another server is master, or Redis was
+// away. Then the next begins: the node gets a name that was never used, so that
+// nothing of the old session is mistaken for the new one's, registers its
+// connections, and has them read on from where they are.
 type session struct {
 	*partition
 	name  string
@@ -37,8 +37,8 @@ const (
 // errHole ends a session in which something may have been missed.
 var errHole = errors.New("messages may have been missed")
 
-// keep is the keeper's goroutine: one session after the other. It says on first
-// how the first began.
+// keep is the keeper's goroutine: it runs one session after the other. It sends the
+// result of the first join on first.
 func (p *partition) keep(first chan<- error) {
 	s := p.store
 	pause := minPause
@@ -74,8 +74,8 @@ func (p *partition) keep(first chan<- error) {
 	p.lost(history.ErrClosed)
 }
 
-// join begins a session. again: connections may have been there before, and
-// read on from where they are.
+// join begins a session. With again, connections may have been attached in an
+// earlier session, and read on from where they are.
 func (p *partition) join(again bool) (*session, error) {
 	s := p.store
 	ctx, cancel := context.WithTimeout(s.ctx, 2*s.conf.Timeout)
@@ -85,8 +85,8 @@ func (p *partition) join(again bool) (*session, error) {
 		return nil, fmt.Errorf("getting a number: %w", err)
 	}
 	se := &session{partition: p, name: strconv.FormatInt(number, 36), since: time.Now()}
-	keys := []string{p.leases, p.stream(se.name), p.stream(p.node), p.counts, p.presence, p.log, p.scan}
-	reply, err := s.client.Do(ctx, joinScript.call(keys, se.name, millis(s.conf.Lease), p.node)...).Result()
+	c := joinCall{node: se.name, lease: s.conf.Lease, oldNode: p.node}
+	reply, err := s.client.Do(ctx, joinScript.call(&p.keys, c)...).Result()
 	if err != nil {
 		p.relocate()
 		return nil, fmt.Errorf("joining: %w", err)
@@ -94,7 +94,7 @@ func (p *partition) join(again bool) (*session, error) {
 	r := reader{reply: reply}
 	se.runID, _ = r.next().(string)
 	top, bn := history.ID(r.int()), r.int()
-	p.setNodes(names(r.next()))
+	p.setNodes(texts(r.next()))
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -108,6 +108,30 @@ func (p *partition) join(again bool) (*session, error) {
 		return nil, err
 	}
 	return se, nil
+}
+
+// joinCall is what join.lua is called with.
+type joinCall struct {
+	node    string
+	lease   time.Duration
+	oldNode string // "": none
+}
+
+func (c joinCall) declare(w *wire, k *keys) {
+	declareNode(w, k, c.node)
+	w.key("OLD_STREAM", k.stream(c.oldNode))
+	w.key("LOG", k.log)
+	w.duration("lease", c.lease)
+	w.text("old_node", c.oldNode)
+}
+
+// declareNode declares what a partition has of a node.
+func declareNode(w *wire, k *keys, node string) {
+	declareCounts(w, k)
+	w.key("PRESENCE", k.presence)
+	w.key("STREAM", k.stream(node))
+	w.key("SCAN", k.scan)
+	w.text("node", node)
 }
 
 // begin registers the connections under the new name, and lets calls in.
@@ -130,7 +154,7 @@ func (se *session) begin(ctx context.Context, again bool) error {
 	p.probes.restart()
 	if again {
 		se.store.metrics.resynced()
-		se.store.following.hand([]history.Delivery{{Resync: true}})
+		se.store.following.deliverNow([]history.Delivery{{Resync: true}})
 	}
 	// The first push of all, to this node itself, shows that pushes go through.
 	return p.probe(ctx, true)
@@ -164,7 +188,7 @@ func (se *session) stay() error {
 		if se.probes.silence() > maxSilence && !se.tail.delivering.Load() {
 			return fmt.Errorf("%w: no push to this node itself came back", errHole)
 		}
-		// What a node that died left undone: a broadcast that not all copies have.
+		// A node that died may have left a broadcast that not all copies have.
 		if se.logTop.Load() < homeTop {
 			if err := s.fill(s.ctx, se.partition, false); err != nil {
 				s.conf.Log.Warn("history: copying broadcasts", "partition", se.number, "error", err)
@@ -174,12 +198,11 @@ func (se *session) stay() error {
 	}
 }
 
-// beat renews the lease, and says whether another beat has to do at once what
-// this one left. An error ends the session.
+// beat renews the lease. It returns whether it left work for another beat, which
+// must come at once. An error ends the session.
 func (se *session) beat() (more bool, err error) {
 	s, p := se.store, se.partition
-	keys := []string{p.leases, p.stream(se.name), p.counts, p.log, p.ends, p.expired, p.presence, p.scan}
-	cmd := beatScript.call(append(keys, p.registerKeys()...), s.clock(), se.name, millis(s.conf.Lease), se.tail.position())
+	cmd := beatScript.call(&p.keys, beatCall{s.clock(), se.name, s.conf.Lease, se.tail.position()})
 	var reply any
 	for range maxBroken {
 		// The connections may have been cut: each try finds one less.
@@ -202,10 +225,8 @@ func (se *session) beat() (more bool, err error) {
 	}
 	runID, _ := r.next().(string)
 	trimmed, top := int64(r.int()), r.int()
-	r.int()
-	p.setNodes(names(r.next()))
+	p.setNodes(texts(r.next()))
 	more = r.int() == 1
-	p.watched.Store(r.int() == 1)
 	if r.err != nil {
 		return false, r.err
 	}
@@ -214,20 +235,45 @@ func (se *session) beat() (more bool, err error) {
 	case runID != se.runID:
 		return false, fmt.Errorf("%w: another server is master, or it was started again", errHole)
 	case trimmed > se.tail.read.Load():
-		return false, fmt.Errorf("%w: too many waited for this node", errHole)
+		return false, fmt.Errorf("%w: the stream was trimmed, since more than %d waited for this node", errHole, s.conf.Backlog)
 	}
 	return more, nil
 }
 
-// leave tells the other nodes that this one is gone. If it cannot, they learn
-// it when the lease ends.
+// beatCall is what beat.lua is called with.
+type beatCall struct {
+	clock any
+	node  string
+	lease time.Duration
+	read  string // id up to which the node's stream was read
+}
+
+func (c beatCall) declare(w *wire, k *keys) {
+	declareNode(w, k, c.node)
+	declareEvents(w, k)
+	w.key("LINGERING", k.lingering)
+	w.key("LOG", k.log)
+	w.key("EXPIRIES", k.expiries)
+	w.key("EXPIRED", k.expired)
+	w.time(c.clock)
+	w.duration("lease", c.lease)
+	w.text("read", c.read)
+}
+
+// leaveCall is what leave.lua is called with.
+type leaveCall struct{ node string }
+
+func (c leaveCall) declare(w *wire, k *keys) { declareNode(w, k, c.node) }
+
+// leave removes the node from the partition, so that the others know at once that
+// it is gone. If it cannot, they know when the lease ends.
 func (p *partition) leave() {
 	if p.writes.state() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.store.conf.Timeout)
 	defer cancel()
-	cmd := leaveScript.call([]string{p.leases, p.stream(p.node), p.counts, p.presence, p.scan}, p.node)
+	cmd := leaveScript.call(&p.keys, leaveCall{p.node})
 	if err := p.store.client.Do(ctx, cmd...).Err(); err != nil {
 		p.store.conf.Log.Debug("history: leaving", "partition", p.number, "error", err)
 	}

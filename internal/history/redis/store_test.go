@@ -27,7 +27,7 @@ func opener(url string, partitions int) historytest.Opener {
 			Align: func(p history.Push, id history.ID) history.ID { return redis.Align(current, p, id) },
 			Settle: func() {
 				if err := redis.Settle(context.Background(), current); err != nil {
-					t.Errorf("waiting for what was appended to be handed over: %v", err)
+					t.Errorf("waiting until all appended messages were delivered: %v", err)
 				}
 			},
 		}

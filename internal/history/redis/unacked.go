@@ -3,92 +3,110 @@ package redis
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
+	"time"
 
 	"pushd.example/internal/history"
 )
 
-// dueNote is a note of recipients of whom it is to be found out who has not acked.
-type dueNote struct {
+// unackedCheck is a list of recipients that is due for the check which of them have
+// not acked.
+type unackedCheck struct {
 	*partition
-	since int64      // when it was due, in milliseconds
-	place string     // among the notes
-	users []string   // none: the note is damaged
-	own   history.ID // that the message has in these inboxes
-	id    history.ID // that Append returned
+	since    int64      // when it was due, in milliseconds since history.Epoch
+	storedAt string     // position of the list
+	users    []string   // none: the list is damaged
+	own      history.ID // under which these users have the message
+	id       history.ID // that Append returned
 }
 
-// readDue reads what events_read.lua says of notes.
-func (p *partition) readDue(reply any) ([]dueNote, error) {
+// readChecks reads what events_read.lua returns as due.
+func (p *partition) readChecks(reply any) ([]unackedCheck, error) {
 	list, _ := reply.([]any)
-	due := make([]dueNote, 0, len(list))
+	checks := make([]unackedCheck, 0, len(list))
 	for _, item := range list {
 		in := reader{reply: item}
-		d := dueNote{partition: p, since: int64(in.int()), place: in.text()}
-		names, own, id := in.text(), in.text(), in.text()
+		c := unackedCheck{partition: p, since: int64(in.int()), storedAt: in.text()}
+		users, own, id := in.text(), in.text(), in.text()
 		if in.err != nil {
 			return nil, in.err
 		}
-		if err := d.read(names, own, id); err != nil {
-			d.users = nil
-			p.store.conf.Log.Error("history: finding out who has not acked", "partition", p.number, "note", d.place, "error", err)
+		if err := c.read(users, own, id); err != nil {
+			c.users = nil
+			p.store.conf.Log.Error("history: reading the recipients of a message to check who has not acked it; skipping them",
+				"partition", p.number, "position", c.storedAt, "error", err)
 		}
-		due = append(due, d)
+		checks = append(checks, c)
 	}
-	return due, nil
+	return checks, nil
 }
 
-// read reads what a note says.
-func (d *dueNote) read(names, own, id string) (err error) {
-	if names == "" {
-		return fmt.Errorf("%w: a note of recipients", errEntry)
-	}
-	if d.users, err = parseNote(nil, names); err != nil {
+func (c *unackedCheck) read(users, own, id string) (err error) {
+	if _, c.users, err = parseRecipientList(users); err != nil {
 		return err
 	}
-	if d.own, err = history.ParseID(own); err != nil {
+	if c.own, err = history.ParseID(own); err != nil {
 		return err
 	}
-	d.id, err = history.ParseID(id)
+	c.id, err = history.ParseID(id)
 	return err
 }
 
-// recordUnacked records who has not acked what is due, the oldest first: of one
-// note at least, of about so many users at most, and of no more in a partition than
-// it keeps events. The rest is for the next who ask. Others may do the same at the
-// same time.
-func (s *Store) recordUnacked(ctx context.Context, due []dueNote, most int) error {
-	slices.SortStableFunc(due, func(a, b dueNote) int { return cmp.Compare(a.since, b.since) })
+// recordUnacked does the checks that are due, the oldest first: at least one, then
+// no more than have about most users together, and in each partition no more than
+// it keeps events for. The next readers do the rest. Several readers may do the
+// same checks at the same time.
+func (s *Store) recordUnacked(ctx context.Context, checks []unackedCheck, most int) error {
+	slices.SortStableFunc(checks, func(a, b unackedCheck) int { return cmp.Compare(a.since, b.since) })
 	taken := make([]int, len(s.partitions))
 	var ops []*op
-	for _, d := range due {
-		if len(ops) > 0 && most <= 0 || taken[d.number] > 0 && taken[d.number]+len(d.users) > s.eventsKept() {
+	for _, c := range checks {
+		if len(ops) > 0 && most <= 0 || taken[c.number] > 0 && taken[c.number]+len(c.users) > s.eventsKept() {
 			break
 		}
-		o := &op{ctx: ctx, cmd: d.command()}
-		if err := d.writes.put(o); err != nil {
+		o := &op{ctx: ctx, cmd: c.command()}
+		if err := c.writes.put(o); err != nil {
 			return err
 		}
 		ops = append(ops, o)
-		taken[d.number] += len(d.users)
-		most -= len(d.users)
+		taken[c.number] += len(c.users)
+		most -= len(c.users)
 	}
 	return waitForAll(ctx, ops)
 }
 
-// command takes the note out; those whom it names are looked up.
-func (d *dueNote) command() []any {
-	if len(d.users) == 0 {
-		return []any{"zrem", d.due, d.place}
+func (c *unackedCheck) command() []any {
+	if len(c.users) == 0 {
+		return []any{"zrem", c.due, c.storedAt}
 	}
-	s := d.store
-	keys, args := make([]string, 0, 4+2*len(d.users)), make([]any, 0, 7+len(d.users))
-	keys = append(keys, d.due, d.events, d.watch, d.recalled)
-	args = append(args, s.clock(), d.place, uint64(d.own), uint64(d.id), s.conf.Retention.InboxCount,
-		millis(s.conf.Retention.InboxAge), s.eventsKept())
-	for _, user := range d.users {
-		keys, args = append(keys, d.inbox(user), d.meta(user)), append(args, user)
-	}
-	return unackedScript.call(keys, args...)
+	s := c.store
+	return unackedScript.call(&c.keys, unackedCall{
+		unackedCheck: *c, clock: s.clock(), keep: s.conf.Retention.InboxCount, inboxAge: s.conf.Retention.InboxAge,
+		eventsKept: s.eventsKept(),
+	})
+}
+
+// unackedCall is what unacked.lua is called with.
+type unackedCall struct {
+	unackedCheck
+	clock      any
+	keep       int // entries that an inbox shows
+	inboxAge   time.Duration
+	eventsKept int
+}
+
+func (c unackedCall) declare(w *wire, k *keys) {
+	w.key("DUE", k.due)
+	declareEvents(w, k)
+	w.key("RECALLED", k.recalled)
+	w.time(c.clock)
+	w.text("stored_at", c.storedAt)
+	w.id("own", c.own)
+	w.id("id", c.id)
+	w.number("keep", int64(c.keep))
+	w.duration("inbox_age", c.inboxAge)
+	w.number("events_kept", int64(c.eventsKept))
+	w.texts("users", c.users)
+	w.keyEach("INBOXES", c.users, k.inbox)
+	w.keyEach("METAS", c.users, k.meta)
 }

@@ -162,8 +162,8 @@ func TestUnackedGoesByItself(t *testing.T) {
 	}
 }
 
-// TestUnackedAmongOthers: who is always given events of other kinds is told all the
-// same, and not before these.
+// TestUnackedAmongOthers: a reader who always gets events of other kinds still gets
+// those of users who have not acked, after the others.
 func TestUnackedAmongOthers(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
 		for _, kinds := range []watch.Kind{watch.Unacked, watch.Unacked | watch.Delivered} {
@@ -190,7 +190,7 @@ func unackedAmongOthers(t *testing.T, partitions int, kinds watch.Kind) {
 	deliver := func() {
 		user := fmt.Sprint("user", len(want))
 		id := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{user}})
-		note(t, s, history.UserRange{User: user, Range: history.Range{From: id - 1, To: id}})
+		record(t, s, history.UserRange{User: user, Range: history.Range{From: id - 1, To: id}})
 		want = append(want, fmt.Sprint("delivered ", user, " ", id))
 	}
 	for range 20 {
@@ -221,8 +221,8 @@ func unackedAmongOthers(t *testing.T, partitions int, kinds watch.Kind) {
 	}
 }
 
-// TestUnackedOfDamagedNotes: what Redis has lost or mangled is said and left out.
-func TestUnackedOfDamagedNotes(t *testing.T) {
+// TestUnackedOfDamagedLists: what Redis has lost or mangled is said and left out.
+func TestUnackedOfDamagedLists(t *testing.T) {
 	clock := historytest.NewClock()
 	var said bytes.Buffer
 	c := redis.Config{
@@ -239,14 +239,14 @@ func TestUnackedOfDamagedNotes(t *testing.T) {
 		do(t, shared, append([]any{"XADD", pre + "R", place}, fields...)...)
 		do(t, shared, "ZADD", pre+"U", 1, place)
 	}
-	do(t, shared, "ZADD", pre+"U", 1, "1-1", 1, "no note")
+	do(t, shared, "ZADD", pre+"U", 1, "1-1", 1, "no list")
 	clock.Advance(time.Second)
 	wantOnce(t, unackedBy(t, s, &at, id), []string{"ann"})
 	if n := do(t, shared, "ZCARD", pre+"U"); n != int64(0) {
 		t.Errorf("%d stay due, want none", n)
 	}
 	s.Close()
-	if n := strings.Count(said.String(), "finding out who has not acked"); n != 3 {
+	if n := strings.Count(said.String(), "reading the recipients of a message to check who has not acked it"); n != 3 {
 		t.Errorf("it was said %d times, want 3: %s", n, said.String())
 	}
 }

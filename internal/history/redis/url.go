@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// ErrURL: not a URL of a Redis. Its text never holds the password.
+// ErrURL: the URL does not name a Redis. Its text never holds the password.
 var ErrURL = errors.New("bad Redis URL")
 
-// Target says which Redis to go to.
+// Target names a Redis.
 type Target struct {
 	kind      kind
 	addresses []string // of the server, the Sentinels, or nodes of the Cluster

@@ -3,238 +3,156 @@
 -- streams of the nodes where they are connected.
 --
 -- A push to many users comes as several chunks, in order, over one connection.
--- The push's record says how far it came: "id chunks-done chunks-in-all body".
--- So a retry goes on where the first try broke off, and stores nothing twice.
+-- The push's record says how far it has come. So a retry continues where the first
+-- try broke off, and stores nothing twice.
 --
--- KEYS: last id, record, bodies, presence, leases, notes, moved, due if it is
--- asked who has not acked it, n inboxes, n metas if there is a TTL or a collapse
--- key, n topics if there is that, s streams. ARGV: see args in append.go.
--- Returns {outcome, id, users, connections that are here, users who have them,
--- users whose first entry it is}; outcome 0: stored, 1: was stored before, 2: a
--- node is connected whose stream is not among KEYS, nothing done, 3: the chunk
--- before this one is missing, nothing done.
-local clock, floor, id, flags = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local data, ttl, inline = ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
-local chunk, chunks = tonumber(ARGV[8]), tonumber(ARGV[9])
-local remember, forget = tonumber(ARGV[10]), tonumber(ARGV[11])
-local keep, age, maxlen = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
-local share, n, s = ARGV[15], tonumber(ARGV[16]), tonumber(ARGV[17])
-local exclude = ARGV[18]
-local names = ARGV[19] -- the users as notes have them; none: nothing is noted
-local collapse = ARGV[20]
-local unacked = tonumber(ARGV[21]) -- ms until it is asked who has not acked it; 0: never
-local USERS, NODES = 21, 21 + n
-local INBOX = unacked > 0 and 8 or 7
-local META, TOPIC = INBOX + n, INBOX + 2 * n
-local STREAM = INBOX + (collapse ~= '' and 3 * n or ttl > 0 and 2 * n or n)
-local time = now(clock)
+-- Returns {outcome, id, users, their connections, users who have connections,
+-- users whose first entry it is}. Outcomes: DONE; DUPLICATE; NEW_NODE and GAP,
+-- when the chunk before this one is missing: then nothing was done.
 
 -- What became of this push before.
 local body = 0
-local record = redis.call('GET', KEYS[2])
-if record then
-  local was, done, all, at = string.match(record, '^(%d+) (%d+) (%d+) (%d+)$')
-  was, done = tonumber(was), tonumber(done)
-  if time < math.floor(was / PER_MS) + remember then
-    if done == tonumber(all) or done >= chunk then
-      -- A write, so that a WAIT after it waits for what was written before.
-      redis.call('SET', KEYS[2], record, 'KEEPTTL')
-      return {1, was, 0, 0, 0, 0}
-    end
-    id, body = was, tonumber(at)
-    if done < chunk - 1 then return {3, 0, 0, 0, 0, 0} end
-  elseif chunk > 1 then
-    return {3, 0, 0, 0, 0, 0}
-  end
-elseif chunk > 1 then
-  return {3, 0, 0, 0, 0, 0}
+local earlier, done, all, earlier_body = earlier_push()
+if earlier then
+  if done == all or done >= chunk then return {DUPLICATE, earlier, 0, 0, 0, 0} end
+  id, body = earlier, earlier_body
 end
+if chunk > (done or 0) + 1 then return {GAP, 0, 0, 0, 0, 0} end
 
--- Who is connected where: presence is "node=connections,…". Nodes whose lease
--- has ended are struck out.
-local streams, alive, online, struck = {}, {}, 0, {}
-for j = 1, s do streams[ARGV[NODES + j]] = KEYS[STREAM + j] end
-local real
-local function lives(node)
-  if alive[node] == nil then
-    real = real or now('')
-    alive[node] = tonumber(redis.call('ZSCORE', KEYS[5], node) or 0) > real
-  end
-  return alive[node]
-end
-local where = redis.call('HMGET', KEYS[4], unpack(ARGV, USERS + 1, USERS + n))
-local nodes, present = {}, 0 -- of the j-th user, where it has any; how many have
-for j = 1, n do
-  if where[j] then
-    local here, dead = {}, false
-    for node, count in string.gmatch(where[j], '(%w+)=(%d+)') do
-      if not lives(node) then
-        dead = true
-      elseif not streams[node] then
-        return {2, 0, 0, 0, 0, 0}
-      else
-        here[#here + 1], online = node, online + count
-        here[node] = count
-      end
-    end
-    if dead then struck[j] = here end
-    if #here > 0 then nodes[j], present = here, present + 1 end
-  end
-end
+local streams = streams_by_node()
+local where, online_connections, online_users, stale = locate(users, streams)
+if not where then return {NEW_NODE, 0, 0, 0, 0, 0} end
 
--- The id. An id that was chosen in another partition or by an earlier chunk may
--- have been overtaken; then each inbox is looked at. If it is still the last one,
--- as mostly for a later chunk, none has.
-local last = tonumber(redis.call('GET', KEYS[1]) or 0)
-if id == 0 then id = own(math.max(first(time), last + 1, math.min(floor, first(time + 60000)) + 1), share) end
+-- An id that was chosen in another partition or by an earlier chunk may be below
+-- the last one by now: then an inbox may have a later entry. If it is still the
+-- last one, as mostly for a later chunk, no inbox has.
+local last = tonumber(redis.call('GET', LAST_ID) or 0)
+if id == 0 then id = next_id(last) end
 local overtaken = id < last
+local oldest_kept = first_id(time - inbox_age)
 
--- drop takes some of those out of a ZSET that lie below a score.
-local function drop(zset, below)
-  local gone = redis.call('ZRANGEBYSCORE', zset, '-inf', '(' .. str(below), 'LIMIT', 0, 100)
+-- trim_index takes some members with scores below the given one out of a ZSET.
+local function trim_index(zset, below)
+  local gone = redis.call('ZRANGEBYSCORE', zset, '-inf', '(' .. str(below), 'LIMIT', 0, INDEX_TRIM)
   if gone[1] then redis.call('ZREM', zset, unpack(gone)) end
 end
 
--- note says to whom a message went, for recalls and receipts, and has it found out
--- in time which of them have not acked it. The stream takes only rising ids: what
--- comes late lies at its end, and moved tells where. apart: these users have the
--- message under the id that the note lies at.
-local function note(at, users, apart)
-  local fields = {'u', users}
+-- save_recipients stores a list of recipients, for recalls and receipts, and
+-- schedules the check for users who have not acked. The stream takes only rising
+-- ids: a list that comes late is stored at the end, and RECIPIENT_INDEX finds it by
+-- the message's id. With own, these users have the message under the id at.
+local function save_recipients(at, list, own)
+  local fields = {'u', list}
   if at ~= id then
-    fields[3], fields[4] = 'o', str(id)
-    if apart then fields[5], fields[6] = 'a', '' end
+    fields[#fields + 1], fields[#fields + 2] = 'o', str(id)
+    if own then fields[#fields + 1], fields[#fields + 2] = 'a', '' end
   end
-  local cutoff = first(time - age)
-  local place = redis.call('XADD', KEYS[6], 'MINID', '~', str(cutoff), str(at) .. '-*', unpack(fields))
+  local stored_at = redis.call('XADD', RECIPIENTS, 'MINID', '~', str(oldest_kept), str(at) .. '-*', unpack(fields))
   if at ~= id then
-    redis.call('ZADD', KEYS[7], id, place)
-    drop(KEYS[7], cutoff)
+    redis.call('ZADD', RECIPIENT_INDEX, id, stored_at)
+    trim_index(RECIPIENT_INDEX, oldest_kept)
   end
-  if unacked > 0 then
-    redis.call('ZADD', KEYS[8], math.floor(id / PER_MS) + unacked, place)
-    drop(KEYS[8], time - age)
-    -- By then the messages are gone.
-    if forget > 0 then redis.call('PEXPIRE', KEYS[8], age) end
+  if unacked_after > 0 then
+    redis.call('ZADD', DUE, math.floor(id / IDS_PER_MS) + unacked_after, stored_at)
+    trim_index(DUE, time - inbox_age)
+    -- After that time the messages are gone.
+    if forget > 0 then redis.call('PEXPIRE', DUE, inbox_age) end
   end
 end
-if names ~= '' then note(math.max(id, last), names, false) end
+if recipients ~= '' then save_recipients(math.max(id, last), recipients, false) end
 
 if not overtaken then last = id end
-local expires = ttl > 0 and math.floor(id / PER_MS) + ttl or 0
+local expires = ttl > 0 and math.floor(id / IDS_PER_MS) + ttl or 0
 
 if not inline and body == 0 then
-  -- The stream of bodies takes only rising ids.
+  -- The stream of bodies takes only rising ids. A body at another id than the
+  -- message's says which message it belongs to.
   body = id
-  local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
-  if newest[1] then body = math.max(id, tonumber(string.match(newest[1][1], '^%d+')) + 1) end
-  -- Where it lies under another id than the message's, it says whose it is.
+  local newest_body = redis.call('XREVRANGE', BODIES, '+', '-', 'COUNT', 1)
+  if newest_body[1] then body = math.max(id, position(newest_body[1]) + 1) end
   local owner = body ~= id and {'o', str(id)} or {}
-  redis.call('XADD', KEYS[3], 'MINID', '~', str(first(time - age)), str(body) .. '-0', 'd', data, unpack(owner))
+  redis.call('XADD', BODIES, 'MINID', '~', str(oldest_kept), str(body) .. '-0', 'd', data, unpack(owner))
 end
 
--- entry returns what is put into an inbox at a position.
-local tag = ''
-if collapse ~= '' then flags, tag = flags + COLLAPSE, tagged(collapse) end
-local function entry(at)
-  if inline then return head(flags, at, expires) .. tag .. data end
-  if body == at then return head(flags + REF, at, expires) .. tag end
-  return head(flags + REF + FAR, at, expires) .. struct.pack('>I7', body) .. tag
+-- entry_at returns what is put into an inbox under an id.
+local key_part = ''
+if collapse ~= '' then flags, key_part = flags + COLLAPSE, with_length(collapse) end
+local function entry_at(at)
+  if inline then return head(flags, at, expires) .. key_part .. data end
+  if body == at then return head(flags + REF, at, expires) .. key_part end
+  return head(flags + REF + FAR, at, expires) .. struct.pack('>I7', body) .. key_part
 end
 
--- A user's topics are the newest entry of each collapse key. replace makes the
--- push's, if it is unread, one whose TTL has ended.
-local function replace(j)
-  local was = tonumber(redis.call('ZSCORE', KEYS[TOPIC + j], collapse) or 0)
-  local meta = redis.call('HMGET', KEYS[META + j], 'i', 't')
-  if was <= tonumber(meta[1] or 0) then return end
-  local at = find(KEYS[INBOX + j], was)
-  if not at then return end -- it was dropped
-  redis.call('LSET', KEYS[INBOX + j], at, head(REF, was, 1))
-  if was > tonumber(meta[2] or 0) then redis.call('HSET', KEYS[META + j], 't', was) end
-end
+local expire_replaced, index_collapse
+if collapse ~= '' then -- most pushes do not need these functions
+  -- expire_replaced makes the entry that has this collapse key an expired one, if
+  -- it is unread.
+  function expire_replaced(j)
+    local replaced = tonumber(redis.call('ZSCORE', COLLAPSE_INDEXES[j], collapse) or 0)
+    local meta = redis.call('HMGET', METAS[j], 'i', 't')
+    if replaced <= tonumber(meta[1] or 0) then return end
+    local index = find(INBOXES[j], replaced)
+    if not index then return end -- it was dropped
+    redis.call('LSET', INBOXES[j], index, head(REF, replaced, EXPIRED_LONG_AGO))
+    if replaced > tonumber(meta[2] or 0) then redis.call('HSET', METAS[j], 't', replaced) end
+  end
 
--- newest makes what was appended at a position the newest of its key, and lets
--- go of topics whose entries were dropped.
-local function newest(j, at)
-  local topics = KEYS[TOPIC + j]
-  redis.call('ZADD', topics, at, collapse)
-  local oldest = struct.unpack('>I7', redis.call('LINDEX', KEYS[INBOX + j], 0), 2)
-  redis.call('ZREMRANGEBYSCORE', topics, '-inf', '(' .. str(oldest))
-  if forget > 0 then redis.call('PEXPIRE', topics, age) end
-end
-
--- out[at][node] is what goes to a node's stream of the message at a position:
--- mostly there is one position.
-local out = {}
-local function tell(j, at, prev)
-  local user = ARGV[USERS + j]
-  local line = struct.pack('>I7B', prev, #user) .. user
-  out[at] = out[at] or {}
-  for _, node in ipairs(nodes[j]) do
-    local lines = out[at][node]
-    if not lines then
-      lines = {head(flags, at, 0)}
-      out[at][node] = lines
-    end
-    lines[#lines + 1] = line
+  -- index_collapse makes the new entry the newest with its collapse key, and
+  -- forgets the keys of entries that were dropped.
+  function index_collapse(j, at)
+    redis.call('ZADD', COLLAPSE_INDEXES[j], at, collapse)
+    redis.call('ZREMRANGEBYSCORE', COLLAPSE_INDEXES[j], '-inf', '(' .. str(id_of(redis.call('LINDEX', INBOXES[j], 0))))
+    if forget > 0 then redis.call('PEXPIRE', COLLAPSE_INDEXES[j], inbox_age) end
   end
 end
 
-local common, newcomers = entry(id), 0
-for j = 1, n do
-  local inbox, at, line, prev = KEYS[INBOX + j], id, common, 0
-  if overtaken or nodes[j] then
-    local e = redis.call('LINDEX', inbox, -1)
-    if e then prev = struct.unpack('>I7', e, 2) end
+-- entries[at] is what goes to nodes of the message under an id: mostly there is
+-- one id.
+local entries, common, newcomers = {}, entry_at(id), 0
+for j, user in ipairs(users) do
+  local inbox, at, entry, prev = INBOXES[j], id, common, 0
+  if overtaken or where[j] then
+    local before = redis.call('LINDEX', inbox, -1)
+    if before then prev = id_of(before) end
     if prev >= id then
-      last = own(math.max(last, prev) + 1, share)
+      last = own_id(math.max(last, prev) + 1)
       at = last
-      line = entry(at)
-      if names ~= '' then
-        note(at, string.sub(names, 1, 1) .. struct.pack('BB', 0, #ARGV[USERS + j]) .. ARGV[USERS + j], true)
+      entry = entry_at(at)
+      if recipients ~= '' then
+        save_recipients(at, string.sub(recipients, 1, 1) .. struct.pack('BB', 0, #user) .. user, true)
       end
     end
   end
-  if collapse ~= '' then replace(j) end
-  local len = redis.call('RPUSH', inbox, line)
-  if len == 1 then newcomers = newcomers + 1 end
-  -- One more than is shown stays: it tells that something was dropped, and
-  -- where the log ended when all of it is too old.
-  if len > keep + 1 then
+  if collapse ~= '' then expire_replaced(j) end
+  local length = redis.call('RPUSH', inbox, entry)
+  if length == 1 then newcomers = newcomers + 1 end
+  -- One entry more than is shown stays: it tells that entries were dropped, and
+  -- where the inbox ended when all of it is too old.
+  if length > keep + 1 then
     redis.call('LTRIM', inbox, -keep - 1, -1)
-  elseif len % 16 == 0 then
-    for _ = 1, 32 do
+  elseif length % TRIM_EVERY == 0 then
+    for _ = 1, 2 * TRIM_EVERY do
       local second = redis.call('LINDEX', inbox, 1)
-      if not second or struct.unpack('>I7', second, 2) >= first(time - age) then break end
+      if not second or id_of(second) >= oldest_kept then break end
       redis.call('LPOP', inbox)
     end
   end
-  if ttl > 0 then redis.call('HSET', KEYS[META + j], 't', at) end
-  if collapse ~= '' then newest(j, at) end
-  if nodes[j] then tell(j, at, prev) end
-  if struck[j] then
-    local rest = {}
-    for k, node in ipairs(struck[j]) do rest[k] = node .. '=' .. struck[j][node] end
-    -- Who is nowhere any more is the beat's: it is an event.
-    if rest[1] then redis.call('HSET', KEYS[4], ARGV[USERS + j], table.concat(rest, ',')) end
+  if ttl > 0 then redis.call('HSET', METAS[j], 't', at) end
+  if collapse ~= '' then index_collapse(j, at) end
+  if where[j] then
+    entries[at] = entries[at] or {}
+    address(entries[at], where[j], head(flags, at, 0), prev, user)
   end
+  -- A user without any connection is left to the heartbeat, which records the
+  -- disconnect.
+  if stale[j] and where[j] then redis.call('HSET', PRESENCE, user, presence_of(where[j])) end
 end
-redis.call('SET', KEYS[1], last)
+redis.call('SET', LAST_ID, last)
 
-local positions = {}
-for at in pairs(out) do positions[#positions + 1] = at end
-table.sort(positions)
-for _, at in ipairs(positions) do
-  for node, lines in pairs(out[at]) do
-    redis.call('XADD', streams[node], 'MAXLEN', '~', maxlen, '*', fields('e', table.concat(lines), data, exclude, collapse))
-  end
-end
+local ids = {}
+for at in pairs(entries) do ids[#ids + 1] = at end
+table.sort(ids)
+for _, at in ipairs(ids) do deliver(entries[at], streams, data, exclude, collapse) end
 
-record = string.format('%.0f %d %d %.0f', id, chunk, chunks, body)
-if forget > 0 then
-  redis.call('SET', KEYS[2], record, 'PX', forget)
-else
-  redis.call('SET', KEYS[2], record)
-end
-return {0, id, n, online, present, newcomers}
+save_push(id, chunk, chunks, body)
+return {DONE, id, #users, online_connections, online_users, newcomers}

@@ -1,79 +1,70 @@
 #!lua flags=allow-oom
--- Reads events, and has those of the kinds asked for recorded for a while. Who
--- comes to the end of the log and has room left learns what is due, to go on with
--- unacked.lua.
+-- Reads events, and has events of the kinds asked for recorded for a while. A
+-- reader who comes to the end of the log with room left learns which lists of
+-- recipients are due for the check of unacked.lua.
 --
--- KEYS: events, watch, leaving, presence, due, notes.
--- ARGV: clock, position (time when it was read, time of the last event, its
--- number; all -1 for none), limit, events to keep, ms to go on recording, 1 if it
--- is to return what is due, then the kinds.
--- Returns {1 if something is missing before what is returned, now, time of the
--- last event, its number, {events}, {due}}; due are {since when, place of the note,
--- users as noted, id that these have the message under, the message's id}, ….
-local EVENTS, WATCH, DUE, NOTES = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
-local time = now(ARGV[1])
-local read, at, number = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local limit = tonumber(ARGV[5])
+-- The position is when events were read last, and time and number of the last
+-- event; all are -1 for none.
+--
+-- Returns {1 if events are missing before those returned, now, time of the last
+-- event, its number, {events}, {due}}; due are {since when, where the list of
+-- recipients is stored, the list, id under which these have the message, the
+-- message's id}, ….
 
--- Renewed for a tenth longer than asked, when that tenth is over: readers come
--- many times a second.
-local since, renew = 0, tonumber(ARGV[7])
-for j = 9, #ARGV do
-  local began, ends = string.match(redis.call('HGET', WATCH, ARGV[j]) or '', '^(%d+) (%d+)$')
+-- A kind is renewed for longer than asked, and not before that excess has passed:
+-- readers come many times a second.
+local since = 0
+for _, kind in ipairs(kinds) do
+  local began, ends = string.match(redis.call('HGET', WATCH, kind) or '', '^(%d+) (%d+)$')
   began, ends = tonumber(began), tonumber(ends or 0)
   if time >= ends then began = time end
   since = math.max(since, began)
-  if ends - time < renew then
-    redis.call('HSET', WATCH, ARGV[j], str(began) .. ' ' .. str(time + renew * 1.1), 'keep', ARGV[6])
+  if ends - time < WATCHED_FOR then
+    redis.call('HSET', WATCH, kind, str(began) .. ' ' .. str(time + WATCHED_FOR + WATCH_EXCESS), 'keep', events_kept)
   end
 end
 
--- The rest with the next read.
-for _ = 1, 10 do
-  if settle(EVENTS, WATCH, KEYS[3], KEYS[4], time, 100) < 100 then break end
+-- The next read continues where this one stops.
+for _ = 1, DUE_ROUNDS do
+  if record_disconnected(DUE_BATCH) < DUE_BATCH then break end
 end
 
--- look adds to out some notes that are due, the oldest first: at least one, and no
--- more than make a reply of some size. It takes out those whose notes are not kept
--- any more, or never were. It returns whether there may be others behind these.
-local function look(out, most)
-  local piece, size = math.max(most, 100), 0
-  local places = redis.call('ZRANGEBYSCORE', DUE, '-inf', time, 'WITHSCORES', 'LIMIT', 0, piece)
-  for j = 1, #places, 2 do
-    local note = redis.pcall('XRANGE', NOTES, places[j], places[j])[1]
-    if note then
-      local f, at = read_fields(note), string.match(places[j], '^%d+')
-      local users = f.u or ''
-      out[#out + 1] = {tonumber(places[j + 1]), places[j], users, f.a and at or f.o or at, f.o or at}
-      size = size + #users
-      if #out == most or size > 65536 then break end
+-- read_due adds to out some lists that are due, the oldest first: at least one, and
+-- no more than make a reply of about DUE_BYTES. It removes from DUE what is not
+-- stored any more, or never was. It returns whether there may be others behind.
+local function read_due(out, most)
+  local batch, size = math.max(most, DUE_BATCH), 0
+  local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', time, 'WITHSCORES', 'LIMIT', 0, batch)
+  for j = 1, #due, 2 do
+    local entry = redis.pcall('XRANGE', RECIPIENTS, due[j], due[j])[1]
+    if entry then
+      local fields, at = read_fields(entry), string.match(due[j], '^%d+')
+      local list, id = fields.u or '', fields.o or at
+      out[#out + 1] = {tonumber(due[j + 1]), due[j], list, fields.a and at or id, id}
+      size = size + #list
+      if #out == most or size > DUE_BYTES then break end
     else
-      redis.call('ZREM', DUE, places[j])
+      redis.call('ZREM', DUE, due[j])
     end
   end
-  return #places == 2 * piece
+  return #due == 2 * batch
 end
 
--- due returns what look finds, if need be behind what is not kept any more.
-local function due(most)
-  local out = {}
-  for _ = 1, 10 do
-    if not look(out, most) or out[1] then break end
-  end
-  return out
-end
-
-local last, n = top(EVENTS)
-if read < 0 then return {0, time, last, n, {}, {}} end
-local found = redis.call('XRANGE', EVENTS, '(' .. str(at) .. '-' .. str(number), '+', 'COUNT', limit)
-local lost, out = read < since, {}
+local last, last_number = newest(EVENTS)
+if read_at < 0 then return {0, time, last, last_number, {}, {}} end
+local found = redis.call('XRANGE', EVENTS, '(' .. str(after_time) .. '-' .. str(after_number), '+', 'COUNT', limit)
+local lost, events, due = read_at < since, {}, {}
 if found[1] then
-  local _, after = place(found[1])
-  lost = lost or after ~= number + 1
-  for j, e in ipairs(found) do out[j] = e[2][2] end
-  last, n = place(found[#found])
+  local _, first_number = position(found[1])
+  lost = lost or first_number ~= after_number + 1
+  for j, entry in ipairs(found) do events[j] = entry[2][2] end
+  last, last_number = position(found[#found])
 else
-  lost = lost or last ~= at or n ~= number
+  lost = lost or last ~= after_time or last_number ~= after_number
 end
-local room = limit - #found
-return {lost and 1 or 0, time, last, n, out, ARGV[8] == '1' and room > 0 and due(room) or {}}
+if want_due and #found < limit then
+  for _ = 1, DUE_ROUNDS do
+    if not read_due(due, limit - #found) or due[1] then break end
+  end
+end
+return {lost and 1 or 0, time, last, last_number, events, due}

@@ -1,11 +1,8 @@
 #!lua
--- Puts users of a partition into a group.
---
--- KEYS: members of the group, then of each user its groups.
--- ARGV: group, then the users. Returns how many were not in it.
+-- Adds users of a partition to a group. Returns how many were not in it.
 local added = 0
-for j = 2, #ARGV do
-  added = added + redis.call('ZADD', KEYS[1], 0, ARGV[j])
-  redis.call('ZADD', KEYS[j], 0, ARGV[1])
+for j, user in ipairs(users) do
+  added = added + redis.call('ZADD', MEMBERS, 0, user)
+  redis.call('ZADD', GROUPS[j], 0, group)
 end
 return added

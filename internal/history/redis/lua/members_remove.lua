@@ -1,11 +1,8 @@
 #!lua flags=allow-oom
--- Takes users of a partition out of a group.
---
--- KEYS: members of the group, then of each user its groups.
--- ARGV: group, then the users. Returns how many were in it.
+-- Removes users of a partition from a group. Returns how many were in it.
 local removed = 0
-for j = 2, #ARGV do
-  removed = removed + redis.call('ZREM', KEYS[1], ARGV[j])
-  redis.call('ZREM', KEYS[j], ARGV[1])
+for j, user in ipairs(users) do
+  removed = removed + redis.call('ZREM', MEMBERS, user)
+  redis.call('ZREM', GROUPS[j], group)
 end
 return removed

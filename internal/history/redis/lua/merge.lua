@@ -1,20 +1,19 @@
 #!lua
 -- Pages: the two logs of a view merged by id, for page.lua and attach.lua.
 
--- Each side of the merge has the id of the entry that is next, nil if there is
--- none; load returns its row, step goes on to the next that has not expired and
--- was not recalled. The inbox's has also whether there is a gap before it, and the
--- last entry before it, listed or not.
-local BATCH = 16
+-- Each side of the merge has the id of its next entry, nil if there is none; load
+-- returns that entry's row, and step moves to the next entry that is shown. The
+-- inbox's side also says whether there is a gap before its entry, and has the id of
+-- the last entry that it passed, shown or not.
 
 local function inbox_side(at, stop, dir)
-  local side = {id = nil, gap = false, last = 0}
+  local side = {id = nil, gap = false, passed = 0}
   local batch, k, size = {}, 0, 0
-  local e, flags, ends, from
+  local entry, flags, rest
   local function read()
     if (stop - at) * dir < 0 then return nil end
     if k == size then
-      local to = at + (BATCH - 1) * dir
+      local to = at + (PAGE_BATCH - 1) * dir
       if (to - stop) * dir > 0 then to = stop end
       batch = redis.call('LRANGE', INBOX, math.min(at, to), math.max(at, to))
       k, size = 0, #batch
@@ -24,31 +23,32 @@ local function inbox_side(at, stop, dir)
   end
   function side.step()
     while true do
-      side.last = side.id or side.last
-      e = read()
-      if not e then side.id = nil return end
-      flags, side.id, from = struct.unpack('>BI7', e)
-      if has(flags, TTL) then ends, from = struct.unpack('>I6', e, from) end
-      local back = has(flags, MULTICAST) and recalled(RECALLED, side.id)
-      if not back and (not has(flags, TTL) or ends > time) then return end
+      side.passed = side.id or side.passed
+      entry = read()
+      if not entry then side.id = nil return end
+      local expires
+      flags, side.id, expires, rest = read_head(entry)
+      if shown(flags, side.id, expires) then return end
       side.gap = true
     end
   end
-  local function tag()
+  local function key_part()
     if not has(flags, COLLAPSE) then return '' end
-    local at = has(flags, FAR) and from + 7 or from
-    return string.sub(e, at, at + string.byte(e, at))
+    local from = rest
+    if has(flags, FAR) then _, from = struct.unpack('>I7', entry, rest) end
+    return string.sub(entry, from, from + string.byte(entry, from))
   end
   -- load returns the row and the size of its data, nil if the body is gone:
   -- retention was shorter once.
   function side.load()
-    if not has(flags, REF) then return e, #e - from + 1 - #tag() end
+    if not has(flags, REF) then return entry, #entry - rest + 1 - #key_part() end
     local body = side.id
-    if has(flags, FAR) then body = struct.unpack('>I7', e, from) end
+    if has(flags, FAR) then body = struct.unpack('>I7', entry, rest) end
     local found = redis.call('XRANGE', BODIES, str(body), str(body), 'COUNT', 1)[1]
     if not found then return nil end
     local kind = has(flags, COLLAPSE) and MULTICAST + COLLAPSE or MULTICAST
-    return struct.pack('>BI7', kind, side.id) .. tag() .. found[2][2], #found[2][2]
+    local data = found[2][2]
+    return head(kind, side.id, 0) .. key_part() .. data, #data
   end
   side.step()
   return side
@@ -57,13 +57,12 @@ end
 local function log_side(at, stop, dir)
   local side = {id = nil}
   local batch, k = {}, 0
-  local fields, collapse
+  local data, collapse
   local function read()
     if (stop - at) * dir < 0 or at < log_first and dir < 0 then return nil end
     if k == #batch then
-      if k > 0 and k < BATCH then return nil end -- that was all
-      batch = dir > 0 and redis.call('XRANGE', LOG, str(at), str(stop), 'COUNT', BATCH)
-        or redis.call('XREVRANGE', LOG, str(at), str(stop), 'COUNT', BATCH)
+      if k > 0 and k < PAGE_BATCH then return nil end -- that was all
+      batch = redis.call(dir > 0 and 'XRANGE' or 'XREVRANGE', LOG, str(at), str(stop), 'COUNT', PAGE_BATCH)
       k = 0
       if not batch[1] then return nil end
     end
@@ -72,20 +71,20 @@ local function log_side(at, stop, dir)
   end
   function side.step()
     while true do
-      local e = read()
-      if not e then side.id = nil return end
-      side.id = place(e)
-      at, fields, collapse = side.id + dir, e[2], nil
-      for i = 5, #fields, 2 do
-        if fields[i] == 'c' then collapse = fields[i + 1] end
-      end
-      local over = #fields[2] >= 14 and expired(fields[2]) or collapse and redis.call('ZSCORE', EXPIRED, str(side.id))
+      local entry = read()
+      if not entry then side.id = nil return end
+      side.id = position(entry)
+      at = side.id + dir
+      local _, first, _, body, more = unpack(entry[2])
+      data, collapse = body, more and read_fields(entry).c
+      local _, _, expires = read_head(first)
+      local over = expires > 0 and expires <= time or collapse and redis.call('ZSCORE', EXPIRED, str(side.id))
       if not over and not recalled(RECALLED_LOG, side.id) then return end
     end
   end
   function side.load()
-    if not collapse then return struct.pack('>BI7', BROADCAST, side.id) .. fields[4], #fields[4] end
-    return struct.pack('>BI7', BROADCAST + COLLAPSE, side.id) .. tagged(collapse) .. fields[4], #fields[4]
+    if not collapse then return head(BROADCAST, side.id, 0) .. data, #data end
+    return head(BROADCAST + COLLAPSE, side.id, 0) .. with_length(collapse) .. data, #data
   end
   side.step()
   return side
@@ -93,7 +92,7 @@ end
 
 -- merge returns rows in the given direction, which of them have a gap before
 -- them, and the id of the first that does not fit, nil if all do.
-local function merge(a, b, dir, limit, most)
+local function merge(a, b, dir)
   local rows, gaps, sum = {}, {}, 0
   while true do
     local side = a
@@ -102,7 +101,7 @@ local function merge(a, b, dir, limit, most)
     local row, size = side.load()
     if row then
       sum = sum + size
-      if rows[1] and most > 0 and sum > most then return rows, gaps, side.id end
+      if rows[1] and max_bytes > 0 and sum > max_bytes then return rows, gaps, side.id end
       rows[#rows + 1] = row
       if side.gap then gaps[#gaps + 1] = #rows end
     end
@@ -112,27 +111,28 @@ local function merge(a, b, dir, limit, most)
 end
 
 -- forward returns the page after a cursor that lies at or before the heads:
--- {cursor's inbox id, broadcast id, more, truncated, rows, which of them have a
--- gap before them}.
-local function forward(inbox, log, limit, most)
-  local side = inbox_side(math.max(shown, inbox < inbox_head and search(shown, inbox + 1) or len), len - 1, 1)
+-- {cursor's inbox id, broadcast id, 1 if there is more, 1 if truncated, rows, which
+-- of them have a gap before them}.
+local function forward(inbox, log)
+  local side = inbox_side(inbox < inbox_head and search(INBOX, inbox + 1, first_shown, length) or length, length - 1, 1)
   side.gap = side.gap or hidden > inbox
-  local rows, gaps, rest = merge(side, log_side(math.max(log, log_hidden) + 1, log_head, 1), 1, limit, most)
+  local rows, gaps, rest = merge(side, log_side(math.max(log, log_hidden) + 1, log_head, 1), 1)
   local truncated = (hidden > inbox or log_hidden > log) and 1 or 0
   if not rest then return {inbox_head, log_head, 0, truncated, rows, gaps} end
-  -- Not behind where it began: the logs advance apart. In the inbox it is an entry
-  -- where that is at hand, so that the next page is seen to join this one.
-  local at = math.max(inbox, hidden, side.last)
+  -- Each log's cursor stays at or after its beginning, since the logs advance
+  -- separately. The inbox's cursor is an entry's id if possible, so that the next
+  -- page is seen to join this one.
+  local at = math.max(inbox, hidden, side.passed)
   if at >= rest then at = math.max(inbox, math.min(inbox_head, rest - 1)) end
   return {at, math.max(log, math.min(log_head, rest - 1)), 1, truncated, rows, gaps}
 end
 
 -- backward returns the page below an id that ends above a cursor, newest first.
-local function backward(before, inbox, log, limit, most)
-  local stop = math.max(shown, inbox > 0 and search(shown, inbox + 1) or 0)
-  local at = before > inbox_head and len - 1 or search(shown, before) - 1
+local function backward(before, inbox, log)
+  local stop = inbox > 0 and search(INBOX, inbox + 1, first_shown, length) or first_shown
+  local at = (before > inbox_head and length or search(INBOX, before, first_shown, length)) - 1
   local rows, _, rest = merge(inbox_side(at, stop, -1),
-    log_side(math.min(before - 1, log_head), math.max(log, log_hidden) + 1, -1), -1, limit, most)
+    log_side(math.min(before - 1, log_head), math.max(log, log_hidden) + 1, -1), -1)
   local below = math.max(0, before - 1)
   return {math.min(inbox_head, below), math.min(log_head, below), rest and 1 or 0, 0, rows, {}}
 end

@@ -1,6 +1,4 @@
 #!lua flags=no-writes
 -- Returns how many connections living nodes hold in a partition, and how many
 -- users have them.
---
--- KEYS: leases, counts.
-return {online(KEYS[1], KEYS[2])}
+return {online()}

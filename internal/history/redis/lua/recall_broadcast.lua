@@ -1,26 +1,22 @@
 #!lua
--- Takes a broadcast back in one partition, and tells nodes. Its entry stays,
--- since entries are numbered; it counts as one that has expired.
+-- Recalls a broadcast in one partition, and tells the nodes whose streams are
+-- given. Its entry stays, since entries are numbered; it counts as expired.
 --
--- KEYS: broadcast log, recalled, ends of TTLs, expired, leases, streams.
--- ARGV: id, then a node for each stream.
--- Returns 1, 2 if a node lives whose stream is not among KEYS, and 3 if this
--- copy of the log does not reach so far yet; then nothing was done.
-local id = ARGV[1]
-if top(KEYS[1]) < tonumber(id) then return 3 end
-local streams = {}
-for j = 2, #ARGV do streams[ARGV[j]] = KEYS[4 + j] end
-local live = ARGV[2] and redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. now(''), '+inf') or {}
-for _, node in ipairs(live) do
-  if not streams[node] then return 2 end
+-- Returns DONE; NEW_NODE if a node lives whose stream is not given although others
+-- are, and GAP if this copy of the log does not have the broadcast yet: then
+-- nothing was done.
+if newest(LOG) < id then return GAP end
+local streams, entries = streams_by_node(), {}
+if tell_nodes then
+  for _, node in ipairs(living_nodes()) do
+    if not streams[node] then return NEW_NODE end
+    entries[node] = {head(BROADCAST + RECALL, id, 0)}
+  end
 end
 
-redis.call('ZADD', KEYS[2], id, id)
-redis.call('ZREM', KEYS[3], id)
-redis.call('ZADD', KEYS[4], id, id)
-local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. str((place(oldest[1]))))
-for _, node in ipairs(live) do
-  redis.call('XADD', streams[node], '*', 'e', head(BROADCAST + RECALL, tonumber(id), 0), 'd', '')
-end
-return 1
+redis.call('ZADD', RECALLED_LOG, id, str(id))
+redis.call('ZREM', EXPIRIES, str(id))
+redis.call('ZADD', EXPIRED, id, str(id))
+redis.call('ZREMRANGEBYSCORE', RECALLED_LOG, '-inf', '(' .. str((oldest(LOG))))
+deliver(entries, streams, '', '', '')
+return DONE

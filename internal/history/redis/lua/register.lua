@@ -1,8 +1,5 @@
 #!lua flags=allow-oom
--- Sets how many connections a node holds of some users. Absolute numbers, so
--- that doing it again changes nothing.
---
--- KEYS: those of presence.lua. ARGV: clock, node, then user and number, …
-local time = now(ARGV[1])
-for j = 3, #ARGV, 2 do register(1, time, ARGV[2], ARGV[j], tonumber(ARGV[j + 1])) end
-return 1
+-- Sets how many connections a node holds of some users. The numbers are absolute,
+-- so doing it again changes nothing.
+for j, user in ipairs(users) do register(node, user, tonumber(counts[j])) end
+return DONE

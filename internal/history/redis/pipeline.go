@@ -12,16 +12,14 @@ import (
 	"pushd.example/internal/history"
 )
 
-// lane brings commands to a partition in the order in which they were put in.
-// What waits while a pipeline is under way makes the next one: the more there
-// is to do, the less each costs. Commands must bear to be sent twice, since a
-// pipeline whose connection broke is sent again.
+// pipeline sends commands to a partition in the order in which they were put in.
+// Commands that wait while a batch is under way make the next batch: the more there
+// is to do, the less each costs. A batch whose connection broke is sent again, so
+// commands must be safe to repeat, except for those that are marked once.
 //
-// The exception are those that say once.
-//
-// When Redis cannot be reached, or does not answer in time, the lane is down:
-// what waits fails, and so does at once whatever comes, until somebody says up.
-type lane struct {
+// When Redis cannot be reached, or does not answer in time, the pipeline is down:
+// commands that wait fail, and new ones fail at once, until up is called.
+type pipeline struct {
 	part  *partition
 	limit int // commands that may wait
 
@@ -32,12 +30,12 @@ type lane struct {
 	closed  bool
 }
 
-// op is one command on its way, and its answer.
+// op is one command, and its answer.
 type op struct {
-	ctx       context.Context // nil: it is sent whatever its caller does
+	ctx       context.Context // nil: it is sent even if its caller has gone
 	cmd       []any
 	replicate bool // answered when a replica has it
-	must      bool // takes a place even where there is none
+	must      bool // accepted even if too many commands wait
 	once      bool // not sent again if Redis may have got it
 
 	// The worker's until done is closed.
@@ -48,14 +46,14 @@ type op struct {
 }
 
 const (
-	// A pipeline ends with the op that takes it past one of these.
+	// A batch ends with the op that takes it past one of these.
 	maxOps   = 256
 	maxBytes = 512 << 10
 
 	maxWaiting = 16 << 10
 )
 
-// Pauses before a pipeline is sent again.
+// Pauses before a batch is sent again, and how often it is.
 const (
 	redirectPause = 20 * time.Millisecond
 	brokenPause   = 5 * time.Millisecond
@@ -64,8 +62,8 @@ const (
 	maxMoving = 50 // times that the slot may be elsewhere
 )
 
-func newLane(p *partition, workers int) *lane {
-	l := &lane{part: p, limit: maxWaiting, down: errors.New("not connected yet")}
+func newPipeline(p *partition, workers int) *pipeline {
+	l := &pipeline{part: p, limit: maxWaiting, down: errors.New("not connected yet")}
 	l.some.L = &l.mu
 	for range workers {
 		p.store.helpers.Go(l.work)
@@ -74,7 +72,7 @@ func newLane(p *partition, workers int) *lane {
 }
 
 // put queues an op, or says why not.
-func (l *lane) put(o *op) error {
+func (l *pipeline) put(o *op) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -83,7 +81,7 @@ func (l *lane) put(o *op) error {
 	case l.down != nil:
 		return unavailable(l.down)
 	case len(l.waiting) >= l.limit && !o.must:
-		return unavailable(errors.New("too many calls wait for Redis"))
+		return unavailable(fmt.Errorf("%d calls wait for Redis, which is the most", l.limit))
 	}
 	o.done = make(chan struct{})
 	l.waiting = append(l.waiting, o)
@@ -92,7 +90,7 @@ func (l *lane) put(o *op) error {
 }
 
 // do queues a command and waits for its answer.
-func (l *lane) do(ctx context.Context, cmd []any, replicate bool) (any, error) {
+func (l *pipeline) do(ctx context.Context, cmd []any, replicate bool) (any, error) {
 	o := &op{ctx: ctx, cmd: cmd, replicate: replicate}
 	if err := l.put(o); err != nil {
 		return nil, err
@@ -113,8 +111,7 @@ func (o *op) wait(ctx context.Context) (any, error) {
 	return o.reply.Val(), nil
 }
 
-// waitForAll waits for ops of which nothing is asked but that they succeed, and
-// returns the first error.
+// waitForAll waits until ops have succeeded, or returns the first error.
 func waitForAll(ctx context.Context, ops []*op) error {
 	for _, o := range ops {
 		if _, err := o.wait(ctx); err != nil {
@@ -124,8 +121,8 @@ func waitForAll(ctx context.Context, ops []*op) error {
 	return nil
 }
 
-// take waits for ops and returns as many as make a pipeline; nil ends a worker.
-func (l *lane) take() []*op {
+// take waits for ops and returns as many as make a batch; nil ends a worker.
+func (l *pipeline) take() []*op {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.waiting) == 0 {
@@ -158,15 +155,15 @@ func (o *op) size() (n int) {
 	return n
 }
 
-// up lets ops in again.
-func (l *lane) up() {
+// up accepts ops again.
+func (l *pipeline) up() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = nil
 }
 
-// fail puts the lane down and fails what waits.
-func (l *lane) fail(err error) {
+// fail puts the pipeline down and fails what waits.
+func (l *pipeline) fail(err error) {
 	l.mu.Lock()
 	waiting := l.waiting
 	l.waiting = nil
@@ -179,22 +176,22 @@ func (l *lane) fail(err error) {
 	}
 }
 
-// state returns why the lane is down, nil if it is not.
-func (l *lane) state() error {
+// state returns why the pipeline is down, nil if it is not.
+func (l *pipeline) state() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.down
 }
 
 // depth returns how many ops wait.
-func (l *lane) depth() int {
+func (l *pipeline) depth() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.waiting)
 }
 
 // close lets the workers end when nothing waits any more.
-func (l *lane) close() {
+func (l *pipeline) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
@@ -207,27 +204,26 @@ func (o *op) finish(err error) {
 }
 
 // work is a worker's goroutine.
-func (l *lane) work() {
+func (l *pipeline) work() {
 	for batch := l.take(); batch != nil; batch = l.take() {
 		l.send(batch)
 	}
 }
 
-// send sends a pipeline until each of its ops is answered or given up.
-func (l *lane) send(ops []*op) {
+// send sends a batch until each of its ops is answered or given up.
+func (l *pipeline) send(ops []*op) {
 	ops = forget(ops)
 	for t := (tries{}); len(ops) > 0; {
-		l.part.pipeline(ops)
+		l.part.exchange(ops)
 		ops = l.answer(ops, &t)
 	}
 }
 
-// tries counts why a pipeline was sent again.
+// tries counts why a batch was sent again.
 type tries struct{ broken, moving int }
 
-// answer finishes the ops whose fate is sealed, and returns those to be sent
-// again.
-func (l *lane) answer(ops []*op, t *tries) (again []*op) {
+// answer finishes the ops whose fate is final, and returns those to be sent again.
+func (l *pipeline) answer(ops []*op, t *tries) (again []*op) {
 	var gone error
 	var isBroken, isMoving bool
 	for _, o := range ops {
@@ -266,8 +262,8 @@ func (l *lane) answer(ops []*op, t *tries) (again []*op) {
 	return again
 }
 
-// failure is what the caller gets. A refusal of the last try says nothing of
-// those before, which broke off.
+// failure is what the caller gets. A refusal of the last try says nothing about
+// earlier tries, whose connection broke.
 func (o *op) failure(err error, f fate) error {
 	if o.doubt && f != fine {
 		f = unknown
@@ -288,8 +284,8 @@ func forget(ops []*op) []*op {
 	return rest
 }
 
-// pipeline sends ops once, and sets their replies.
-func (p *partition) pipeline(ops []*op) {
+// exchange sends ops once, and sets their replies.
+func (p *partition) exchange(ops []*op) {
 	ctx := context.Background()
 	client, err := p.route(ctx)
 	if err != nil {
@@ -332,12 +328,12 @@ func (p *partition) pipeline(ops []*op) {
 type errNoReplica struct{ after time.Duration }
 
 func (e errNoReplica) Error() string {
-	return fmt.Sprintf("it is stored, but no replica confirmed it in %v", e.after)
+	return fmt.Sprintf("it is stored, but no replica confirmed it within %v; check the replicas", e.after)
 }
 
-// route returns the client to send ops through, in a Cluster that of the one
-// server: the Cluster's would send again by itself what broke off, so that
-// nobody knew what was done, and a wait must go over the connection that wrote.
+// route returns the client to send ops through. In a Cluster it is the client of
+// the partition's server: the Cluster's own would send again what broke off, so the
+// outcome would be lost, and a WAIT must go over the connection that wrote.
 func (p *partition) route(ctx context.Context) (goredis.UniversalClient, error) {
 	if c, ok := p.store.client.(*goredis.ClusterClient); ok {
 		return c.MasterForKey(ctx, p.log)
@@ -345,8 +341,8 @@ func (p *partition) route(ctx context.Context) (goredis.UniversalClient, error) 
 	return p.store.client, nil
 }
 
-// relocate makes the client look again where the slots are, and the server know
-// the scripts, whichever it was that it lacked.
+// relocate makes the client read again where the slots are, and loads the scripts
+// into the server: one of the two was missing.
 func (p *partition) relocate() {
 	ctx := context.Background()
 	client := p.store.client
