@@ -26,23 +26,19 @@ import (
 // kept it from running.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		switch args[0] {
-		case "check-config":
-			return runCheckConfig(args[1:], getenv, stdout)
-		case "listen":
-			return runListen(ctx, args[1:], getenv, stdout)
-		case "token":
-			return runToken(args[1:], getenv, stdout)
-		case "watch":
-			return runWatch(ctx, args[1:], getenv, stdout)
+		if args[0] != "check-config" {
+			return fmt.Errorf("unknown command %q: want check-config, or flags only; pushctl listens, sends and makes tokens", args[0])
 		}
-		return fmt.Errorf("unknown command %q: want check-config, listen, token, watch, or flags only", args[0])
+		return runCheckConfig(args[1:], getenv, stdout)
 	}
-	cfg, err := loadConfig(args, getenv, stdout)
-	if err != nil {
+	l := newLoader()
+	if err := l.load(args, getenv, stdout); err != nil {
 		return err
 	}
-	return serve(ctx, cfg, stdout)
+	if l.checkOnly {
+		return l.check(stdout)
+	}
+	return serve(ctx, l.cfg.named(), stdout)
 }
 
 // serve wires the rooms together, from the store outwards, and takes them
