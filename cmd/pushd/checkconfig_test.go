@@ -17,7 +17,7 @@ const (
 	testSecret = "a secret of thirty-two bytes, yes"
 )
 
-// What check-config prints is a configuration file with the same effect, and
+// The output of check-config is a configuration file with the same effect, and
 // shows no secret.
 func TestCheckConfigPrintsAFile(t *testing.T) {
 	var args []string

@@ -418,8 +418,8 @@ func TestDocsListEverySetting(t *testing.T) {
 	t.Errorf("%s does not list the settings as they are; PUSHD_UPDATE_DOCS=1 go test -run %s ./cmd/pushd mends it", path, t.Name())
 }
 
-// Whatever a configuration file holds, it is refused with an error that names
-// it, or what check-config prints of it means the same.
+// Any configuration file is either refused with an error that names it, or
+// check-config prints it with the same meaning.
 func FuzzConfigFile(f *testing.F) {
 	f.Add("listen: :1\norigins: [https://a.com, '*']\nmax-data: 1KiB\n")
 	f.Add("token-issuer: \"a\\n\\u0085b: #\"\ninbox-age: 1d12h")

@@ -178,8 +178,13 @@ func startShell(t *testing.T, s *server) *shell {
 	sh := &shell{t: t, dir: t.TempDir(), etc: t.TempDir()}
 	sh.clone()
 	sh.configure()
-	// What make builds lies elsewhere than the programs that all sections share.
-	sh.env = append(os.Environ(), "KEY="+allKey, "BUILD="+filepath.Join(sh.etc, "made"), "XDG_CACHE_HOME="+sh.etc, "XDG_CONFIG_HOME="+sh.etc,
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// XDG_CACHE_HOME keeps pushctl's cursors out of the home directory; Go would
+	// build everything anew in it. make builds into a folder of its own; all sections share the programs in build/.
+	sh.env = append(os.Environ(), "KEY="+allKey, "BUILD="+filepath.Join(sh.etc, "made"), "XDG_CACHE_HOME="+sh.etc, "GOCACHE="+strings.TrimSpace(string(cache)), "XDG_CONFIG_HOME="+sh.etc,
 		"PATH="+filepath.Join(sh.dir, "build")+":"+os.Getenv("PATH"))
 	sh.here = strings.NewReplacer()
 	cmd := exec.Command("bash")
@@ -251,7 +256,7 @@ func (sh *shell) connect(s *server) {
 	sh.here = strings.NewReplacer(
 		"127.0.0.1:8080", s.Listen, "127.0.0.1:8081", s.HTTP, "127.0.0.1:8082", s.Admin, "127.0.0.1:9090", s.GRPC,
 		"/usr/local/bin/", "build/", "/etc/pushd/", sh.etc+"/",
-		// Nobody here has a minute.
+		// A test has no minute to wait.
 		`"notify_unacked_after":"60s"`, `"notify_unacked_after":"5s"`)
 	// pushctl has the ports of the documents as its defaults.
 	here := []string{"PUSHCTL_GRPC=" + s.GRPC, "PUSHCTL_URL=ws://" + s.Listen + "/push"}
