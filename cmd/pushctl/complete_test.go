@@ -61,7 +61,7 @@ func TestCompletionInShells(t *testing.T) {
 	}
 	for shell, ask := range map[string]string{
 		"bash": `COMP_WORDS=(%[2]s); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); source %[1]s; _pushctl; printf '%%s\n' "${COMPREPLY[@]}"`,
-		"zsh":  `autoload -U compinit && compinit -D; compadd() { print -l "${(@P)2}"; }; _files() { :; }; source %[1]s; words=(%[2]s); CURRENT=$#words; _pushctl`,
+		"zsh":  `compdef() { :; }; compadd() { print -l -- "${(@P)2}"; }; _files() { :; }; source %[1]s; words=(%[2]s); CURRENT=$#words; _pushctl`,
 		"fish": `source %[1]s; complete -C %[3]s | string match -v -- '*/*' | cut -f1`,
 	} {
 		t.Run(shell, func(t *testing.T) {

@@ -50,6 +50,8 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	// Credentials come first: a wrong key file is reported before the store, which
+	// may take seconds to open, is touched.
 	credentials, err := auth.New(cfg.auth(log))
 	if err != nil {
 		return err
@@ -63,6 +65,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 			log.Error("closing the history", "err", err)
 		}
 	}()
+	// New binds -listen but accepts nobody until Serve.
 	clients, err := conn.New(cfg.conn(store, credentials, log, metrics))
 	if err != nil {
 		return err
@@ -81,6 +84,8 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		return err
 	}
 
+	// All addresses are bound before any is served: if one is taken, no client has
+	// connected in vain.
 	api, err := bind("grpc", cfg.GRPC)
 	if err != nil {
 		return err
@@ -101,6 +106,8 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		}
 		return store.Ready()
 	}
+	// Backends are stopped before clients, so that accepted messages still reach
+	// them; the admin door is last, so that /readyz tells that the node drains.
 	ds := doors{
 		grpcDoor("grpc", api, backends.GRPC()),
 		httpDoor("http", rest, backends.REST(), log),
@@ -108,6 +115,8 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		httpDoor("admin", admin, adminHandler(metrics, ready), log),
 	}
 	defer reloadOnHangup(credentials, log)()
+	// The sockets queue connections from here on, before serve accepts them, so the
+	// ready file may be written.
 	backends.SetServing(true)
 	if err := announce(cfg, ds, log, stdout); err != nil {
 		return err
