@@ -59,29 +59,29 @@ func TestE2EDocs(t *testing.T) {
 type step struct{ command, want string }
 
 // programs begin lines that can only be commands.
-var programs = regexp.MustCompile(`^(\S*pushd|\S*pushctl|\S*pushbench|curl|grpcurl|make|go|git|openssl|docker|systemctl|redis-cli) +\S`)
+var programs = regexp.MustCompile(`^([\w./]*pushd|[\w./]*pushctl|[\w./]*pushbench|curl|grpcurl|make|go|git|openssl|docker|systemctl|redis-cli) +\S`)
 
 // docSteps finds the commands in the indented lines of text: one begins with
 // "$ " and goes on as long as the shell would ask for more, or lines are
 // indented further and nothing has come back yet. unmarked are lines that look
 // like commands and lack the "$ ".
 func docSteps(text string) (steps []step, unmarked []string) {
-	inside := false // a command
+	inside, after := false, false // a command; what comes back
 	for line := range strings.Lines(text) {
 		line, ok := strings.CutPrefix(line, "    ")
 		if !ok {
-			inside = false
+			inside, after = false, false
 			continue
 		}
 		if command, ok := strings.CutPrefix(line, "$ "); ok {
 			steps = append(steps, step{command: command})
-			inside = true
+			inside, after = true, true
 			continue
 		}
 		if programs.MatchString(line) {
 			unmarked = append(unmarked, line)
 		}
-		if len(steps) == 0 {
+		if !after {
 			continue
 		}
 		last := &steps[len(steps)-1]
@@ -271,8 +271,14 @@ func (sh *shell) serve(command string) {
 	cmd := exec.Command("bash", "-c", strings.NewReplacer("/usr/local/bin/", "build/", "/etc/pushd/", sh.etc+"/").Replace(command))
 	cmd.Dir = sh.dir
 	if strings.HasPrefix(command, "make ") {
-		// In another directory, Go would compile everything again.
+		// In another directory, Go would compile everything again. The first build
+		// may take longer than a test waits for a server.
 		cmd.Dir = filepath.Join("..", "..")
+		build := exec.Command("make", "programs")
+		build.Dir, build.Env = cmd.Dir, sh.env
+		if out, err := build.CombinedOutput(); err != nil {
+			sh.t.Fatalf("make programs: %v\n%s", err, out)
+		}
 	}
 	cmd.Env = append(sh.env, "PUSHD_READY_FILE="+ready, "PUSHD_DATA="+sh.t.TempDir(), "PUSHD_LISTEN=127.0.0.1:0",
 		"PUSHD_GRPC=127.0.0.1:0", "PUSHD_HTTP=127.0.0.1:0", "PUSHD_ADMIN=127.0.0.1:0")
