@@ -23,7 +23,7 @@ PROSE_LIMIT ?= 0.5
 .DEFAULT_GOAL := help
 
 help:            ## this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run:             ## build and start pushd -dev: embedded history in ./pushd-data, loopback only
 	@$(MAKE) --no-print-directory programs

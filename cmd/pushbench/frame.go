@@ -99,8 +99,8 @@ type assembler struct {
 }
 
 // feed takes what was read and calls message for every complete text or binary
-// message, which may be compressed, and control for every control frame. What
-// they get is valid during the call only.
+// message, which may be compressed, and control for every control frame. Their
+// arguments are valid during the call only.
 func (a *assembler) feed(b []byte, message func(m []byte, deflated bool) error, control func(op byte, payload []byte)) error {
 	if len(a.rest) > 0 {
 		a.rest = append(a.rest, b...)

@@ -68,8 +68,8 @@ func (f *flatOut) admit(ctx context.Context, deliveries int64) {
 	if f.drive.fleet.tally().Deliveries >= before {
 		return
 	}
-	// What is lost never arrives: after a second without any delivery
-	// everything under way is given up, or its room would stay taken for ever.
+	// Lost deliveries never arrive: after a second without any delivery, all that
+	// are under way are given up, or their room would stay taken for ever.
 	// A server that loses more is given less time.
 	patience := max(time.Second>>min(f.givenUp.Load(), 30), 20*time.Millisecond)
 	_ = f.drive.fleet.settle(ctx, before, patience)

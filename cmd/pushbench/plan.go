@@ -97,8 +97,8 @@ type verdict struct {
 }
 
 // judge compares counts, how often each message came, with what should have
-// come of the first sent messages. Of those in failed nobody can say whether
-// the server has sent them, so they are left out.
+// come of the first sent messages. Messages in failed are left out: the
+// server may or may not have sent them.
 func (p *plan) judge(sent uint32, failed map[uint32]bool, counts []uint32) (v verdict) {
 	for seq := range sent {
 		if failed[seq] {

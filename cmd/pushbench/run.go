@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, std std
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	// What was measured before an error is worth printing, too.
+	// Figures from before an error are worth printing, too.
 	return errors.Join(err, b.report.print(std.out, cfg.json))
 }
 

@@ -102,8 +102,8 @@ func TestSeveralMessagesInOneFrame(t *testing.T) {
 }
 
 // A server that stops for a while delays every message that is due meanwhile.
-// Whoever measures from when a call is made sees that in as many messages as
-// there are callers: in 1 of 200 here.
+// A generator that measures from the call sees it in as many messages as there are
+// callers: in 1 of 200 here.
 func TestAStallIsFeltByEveryMessageDueInIt(t *testing.T) {
 	const stall = 600 * time.Millisecond
 	f := newFake(t)
@@ -434,7 +434,7 @@ func keys(prefix string, v any) (all []string) {
 	return []string{strings.TrimPrefix(prefix, ".") + " " + reflect.TypeOf(v).Kind().String()}
 }
 
-// What -json prints is read by scripts: it may grow and not change.
+// Scripts read the output of -json: it may get fields, and keeps those it has.
 func TestJSONKeepsItsFields(t *testing.T) {
 	f := newFake(t)
 	r := mustBench(t, f.args("broadcast", "-conns", "2", "-messages", "2")...)

@@ -3,8 +3,8 @@ package version
 
 import "runtime/debug"
 
-// stamp is set by the Makefile: -ldflags "-X …/internal/version.stamp=…". Where
-// GOFLAGS has -buildvcs=false, the Go tool records no commit.
+// stamp is set by the Makefile: -ldflags "-X …/internal/version.stamp=…". The Go
+// tool itself records no commit if GOFLAGS has -buildvcs=false.
 var stamp string
 
 // String returns the version and the Go release of this build, such as
