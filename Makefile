@@ -85,7 +85,7 @@ generate:        ## generate code from api/
 module-path:     ## give the module another path everywhere: TO=github.com/acme/pushd
 	@test -n "$(TO)" || { echo 'usage: make module-path TO=github.com/acme/pushd'; exit 2; }
 	@grep -rlIF --exclude-dir=.git --exclude-dir=$(BUILD) '$(MODULE)' . | while read -r f; do \
-		sed -i.bak 's|$(subst .,\.,$(MODULE))\([/ "]\)|$(TO)\1|g; s|$(subst .,\.,$(MODULE))$$|$(TO)|' "$$f" && rm "$$f.bak" || exit 1; \
+		sed -i.bak 's|$(subst .,\.,$(MODULE))\([^[:alnum:].-]\)|$(TO)\1|g; s|$(subst .,\.,$(MODULE))$$|$(TO)|' "$$f" && rm "$$f.bak" || exit 1; \
 	done
 	@$(MAKE) --no-print-directory generate
 
