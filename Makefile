@@ -1,10 +1,15 @@
 # make run      pushd on this machine, nothing else needed
 # make test     every test, with the race detector
-# make lint     vet, staticcheck, buf lint, buf breaking, generated code current
+# make lint     vet, staticcheck, prose, buf lint, buf breaking, generated code current
 # make help     the rest
 
-GO   ?= go
-ARGS ?=
+GO    ?= go
+ARGS  ?=
+BUILD ?= build
+# What -version prints. Without git, the programs say what the Go tool knows.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+MODULE   = $(shell $(GO) list -m)
+STAMP    = -X '$(MODULE)/internal/version.stamp=$(VERSION)'
 REDIS ?= redis-server
 export PUSHD_TEST_REDIS := $(REDIS)
 BUF   = $(GO) tool -modfile=tools/go.mod buf
@@ -12,18 +17,23 @@ CHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 FUZZTIME ?= 10s
 DURATION ?= 2m
 SEED     ?= 0
+# Percent of sentences that may begin without their subject (internal/prose).
+PROSE_LIMIT ?= 0.5
 
 .DEFAULT_GOAL := help
 
 help:            ## this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run:             ## build and start pushd -dev: embedded history in ./pushd-data, loopback only
-	@mkdir -p build && $(GO) build -o build/pushd ./cmd/pushd
-	@exec build/pushd -dev $(ARGS)
+	@$(MAKE) --no-print-directory programs
+	@exec $(BUILD)/pushd -dev $(ARGS)
 
-build:           ## build/pushd
-	@mkdir -p build && $(GO) build -trimpath -ldflags='-s -w' -o build/pushd ./cmd/pushd
+programs:
+	@mkdir -p $(BUILD) && $(GO) build -ldflags="$(STAMP)" -o $(BUILD)/ ./cmd/pushd ./cmd/pushctl
+
+build:           ## build/pushd, build/pushctl and build/pushbench
+	@mkdir -p $(BUILD) && $(GO) build -trimpath -ldflags="-s -w $(STAMP)" -o $(BUILD)/ ./cmd/...
 
 define install
 	@if command -v $(1) >/dev/null; then exit 0; \
@@ -49,8 +59,9 @@ e2e: tools-redis tools-nginx ## only the tests that drive the real binary
 chaos: tools-redis ## DURATION=2m of faults on each kind of Redis, checking that nothing is lost (SEED=… replays)
 	$(GO) test -race -count 1 -timeout 2h -v ./internal/chaos -chaos.duration $(DURATION) -chaos.seed $(SEED)
 
-lint:            ## vet, staticcheck, buf lint and breaking, generated code current
-	@test -z "$$(gofmt -l api bench cmd internal)" || { gofmt -l api cmd internal; echo 'not gofmted'; exit 1; }
+lint:            ## vet, staticcheck, prose, buf lint and breaking, generated code current
+	@test -z "$$(gofmt -l api bench cmd internal)" || { gofmt -l api bench cmd internal; echo 'not gofmted'; exit 1; }
+	$(GO) run ./internal/prose -limit $(PROSE_LIMIT)
 	$(GO) vet ./...
 	$(GO) vet -tags fallback ./internal/conn/...
 	$(CHECK) ./...
@@ -70,6 +81,17 @@ generated:       ## check that the committed generated code is what buf generate
 generate:        ## generate code from api/
 	$(BUF) generate
 
+# The name is a placeholder until the module has its final place.
+module-path:     ## give the module another path everywhere: TO=github.com/acme/pushd
+	@test -n "$(TO)" || { echo 'usage: make module-path TO=github.com/acme/pushd'; exit 2; }
+	@grep -rlIF --exclude-dir=.git --exclude-dir=$(BUILD) '$(MODULE)' . | while read -r f; do \
+		sed -i.bak 's|$(subst .,\.,$(MODULE))\([^[:alnum:].-]\)|$(TO)\1|g; s|$(subst .,\.,$(MODULE))$$|$(TO)|' "$$f" && rm "$$f.bak" || exit 1; \
+	done
+	@$(MAKE) --no-print-directory generate
+
+module-path-test: ## move a copy of the tree and build all of it, which takes minutes
+	$(GO) test -timeout 20m -count 1 -run '^TestE2EModulePath$$' ./cmd/pushd -module-path.build
+
 fuzz:            ## every fuzz target for FUZZTIME (default 10s)
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
@@ -83,4 +105,4 @@ bench:           ## pushd beside the floor and a peer, in one run (ARGS=-write p
 gobench:         ## every Go benchmark, once
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-.PHONY: help run build tools-redis tools-nginx test e2e chaos lint generated generate fuzz bench gobench
+.PHONY: help run programs build tools-redis tools-nginx test e2e chaos lint generated generate module-path module-path-test fuzz bench gobench

@@ -45,8 +45,8 @@ func TestInflate(t *testing.T) {
 	}
 }
 
-// With -compression messages are counted as without, whatever the server
-// answers, and their bytes as they come.
+// Messages are counted with -compression as without it, for any answer of the
+// server. Bytes are counted as they arrive, compressed.
 func TestCompression(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data.json")
 	if err := os.WriteFile(path, []byte(`{"text":"`+strings.Repeat("again and ", 100)+`"}`+"\n"), 0o600); err != nil {

@@ -10,9 +10,8 @@
 //
 // # Honest latency
 //
-// With -rate, messages are due at fixed times, whatever the server does, and
-// latency counts from when a message was due, not from when it could be sent at
-// last. So a server that stops for a second shows a second, and not one slow
+// -rate makes messages due at fixed times, independent of the server, and latency
+// counts from when a message was due, not from when it could be sent at last. So a server that stops for a second shows a second, and not one slow
 // message (Tene: How NOT to Measure Latency, on coordinated omission). Without
 // -rate, as many calls are made as -callers can: that measures throughput, and
 // latency as it is under full load.

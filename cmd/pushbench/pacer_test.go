@@ -28,7 +28,7 @@ func TestPacedTicketsKeepTheSchedule(t *testing.T) {
 		if want := p.start + n*1e9/3000; !ok || got.seq != uint32(n) || got.due < want-1 || got.due > want+1 {
 			t.Fatalf("ticket %d: %+v, %v; want due %d", n, got, ok, want)
 		}
-		// Of the clocks that are compared here, one is ours, which may be some
+		// One of the clocks compared here is ours, which may be some
 		// microseconds late.
 		if now := c.now(); now+int64(100*time.Microsecond) < got.due {
 			t.Fatalf("ticket %d came %v too early", n, time.Duration(got.due-now))

@@ -168,8 +168,8 @@ func (f *fake) Broadcast(_ context.Context, r *pushv1.BroadcastRequest) (*pushv1
 	return &pushv1.BroadcastResponse{}, nil
 }
 
-// Publish answers in any order. With breakAfter it takes so many requests a
-// stream and breaks at the next.
+// Publish answers in any order. If breakAfter is set, a stream
+// breaks at the request after so many.
 func (f *fake) Publish(s grpc.BidiStreamingServer[pushv1.PublishRequest, pushv1.PublishResponse]) error {
 	var replying sync.Mutex
 	var calls sync.WaitGroup

@@ -23,24 +23,30 @@ func announce(cfg config, ds doors, log *slog.Logger, stdout io.Writer) error {
 		}
 	}
 	if cfg.Dev {
-		fmt.Fprintf(stdout, tryNext, at["listen"], at["http"], at["grpc"])
+		tryNext(stdout, at)
 	}
 	return nil
 }
 
-const tryNext = `
-pushd is ready, in development mode: no keys, and anybody who reaches it may be
-any user. Try:
+// tryNext prints commands that work as they stand in a second terminal.
+func tryNext(w io.Writer, at map[string]string) {
+	pushctl := "pushctl"
+	if dir, _ := filepath.Split(os.Args[0]); dir != "" {
+		pushctl = dir + pushctl // make puts both in one directory
+	}
+	fmt.Fprintf(w, `
+pushd is ready, in development mode: it asks for no keys, and everybody who reaches
+it may be any user. Try, in a second terminal:
 
-  receive     go run ./cmd/pushd listen -user 42 -url 'ws://%[1]s/push'
-              or any WebSocket client at ws://%[1]s/push?user=42
-  unicast     curl -d '{"user":"42","data":{"title":"Hi"}}' http://%[2]s/v1/unicast
-  multicast   curl -d '{"users":["42","43"],"data":{"title":"Hi, you two"}}' http://%[2]s/v1/multicast
-  broadcast   curl -d '{"data":{"title":"Hi, all"}}' http://%[2]s/v1/broadcast
-  history     curl http://%[2]s/v1/users/42/history
-  gRPC        grpcurl -plaintext %[3]s list push.v1.PushService
+  receive     %[1]s listen -user 42 -url ws://%[2]s/push
+  send        %[1]s send -user 42 -grpc %[3]s '{"title":"Hi"}'
+  broadcast   %[1]s send -everyone -grpc %[3]s '{"title":"Hi, all"}'
+  history     %[1]s history -user 42 -grpc %[3]s
+  REST        curl -d '{"user":"42","data":{"title":"Hi"}}' http://%[4]s/v1/unicast
+  everything  %[1]s help
 
-`
+`, pushctl, at["listen"], at["grpc"], at["http"])
+}
 
 // writeReadyFile writes {"node":…,"pid":…,"listen":…,"grpc":…,"http":…,
 // "admin":…} beside path and renames it, so that nobody reads half of it.

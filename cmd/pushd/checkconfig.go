@@ -17,15 +17,19 @@ import (
 	"pushd.example/internal/auth"
 )
 
-// runCheckConfig is `pushd check-config`: it prints the effective
-// configuration as a file that -config reads, or returns what is wrong with
-// it. It reads the credential files and looks whether the data directory can
-// be written; it binds no address and leaves nothing behind.
+// runCheckConfig is `pushd check-config`, which is the same as -check-config.
 func runCheckConfig(args []string, getenv func(string) string, stdout io.Writer) error {
 	l := newLoader()
 	if err := l.load(args, getenv, stdout); err != nil {
 		return err
 	}
+	return l.check(stdout)
+}
+
+// check prints the effective configuration as a file that -config reads, or
+// returns what is wrong with it. It reads the credential files and tries to
+// write to the data directory. It binds no address and leaves nothing behind.
+func (l *loader) check(stdout io.Writer) error {
 	var warnings bytes.Buffer
 	if _, err := auth.New(l.cfg.auth(slog.New(slog.NewTextHandler(&warnings, withoutTime)))); err != nil {
 		return err

@@ -10,9 +10,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
-
-	"pushd.example/internal/auth"
 )
 
 const (
@@ -20,7 +17,7 @@ const (
 	testSecret = "a secret of thirty-two bytes, yes"
 )
 
-// What check-config prints is a configuration file with the same effect, and
+// The output of check-config is a configuration file with the same effect, and
 // shows no secret.
 func TestCheckConfigPrintsAFile(t *testing.T) {
 	var args []string
@@ -109,46 +106,17 @@ func TestCheckConfigLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// A token that `pushd token` issues lets its user into a server with the same
-// settings.
-func TestTokenCommand(t *testing.T) {
-	secrets := writeFile(t, "secrets", testSecret)
-	env := environ("PUSHD_TOKEN_KEY_FILE="+secrets, "PUSHD_TOKEN_AUDIENCE=pushd")
-	var out bytes.Buffer
-	if err := runToken([]string{"-user", "42", "-ttl", "1d", "-token-issuer", "shop"}, env, &out); err != nil {
+// The flag -check-config does what the command does, and serves nothing.
+func TestCheckConfigFlag(t *testing.T) {
+	var flagged, command bytes.Buffer
+	args := []string{"-dev", "-data", t.TempDir()}
+	if err := run(t.Context(), append(args, "-check-config"), environ(), &flagged); err != nil {
 		t.Fatal(err)
 	}
-	a, err := auth.New(auth.Config{TokenKeyFile: secrets, Issuer: "shop", Audience: "pushd"})
-	if err != nil {
+	if err := run(t.Context(), append([]string{"check-config"}, args...), environ(), &command); err != nil {
 		t.Fatal(err)
 	}
-	caller, err := a.Client(strings.TrimSpace(out.String()), "")
-	if err != nil || caller.User != "42" {
-		t.Fatalf("got %+v, %v", caller, err)
-	}
-	if left := time.Until(caller.Expires); left < 23*time.Hour || left > 25*time.Hour {
-		t.Errorf("it is good for %v, want about a day", left)
-	}
-}
-
-func TestTokenCommandRefuses(t *testing.T) {
-	secrets := writeFile(t, "secrets", testSecret)
-	for name, c := range map[string]struct {
-		args []string
-		want string
-	}{
-		"no user":      {[]string{"-token-key-file", secrets}, "-user"},
-		"no key file":  {[]string{"-user", "42"}, "-token-key-file"},
-		"bad ttl":      {[]string{"-user", "42", "-ttl", "soon", "-token-key-file", secrets}, `"soon"`},
-		"long user":    {[]string{"-user", strings.Repeat("u", 129), "-token-key-file", secrets}, "129 bytes"},
-		"bad key file": {[]string{"-user", "42", "-token-key-file", writeFile(t, "s", "short")}, "s:1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var out bytes.Buffer
-			wantError(t, runToken(c.args, environ(), &out), c.want)
-			if out.Len() > 0 {
-				t.Errorf("printed %q", &out)
-			}
-		})
+	if flagged.String() != command.String() || !strings.Contains(command.String(), "listen: 127.0.0.1:8080") {
+		t.Errorf("-check-config printed\n%s\ncheck-config\n%s", &flagged, &command)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"pushd.example/internal/auth"
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/version"
 )
 
 // config is what pushd runs with. [settings] says what each field means, its
@@ -73,18 +74,12 @@ type config struct {
 	LogFormat    string
 }
 
-// loadConfig reads the configuration: flags beat the environment, which beats
-// the -config file, which beats the defaults. flag.ErrHelp means that what was
-// asked for, -h or -version, is on stdout, and there is nothing more to do.
-func loadConfig(args []string, getenv func(string) string, stdout io.Writer) (config, error) {
-	l := newLoader()
-	if err := l.load(args, getenv, stdout); err != nil {
-		return config{}, err
+// named returns c with a name for this node.
+func (c config) named() config {
+	if c.Node == "" {
+		c.Node = nodeName()
 	}
-	if l.cfg.Node == "" {
-		l.cfg.Node = nodeName()
-	}
-	return l.cfg, nil
+	return c
 }
 
 // nodeName makes a name that is this process's own: host names repeat where
@@ -112,6 +107,8 @@ type loader struct {
 	flags  *flag.FlagSet
 	// given holds the flags of the command line.
 	given map[string]string
+	// checkOnly is the flag -check-config.
+	checkOnly bool
 }
 
 func newLoader() *loader {
@@ -139,8 +136,11 @@ func (r recorder) Set(text string) error { r.given[r.setting.name] = text; retur
 func (r recorder) String() string        { return "" }
 func (r recorder) IsBoolFlag() bool      { return r.setting.value.kind == kindBool }
 
-// load applies the sources from the weakest to the strongest, so that a bad
-// value is found even where another one beats it.
+// load reads the configuration: flags beat the environment, which beats the
+// -config file, which beats the defaults. It applies the sources from the weakest
+// to the strongest, so that a bad value is found even where another one beats it.
+// flag.ErrHelp means that the output asked for, -h or -version, is on stdout, and
+// there is nothing more to do.
 func (l *loader) load(args []string, getenv func(string) string, stdout io.Writer) error {
 	if err := l.parseFlags(args, stdout); err != nil {
 		return err
@@ -211,6 +211,7 @@ func (l *loader) set(s setting, text, source string) error {
 
 func (l *loader) parseFlags(args []string, stdout io.Writer) error {
 	showVersion := l.flags.Bool("version", false, "print the version")
+	l.flags.BoolVar(&l.checkOnly, "check-config", false, "as the command check-config")
 	err := l.flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		usage(stdout, l.settings)
@@ -224,7 +225,7 @@ func (l *loader) parseFlags(args []string, stdout io.Writer) error {
 		return err
 	}
 	if *showVersion {
-		fmt.Fprintln(stdout, "pushd", version())
+		fmt.Fprintln(stdout, "pushd", version.String())
 		return flag.ErrHelp
 	}
 	if l.flags.NArg() > 0 {

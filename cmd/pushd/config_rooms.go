@@ -17,7 +17,7 @@ import (
 	"pushd.example/internal/rpc"
 )
 
-// What each room is told of the configuration.
+// Each method makes the Config of one package.
 
 func (c config) auth(log *slog.Logger) auth.Config {
 	return auth.Config{

@@ -3,22 +3,21 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 )
 
 const usageHead = `pushd delivers messages from backend services to people: live over WebSocket
 when they are connected, from their history when they were not.
 
-  pushd [flags]                             serve
-  pushd check-config [flags]                check the configuration and print it
-  pushd token -user NAME [-ttl 1h] [flags]  issue a client token
-  pushd listen -user NAME                   print what a user receives (-h for more)
-  pushd watch                               print who comes, goes and reads (-h for more)
+  pushd [flags]               serve
+  pushd check-config [flags]  check the configuration and print it
+
+pushctl is the program that listens, sends, and reads from a running pushd. In
+bash and zsh, pushd alone is a command of the shell: call it by its path.
 
 Every flag can also be set in the environment (-max-data as PUSHD_MAX_DATA) and
 in the -config file (max-data: 64KiB). Flags beat the environment, which beats
-the file. To try it out: pushd -dev
+the file. To try it out, use -dev.
 `
 
 // usage prints what -h shows.
@@ -32,7 +31,7 @@ func usage(w io.Writer, settings []setting) {
 		}
 		fmt.Fprintf(w, "  %s\n        %s%s\n", strings.TrimSpace("-"+s.name+" "+s.value.kind), s.usage, inBrackets(s))
 	}
-	fmt.Fprint(w, "\nOthers\n  -version\n        print the version\n  -h\n        print this\n")
+	fmt.Fprint(w, "\nOthers\n  -check-config\n        as the command check-config\n  -version\n        print the version\n  -h\n        print this\n")
 }
 
 // inBrackets is what follows a setting's usage: its limits and default.
@@ -51,14 +50,4 @@ func inBrackets(s setting) string {
 		return ""
 	}
 	return " (" + strings.Join(parts, "; ") + ")"
-}
-
-// version returns what the Go tool knows of this build: a module version, or
-// the commit that it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown)"
-	}
-	return info.Main.Version + " " + info.GoVersion
 }

@@ -77,7 +77,9 @@ func bind(name, addr string) (net.Listener, error) {
 // httpDoor serves h over HTTP on ln.
 func httpDoor(name string, ln net.Listener, h http.Handler, log *slog.Logger) door {
 	srv := &http.Server{
-		Handler:           h,
+		Handler: h,
+		// These bound requests, not answers: ListEvents may wait for 30 s, and a
+		// profile takes as long as its caller asks for.
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,
@@ -108,6 +110,7 @@ func grpcDoor(name string, ln net.Listener, srv *grpc.Server) door {
 		serve: func() error { return srv.Serve(ln) },
 		stop: func(ctx context.Context) error {
 			defer context.AfterFunc(ctx, srv.Stop)()
+			// GracefulStop waits for calls without a limit; Stop ends it when ctx does.
 			srv.GracefulStop()
 			return ctx.Err()
 		},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -42,15 +41,11 @@ func startKeyed(t *testing.T, args ...string) (s *server, token func(user, ttl s
 	s.Key, s.keyFile = allKey, keys
 	return s, func(user, ttl string) string {
 		t.Helper()
-		bin, err := binary()
-		if err != nil {
-			t.Fatal(err)
+		out, errOut, status := s.pushctl("", "token", "-user", user, "-ttl", ttl, "-sign-with", secret)
+		if status != 0 {
+			t.Fatalf("pushctl token: status %d\n%s", status, errOut)
 		}
-		out, err := exec.Command(bin, "token", "-user", user, "-ttl", ttl, "-token-key-file", secret).CombinedOutput()
-		if err != nil {
-			t.Fatalf("pushd token: %v\n%s", err, out)
-		}
-		return strings.TrimSpace(string(out))
+		return strings.TrimSpace(out)
 	}
 }
 

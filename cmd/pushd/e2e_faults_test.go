@@ -80,7 +80,7 @@ func TestE2EStuckClient(t *testing.T) {
 	if m := s.metrics(); !strings.Contains(m, `reason="slow"} 1`) {
 		t.Errorf("no metric says that one client was slow:\n%s", grep(m, "slow"))
 	}
-	// What it missed waits in its history.
+	// The missed messages wait in its history.
 	if p := s.history("stuck", "limit=5"); p.Unread == 0 || len(p.Messages) != 5 {
 		t.Errorf("history of the stuck client: unread %d, %d messages", p.Unread, len(p.Messages))
 	}

@@ -62,7 +62,7 @@ func TestE2EFirstPush(t *testing.T) {
 	}
 	want(t, l.next(t), b.GetId(), "broadcast", `null`)
 
-	// What grpcurl needs: reflection and health.
+	// grpcurl needs reflection and health.
 	h, err := healthpb.NewHealthClient(cc).Check(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil || h.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("health: %v, %v", h, err)

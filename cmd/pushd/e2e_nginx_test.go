@@ -127,7 +127,7 @@ func TestE2ENginx(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		// With the Origin of a page of the same site, as a browser sends it.
+		// A browser sends the Origin of a page of the same site.
 		opts := &websocket.DialOptions{HTTPClient: trusting, Subprotocols: []string{"pushd.v1.json"}, HTTPHeader: http.Header{"Origin": {"https://" + doors.listen}}}
 		ws, _, err := websocket.Dial(ctx, "wss://"+doors.listen+"/push?user="+user+query, opts)
 		if err != nil {

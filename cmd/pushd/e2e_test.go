@@ -23,21 +23,29 @@ import (
 	"pushd.example/internal/testkit"
 )
 
-// The tests named TestE2E… drive the binary that users get, over its doors
+// The tests named TestE2E… drive the programs that users get, over their doors
 // only, with a WebSocket library that is not the server's.
 
 // binaryDir is where binary puts what it builds, and TestMain cleans up.
 var binaryDir string
 
-// binary builds pushd once, with the race detector.
-var binary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(binaryDir, "pushd")
-	out, err := exec.Command("go", "build", "-race", "-o", path, ".").CombinedOutput()
+// build builds pushd and pushctl once, with the race detector.
+var build = sync.OnceValue(func() error {
+	out, err := exec.Command("go", "build", "-race", "-o", binaryDir+"/", ".", "../pushctl").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("building pushd: %w\n%s", err, out)
+		return fmt.Errorf("building pushd and pushctl: %w\n%s", err, out)
 	}
-	return path, nil
+	return nil
 })
+
+// binary returns the path of the program called name.
+func binary(t testing.TB, name string) string {
+	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(binaryDir, name)
+}
 
 func TestMain(m *testing.M) {
 	var err error
@@ -93,10 +101,7 @@ func start(t testing.TB, args ...string) *server {
 // that lowers a limit first.
 func startVia(t testing.TB, wrapper []string, args ...string) *server {
 	t.Helper()
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := binary(t, "pushd")
 	ready := filepath.Join(t.TempDir(), "ready.json")
 	line := append(append(append([]string{}, wrapper...), bin), anyPort...)
 	line = append(append(line, "-ready-file", ready), args...)
@@ -198,18 +203,19 @@ func (s *server) push(method, body string) receipt {
 
 // frame is any frame that pushd sends.
 type frame struct {
-	Type      string          `json:"type"`
-	User      string          `json:"user"`
-	Cursor    string          `json:"cursor"`
-	Unread    int             `json:"unread"`
-	Truncated bool            `json:"truncated"`
-	ID        string          `json:"id"`
-	Log       string          `json:"log"`
-	Kind      string          `json:"kind"`
-	Time      time.Time       `json:"time"`
-	Data      json.RawMessage `json:"data"`
-	Code      string          `json:"code"`
-	Message   string          `json:"message"`
+	Type       string          `json:"type"`
+	User       string          `json:"user"`
+	Connection string          `json:"connection"`
+	Cursor     string          `json:"cursor"`
+	Unread     int             `json:"unread"`
+	Truncated  bool            `json:"truncated"`
+	ID         string          `json:"id"`
+	Log        string          `json:"log"`
+	Kind       string          `json:"kind"`
+	Time       time.Time       `json:"time"`
+	Data       json.RawMessage `json:"data"`
+	Code       string          `json:"code"`
+	Message    string          `json:"message"`
 }
 
 // page is what History answers.
@@ -345,20 +351,17 @@ func (c *client) closeCode(t testing.TB) websocket.StatusCode {
 	}
 }
 
-// listening is a running `pushd listen`.
+// listening is a running `pushctl listen`.
 type listening struct {
 	cmd   *exec.Cmd
 	lines chan string
 }
 
-// listen runs `pushd listen` as user, with its cursor in file.
+// listen runs `pushctl listen` as user, with its cursor in file.
 func listen(t testing.TB, s *server, user, file string) *listening {
 	t.Helper()
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &listening{cmd: exec.Command(bin, "listen", "-url", "ws://"+s.Listen+"/push", "-user", user, "-cursor-file", file), lines: make(chan string, 1000)}
+	l := &listening{cmd: exec.Command(binary(t, "pushctl"), "listen", "-json", "-user", user, "-cursor-file", file), lines: make(chan string, 1000)}
+	l.cmd.Env = s.pushctlEnv()
 	out, err := l.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -391,9 +394,6 @@ func (l *listening) next(t testing.TB) frame {
 			if !ok {
 				t.Fatal("listen ended")
 			}
-			if strings.HasPrefix(line, "#") {
-				continue
-			}
 			var f frame
 			if err := json.Unmarshal([]byte(line), &f); err != nil {
 				t.Fatalf("listen printed %q: %v", line, err)
@@ -409,10 +409,7 @@ func (l *listening) next(t testing.TB) frame {
 // said.
 func fails(t testing.TB, args ...string) string {
 	t.Helper()
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := binary(t, "pushd")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, bin, args...).CombinedOutput()

@@ -3,8 +3,8 @@
 //
 //	pushd [flags]               serve (see docs/configuration.md)
 //	pushd check-config [flags]  print the effective configuration
-//	pushd listen -user NAME     print what a user receives
-//	pushd token -user NAME      issue a client token
+//
+// pushctl is the program that talks to it.
 package main
 
 import (

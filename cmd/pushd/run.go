@@ -26,34 +26,32 @@ import (
 // kept it from running.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		switch args[0] {
-		case "check-config":
-			return runCheckConfig(args[1:], getenv, stdout)
-		case "listen":
-			return runListen(ctx, args[1:], getenv, stdout)
-		case "token":
-			return runToken(args[1:], getenv, stdout)
-		case "watch":
-			return runWatch(ctx, args[1:], getenv, stdout)
+		if args[0] != "check-config" {
+			return fmt.Errorf("unknown command %q: want check-config, or flags only; pushctl listens, sends and makes tokens", args[0])
 		}
-		return fmt.Errorf("unknown command %q: want check-config, listen, token, watch, or flags only", args[0])
+		return runCheckConfig(args[1:], getenv, stdout)
 	}
-	cfg, err := loadConfig(args, getenv, stdout)
-	if err != nil {
+	l := newLoader()
+	if err := l.load(args, getenv, stdout); err != nil {
 		return err
 	}
-	return serve(ctx, cfg, stdout)
+	if l.checkOnly {
+		return l.check(stdout)
+	}
+	return serve(ctx, l.cfg.named(), stdout)
 }
 
 // serve wires the rooms together, from the store outwards, and takes them
 // apart in the opposite order.
 func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	log := newLogger(cfg, stdout)
-	// What gRPC says by itself is about clients that went away in mid-call.
+	// gRPC logs clients that disconnect in mid-call, which is no event for operators.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer()))
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	// Credentials come first: a wrong key file is reported before the store, which
+	// may take seconds to open, is touched.
 	credentials, err := auth.New(cfg.auth(log))
 	if err != nil {
 		return err
@@ -67,6 +65,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 			log.Error("closing the history", "err", err)
 		}
 	}()
+	// New binds -listen but accepts nobody until Serve.
 	clients, err := conn.New(cfg.conn(store, credentials, log, metrics))
 	if err != nil {
 		return err
@@ -85,6 +84,8 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		return err
 	}
 
+	// All addresses are bound before any is served: if one is taken, no client has
+	// connected in vain.
 	api, err := bind("grpc", cfg.GRPC)
 	if err != nil {
 		return err
@@ -105,6 +106,8 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		}
 		return store.Ready()
 	}
+	// Backends are stopped before clients, so that accepted messages still reach
+	// them; the admin door is last, so that /readyz tells that the node drains.
 	ds := doors{
 		grpcDoor("grpc", api, backends.GRPC()),
 		httpDoor("http", rest, backends.REST(), log),
@@ -112,6 +115,8 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		httpDoor("admin", admin, adminHandler(metrics, ready), log),
 	}
 	defer reloadOnHangup(credentials, log)()
+	// The sockets queue connections from here on, before serve accepts them, so the
+	// ready file may be written.
 	backends.SetServing(true)
 	if err := announce(cfg, ds, log, stdout); err != nil {
 		return err
