@@ -86,7 +86,7 @@ func (t *table) cell(name, row string) string {
 }
 
 // ratio is how one server's figure relates to another's.
-// Where one is not above zero, as a slope of memory may be, there is none.
+// There is none if one of them is not above zero, as a slope of memory may be.
 func (t *table) ratio(name, to, row string) string {
 	a, ok1 := t.median(name, row)
 	b, ok2 := t.median(to, row)

@@ -153,8 +153,8 @@ func TestDirectoryAsKeyFile(t *testing.T) {
 	}
 }
 
-// Whatever a key file holds, reading it ends in keys that work or in an error
-// that says where, and never shows a long word of the file.
+// Reading any key file ends in keys that work or in an error that says where, and
+// never shows a long word of the file.
 func FuzzKeyFiles(f *testing.F) {
 	f.Add([]byte("# c\nshop send " + shopKey + "\nnews * " + newsKey))
 	f.Add([]byte("shop " + shopKey + " send"))

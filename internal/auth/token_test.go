@@ -172,8 +172,8 @@ func TestIssue(t *testing.T) {
 	}
 }
 
-// Whatever is sent as a token, the answer is one of the sentinels, or a user
-// who holds a token that we signed.
+// The answer to any token is one of the sentinels, or a user who holds a token
+// that we signed.
 func FuzzVerify(f *testing.F) {
 	signed := sign(f, secret, good("42"))
 	f.Add(signed)

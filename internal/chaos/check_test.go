@@ -171,14 +171,14 @@ func TestMayLose(t *testing.T) {
 	setHistory(r, ann[0], ann[1], ann[2], chaos.Seen{ID: 14, Kind: uni, Key: "a3"})
 	wantKinds(t, r.Check(), []chaos.Kind{chaos.OneID})
 
-	// What a replica had must be there.
+	// Messages that a replica had must be there.
 	r = good()
 	r.MayLose = true
 	r.Pushes[0].Replicated = true
 	setHistory(r, ann[1:]...)
 	wantKinds(t, r.Check(), []chaos.Kind{chaos.Lost})
 
-	// What is kept must still come.
+	// Messages that are kept must still come.
 	r = good()
 	r.MayLose = true
 	r.Clients[0].Sessions[1].Seen = ann[2:3]

@@ -14,8 +14,8 @@ import (
 )
 
 // inProcess is a node in this process: the same store and the same clients'
-// door as pushd's, without the backends' door between. What the store says of
-// an outcome is so seen as it is.
+// door as pushd's, without the backends' door between, so that
+// the test sees the store's own answers.
 type inProcess struct {
 	store  history.Store
 	server *conn.Server

@@ -54,7 +54,7 @@ func (r *run) attempt(ctx context.Context, rng *rand.Rand, p history.Push) chaos
 		Replicated: p.Durability == history.Replicated, Invoked: time.Since(r.began)}
 	for range 1 + rng.IntN(6) {
 		n := r.nodes[rng.IntN(len(r.nodes))]
-		// What was begun is waited for also when the run ends.
+		// Calls that were begun are waited for also when the run ends.
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
 		since := time.Now()
 		id, err := n.push(call, p)

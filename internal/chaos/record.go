@@ -91,8 +91,8 @@ type Record struct {
 	Clients   []Client // all began at the beginning of history
 	Histories map[string]History
 	// MayLose: messages that only a master had when it died may be gone, if they
-	// were answered at all at durability "memory". What is Replicated must be
-	// there, and everything else is still checked.
+	// were answered at all at durability "memory". Messages that are
+	// Replicated must be there, and everything else is still checked.
 	MayLose bool
 	// Partitioned: the store's users are cut into parts, as in a Cluster. A
 	// multicast may have another, later id at some of its users than was

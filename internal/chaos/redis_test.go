@@ -35,8 +35,8 @@ func TestStandalone(t *testing.T) {
 		loseAnswers(proxy), cutOff(proxy), dropPackets(proxy))
 }
 
-// TestSentinel moves the master about. What was answered is with a replica, so
-// it is there; what was not may have been seen and be gone.
+// TestSentinel moves the master about. Answered messages are with a replica, so
+// they are there; others may have been seen and be gone.
 func TestSentinel(t *testing.T) {
 	r := newRun(t)
 	r.record.MayLose, r.durabilities = true, []history.Durability{history.Replicated}
@@ -45,8 +45,8 @@ func TestSentinel(t *testing.T) {
 	r.play(killNode(mortal), promote(c), killMaster(c), cutClients("normal", c.Nodes...))
 }
 
-// TestLostTail kills masters whose replica lacks the last answers. What was to
-// be replicated is there, and nothing else changes its id or its order.
+// TestLostTail kills masters whose replica lacks the last answers. Messages
+// that were to be replicated are there, and nothing else changes its id or its order.
 func TestLostTail(t *testing.T) {
 	r := newRun(t)
 	r.record.MayLose, r.durabilities = true, []history.Durability{history.Memory, history.Memory, history.Memory, history.Replicated}

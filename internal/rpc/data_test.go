@@ -207,7 +207,7 @@ func FuzzDataRoundTrip(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		r := shared.with(t)
 		body := `{"user":"42","data":` + value + `}`
-		// What is more than one value, or less, is not a question about data.
+		// More than one value, or less, is not a question about data.
 		if !json.Valid([]byte(value)) || !utf8.ValidString(value) || len(value) > 64<<10 {
 			var probe map[string]json.RawMessage
 			re := r.rest(keyAll, "POST", "/v1/unicast", body)

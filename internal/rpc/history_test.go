@@ -182,7 +182,7 @@ func TestHistorySince(t *testing.T) {
 		p = r.history(&pushv1.HistoryRequest{Since: timestamppb.New(c.since), Before: history.MaxID.String()})
 		equal(t, c.since.String()+", backward", len(p.GetMessages()), c.want)
 	}
-	// With a cursor, the later of the two counts.
+	// If there is a cursor too, the later of the two counts.
 	second := r.append(history.Broadcast, "2")
 	cursor := history.Cursor{Inbox: parseID(t, id)}.String()
 	same(t, "after the cursor", idsOf(r.history(&pushv1.HistoryRequest{After: cursor, Since: timestamppb.New(at)})), []string{second})

@@ -602,7 +602,7 @@ type BroadcastResponse struct {
 	Duplicate bool `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	// Connections that the message goes to now; 0 when duplicate.
 	Online int32 `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
-	// Users who have the connections in online. Where several nodes share the
+	// Users who have the connections in online. If several nodes share the
 	// history, a user is counted once for each node that the user is connected to.
 	OnlineUsers   int32 `protobuf:"varint,4,opt,name=online_users,json=onlineUsers,proto3" json:"online_users,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -907,7 +907,7 @@ type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The number of the gRPC code.
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// What is wrong, for people.
+	// Says what is wrong, for people.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// As in the status of a call: google.rpc.BadRequest, google.rpc.RetryInfo.
 	Details       []*anypb.Any `protobuf:"bytes,3,rep,name=details,proto3" json:"details,omitempty"`
@@ -976,8 +976,8 @@ type HistoryRequest struct {
 	// A cursor: the page begins after it. "0" begins at the oldest message kept.
 	// Not together with before.
 	After string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
-	// A message id: the page ends just before it. Not together with after. With
-	// neither, the page is the newest.
+	// A message id: the page ends just before it. Not together with after. If
+	// neither is set, the page is the newest.
 	Before string `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"`
 	// Only messages stored at this time or later. Without before, the page begins
 	// there, or after the cursor in after if that is later. At most a minute
@@ -1080,7 +1080,7 @@ type HistoryResponse struct {
 	// a WebSocket resumes.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Whether there are more messages in the direction of the request: newer ones with
-	// after or since, older ones otherwise. With kinds, true means that there may be.
+	// after or since, older ones otherwise. If kinds is set, true means that there may be.
 	HasMore bool `protobuf:"varint,3,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
 	// Messages in the history that lie after the user's read mark.
 	Unread int32 `protobuf:"varint,4,opt,name=unread,proto3" json:"unread,omitempty"`

@@ -10,8 +10,8 @@ import (
 )
 
 // autobahn is the counterpart of one case of the Autobahn test suite for
-// servers, by which it is named. What is expected is what RFC 6455 says, where
-// the suite lets more than one behaviour pass.
+// servers, by which it is named. If the suite lets more than one behaviour pass,
+// the one that RFC 6455 asks for is expected.
 type autobahn struct {
 	name, about string
 	talk        []turn

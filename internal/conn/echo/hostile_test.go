@@ -284,7 +284,7 @@ func TestMoreAfterHalfFrames(t *testing.T) {
 	s.closed(reactor.Input, 2)
 }
 
-// endings are moments for a client to vanish in, after these bytes. Where
+// endings are moments for a client to vanish in, after these bytes. If
 // answer is set, it has read the server's answer before.
 var endings = []struct {
 	name   string

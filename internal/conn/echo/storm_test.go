@@ -22,8 +22,8 @@ var stormFor = flag.Duration("storm", 2*time.Second, "how long TestStorm goes on
 
 // Connections come and go as fast as they can, so that descriptors and slots
 // are used again all the time, while others send to connections, answer their
-// requests and close them by handles that may be long out of date. Whatever a
-// connection gets must be its own.
+// requests and close them by handles that may be long out of date. Everything
+// that a connection gets must be its own.
 func TestStorm(t *testing.T) {
 	book := &addressBook{}
 	t.Cleanup(func() { // after Shutdown

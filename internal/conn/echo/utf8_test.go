@@ -52,7 +52,7 @@ func utf8Pieces() []autobahn {
 }
 
 // utf8FailFast is 6.4: text is refused at the byte that cannot go on, though
-// the message is not complete. What comes before that byte is not: a ping
+// the message is not complete. The bytes before it are not refused: a ping
 // within the message is answered. Within a frame none can be sent, but then
 // the frame's beginning must not fail the connection either, which the
 // server's Close shows by coming only once; octet by octet, the same again.

@@ -36,7 +36,7 @@ const (
 	// cursor.
 
 	// CloseTooSlow: the client read more slowly than messages came, or did not
-	// finish a message of its own. What it missed is in its history.
+	// finish a message of its own. The messages that it missed are in its history.
 	CloseTooSlow uint16 = 4100
 	// CloseTooManyMessages: the client sent more messages than it may, or all
 	// clients together had begun more than there is room for.

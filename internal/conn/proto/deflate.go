@@ -15,7 +15,7 @@ const rsv1 = 4
 const emptyBlock = "\x00\x00\xff\xff"
 
 // Deflater compresses messages, each by itself. The zero Deflater is ready,
-// and one goroutine's at a time. What it keeps is as long as the longest
+// and one goroutine's at a time. It keeps a buffer as long as the longest
 // message; the tables, 290 KB, are the library's: it shares them among all who
 // compress at one time and leaves them to the garbage collector afterwards.
 //

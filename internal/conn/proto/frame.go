@@ -42,8 +42,8 @@ type Limits struct {
 	// MaxFragments is the most frames that a message comes in. From 65,536 on
 	// there is no bound.
 	MaxFragments int
-	// Deflate: compression was negotiated, so a message may be compressed. Of
-	// one that is, MaxMessage bounds what it inflates to; on the wire it may
+	// Deflate: compression was negotiated, so a message may be compressed.
+	// MaxMessage then bounds what it inflates to; on the wire it may
 	// be longer by as much as a compressor makes of what it cannot compress.
 	Deflate bool
 }

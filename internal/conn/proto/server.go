@@ -109,7 +109,7 @@ func AppendError(dst []byte, code, message string) []byte {
 const maxControl = ws.MaxControlFramePayloadSize
 
 // AppendCloseFrame appends a Close frame. The reason is cut, between two
-// characters, to what fits (123 bytes). With closeNoStatus the frame is
+// characters, to what fits (123 bytes). For closeNoStatus the frame is
 // empty, so that a client's Close is answered by its own code.
 func AppendCloseFrame(dst []byte, code uint16, reason string) []byte {
 	if code == closeNoStatus {

@@ -2,7 +2,7 @@ package proto
 
 import "unicode/utf8"
 
-// textState is where in a character the text seen so far stops. With it, text
+// textState is where in a character the text seen so far stops. So text
 // that arrives in any pieces is refused at the first byte that cannot go on
 // (RFC 3629, section 4), and no byte is kept for the check.
 type textState uint8

@@ -50,7 +50,7 @@ type Ledger struct {
 
 	listed list
 	// visiting is what listed was when the present collection began, and at is
-	// how far that is. What is not taken yet goes into listed again.
+	// how far that is. Readers that have not taken all go into listed again.
 	visiting list
 	at       int
 	quiet    int // collections in a row that had few readers

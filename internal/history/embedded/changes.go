@@ -48,7 +48,7 @@ func (s *Store) change(lax bool, build func(*pebble.Batch) error) error {
 	}
 	r := s.newRequest(opChanges)
 	r.changes, r.lax = b, lax
-	// Whatever becomes of the caller, b is ours until it is answered.
+	// The batch is ours until it is answered, even if the caller gives up.
 	if err := s.submit(context.Background(), r); err != nil {
 		return err
 	}

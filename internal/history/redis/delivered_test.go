@@ -116,7 +116,7 @@ func (m multi) withOwnID() (n int) {
 func overtaken(t *testing.T, now func() time.Time, p history.Push) (*redis.Store, multi) {
 	t.Helper()
 	conf := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Partitions: 16, Now: now}
-	// What the other node appends, this one does not see: its ids lie behind.
+	// This node does not see what the other one appends: its ids lie behind.
 	s, other := openStore(t, conf), openStore(t, conf)
 	p.Kind, p.Users, p.Data = history.Multicast, []string{"ann"}, body200
 	for i := range 20 {

@@ -40,8 +40,8 @@
 // The first partition gives the id; the others keep copies, so a page finds both
 // logs of its user in one place. The push is answered when all copies have it. A
 // copy takes only the broadcast that follows its last one, so relays of several
-// nodes may overtake each other. What a node that died left undone, the other nodes
-// complete at their next beat. A node delivers a broadcast to its connections when
+// nodes may overtake each other. The other nodes complete at their next beat what a node
+// that died left undone. A node delivers a broadcast to its connections when
 // it has read it from all copies.
 //
 // # Ephemeral messages

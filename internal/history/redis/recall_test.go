@@ -20,7 +20,7 @@ func TestRecallOfOvertakenIDs(t *testing.T) {
 		URL: shared.URL(), Node: "recall", Prefix: rand.Text() + ":", Partitions: 16,
 		Now: func() time.Time { return now },
 	}
-	// What the other node appends, this one does not see: its ids lie behind.
+	// This node does not see what the other one appends: its ids lie behind.
 	s, other := openStore(t, conf), openStore(t, conf)
 	ctx := context.Background()
 	users := []string{"ann"}
@@ -107,7 +107,7 @@ func TestRecallLeavesOtherBodies(t *testing.T) {
 		URL: shared.URL(), Node: "recall", Prefix: rand.Text() + ":", Partitions: 2,
 		Now: func() time.Time { return now },
 	}
-	// What the other node appends, this one does not see: its ids lie behind.
+	// This node does not see what the other one appends: its ids lie behind.
 	s, other := openStore(t, conf), openStore(t, conf)
 	ctx := context.Background()
 	push := func(by *redis.Store, users ...string) history.ID {
@@ -119,7 +119,7 @@ func TestRecallLeavesOtherBodies(t *testing.T) {
 		}
 		return r.ID
 	}
-	// Who gives a multicast its id is the partition of its first user.
+	// The partition of its first user gives a multicast its id.
 	ahead, behind := []string{}, ""
 	for i := 0; len(ahead) < 3 || behind == ""; i++ {
 		user := fmt.Sprint("user", i)

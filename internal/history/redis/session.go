@@ -74,7 +74,7 @@ func (p *partition) keep(first chan<- error) {
 	p.lost(history.ErrClosed)
 }
 
-// join begins a session. With again, connections may have been attached in an
+// join begins a session. If again is true, connections may have been attached in an
 // earlier session, and read on from where they are.
 func (p *partition) join(again bool) (*session, error) {
 	s := p.store

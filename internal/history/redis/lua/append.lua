@@ -10,7 +10,7 @@
 -- users whose first entry it is}. Outcomes: DONE; DUPLICATE; NEW_NODE and GAP,
 -- when the chunk before this one is missing: then nothing was done.
 
--- What became of this push before.
+-- The push's record, if it was begun before.
 local body = 0
 local earlier, done, all, earlier_body = earlier_push()
 if earlier then
@@ -40,7 +40,7 @@ end
 -- save_recipients stores a list of recipients, for recalls and receipts, and
 -- schedules the check for users who have not acked. The stream takes only rising
 -- ids: a list that comes late is stored at the end, and RECIPIENT_INDEX finds it by
--- the message's id. With own, these users have the message under the id at.
+-- the message's id. If own is true, these users have the message under the id at.
 local function save_recipients(at, list, own)
   local fields = {'u', list}
   if at ~= id then
