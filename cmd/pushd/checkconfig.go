@@ -19,16 +19,21 @@ import (
 
 // runCheckConfig is `pushd check-config`: it prints the effective
 // configuration as a file that -config reads, or returns what is wrong with
-// it. It reads the credential files and looks whether the data directory can
-// be written; it binds no address and leaves nothing behind.
+// it. It reads the credential files, looks whether the data directory can be
+// written, and warns of settings that do not work well together; it binds no
+// address and leaves nothing behind.
 func runCheckConfig(args []string, getenv func(string) string, stdout io.Writer) error {
 	l := newLoader()
 	if err := l.load(args, getenv, stdout); err != nil {
 		return err
 	}
 	var warnings bytes.Buffer
-	if _, err := auth.New(l.cfg.auth(slog.New(slog.NewTextHandler(&warnings, withoutTime)))); err != nil {
+	log := slog.New(slog.NewTextHandler(&warnings, withoutTime))
+	if _, err := auth.New(l.cfg.auth(log)); err != nil {
 		return err
+	}
+	for _, text := range l.cfg.warnings() {
+		log.Warn(text)
 	}
 	if _, err := l.cfg.redisWithPassword(); err != nil {
 		return err

@@ -65,10 +65,10 @@ func settings(c *config) []setting {
 		{limits, "max-connections-per-user", "0", "", "connections of one user at once, on all nodes together; 0 is no limit", number(&c.MaxConnectionsPerUser, 0, 1_000_000)},
 		{limits, "upgrade-rate", "0", "", "clients let in a second: complete requests with a valid token; others wait for their turn, up to 2 s, and beyond that are told when to come back; 0 is 1000 for each core", number(&c.UpgradeRate, 0, 1_000_000)},
 		{limits, "upgrade-rate-per-ip", "0", "", "clients let in a second from one address, a second's worth of them at once; 0 is no limit, the only choice behind a proxy", number(&c.UpgradeRatePerIP, 0, 1_000_000)},
-		{limits, "max-backlog", "64KiB", "", "what may wait for one slow client before it is cut off; it catches up from history", size(&c.MaxBacklog, 1<<10, 64<<20)},
+		{limits, "max-backlog", "64KiB", "", "what may wait for one slow client, beside the message being sent, before it is cut off; it catches up from history", size(&c.MaxBacklog, 1<<10, 64<<20)},
 		{limits, "compression", "on", "", "send messages compressed to clients that offer permessage-deflate, and take theirs: on or off", word(&c.Compression, "on", "off")},
 		{limits, "compression-min", "512B", "", "the shortest message that is compressed", size(&c.CompressionMin, 1, 64<<20)},
-		{limits, "ping-interval", "30s", "", "silence after which a client is pinged, and after as much again cut off", duration(&c.PingInterval, "1s", "1h")},
+		{limits, "ping-interval", "30s", "", "silence after which a client is pinged, and after as much again cut off, unless it is taking what it is sent", duration(&c.PingInterval, "1s", "1h")},
 		{limits, "handshake-timeout", "10s", "", "time in which a client's request must be complete", duration(&c.HandshakeTimeout, "100ms", "1m")},
 
 		{process, "io-uring", "auto", "", "send to many clients in one system call: auto where the kernel has it, or off", word(&c.IOUring, "auto", "off")},

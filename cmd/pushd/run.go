@@ -49,6 +49,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 // apart in the opposite order.
 func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	log := newLogger(cfg, stdout)
+	for _, text := range cfg.warnings() {
+		log.Warn(text)
+	}
 	// What gRPC says by itself is about clients that went away in mid-call.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer()))
 	metrics := prometheus.NewRegistry()

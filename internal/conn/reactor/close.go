@@ -7,13 +7,17 @@ import (
 )
 
 // Close ends an open connection: a Close frame with code and text follows what
-// waits in its backlog, then the client has Config.CloseTimeout to answer. The
-// backlog of a client that is closed for being Slow is dropped.
+// waits in its backlog, then the client has Limits.CloseTimeout to answer. Of a
+// backlog that is longer than sentBeforeClose, or of a client that is closed for
+// being Slow, only the rest of the frame that was sent in part goes out.
 func (l *Loop) Close(h Handle, why Reason, code uint16, text string) {
 	if s := l.lookup(h); s != nil && s.state == open {
 		l.begin(h, s, why, code, text)
 	}
 }
+
+// sentBeforeClose is the longest backlog that is sent before a Close frame.
+const sentBeforeClose = 64 << 10
 
 // begin begins the closing handshake; a connection that is not open ends at
 // once.
@@ -33,12 +37,15 @@ func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 	l.become(s, closing)
 	s.flags &^= notify
 	s.spent = 0
-	if s.queue != 0 && (why == Slow || why == Shed) {
+	if s.queue != 0 && (why == Slow || why == Shed || l.backlog.queues[s.queue].bytes > sentBeforeClose) {
 		l.backlog.cut(s.queue)
+	}
+	if s.has(unread) {
+		l.again = append(l.again, h) // the client's Close may be there
 	}
 	f := l.NewFrame(128)
 	f.B = proto.AppendCloseFrame(f.B, code, text)
-	l.send(h, s, f)
+	l.send(h, s, f, answer) // not control: it comes last
 	l.Drop(f)
 	l.lingers.add(h, l.clock)
 	l.tellClosed(h, taken)

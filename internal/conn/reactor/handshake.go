@@ -128,7 +128,7 @@ func (l *Loop) Open(h Handle, f *Frame, deflate proto.Deflate) {
 	l.become(s, open)
 	l.count.Handshakes[outcomeOf(101)]++
 	s.seen, s.window = l.clock, deflate.Window
-	l.send(h, s, f)
+	l.send(h, s, f, message)
 	switch {
 	case s.state != open: // sending showed that it is gone
 	case l.draining.Load():
@@ -164,7 +164,7 @@ func (l *Loop) refuse(h Handle, s *slot, e *proto.HTTPError, retryAfter int) {
 	l.become(s, closing)
 	s.flags |= deaf
 	s.spent = 0
-	l.send(h, s, f)
+	l.send(h, s, f, answer)
 	l.Drop(f)
 	l.lingers.add(h, l.clock)
 }

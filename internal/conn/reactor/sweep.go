@@ -20,7 +20,11 @@ func (l *Loop) onTick() {
 		}
 	}
 	for h, ok := l.lingers.due(l.clock); ok; h, ok = l.lingers.due(l.clock) {
-		if s := l.lookup(h); s != nil {
+		switch s := l.lookup(h); {
+		case s == nil:
+		case s.queue != 0 && l.clock-l.backlog.queues[s.queue].moved < l.lingers.after:
+			l.lingers.add(h, l.clock) // what comes before the Close frame is on its way
+		default:
 			l.drop(h, s, Lost)
 		}
 	}
@@ -64,7 +68,7 @@ func (l *Loop) look(h Handle, s *slot) {
 		s.flags |= pinged
 		f := l.NewFrame(8)
 		f.B = proto.AppendPingFrame(f.B, nil)
-		l.send(h, s, f)
+		l.send(h, s, f, control)
 		l.Drop(f)
 	}
 	l.handler.Sweep(h, l.now)
