@@ -210,6 +210,15 @@ func (l *Loop) shed() {
 	}
 }
 
+// alive notes that a client takes what it is sent: it has an interval from now
+// on to answer a ping.
+func (l *Loop) alive(s *slot) {
+	interval := uint32(l.cfg.PingInterval.Milliseconds())
+	if l.clock-s.seen > interval {
+		s.seen = l.clock - interval
+	}
+}
+
 // drain sends what waits until the kernel takes no more.
 func (l *Loop) drain(h Handle, s *slot) {
 	if s.has(inBatch) {
@@ -228,6 +237,7 @@ func (l *Loop) drain(h Handle, s *slot) {
 		}
 		l.count.Bytes += uint64(n)
 		l.count.Frames += uint64(l.backlog.advance(s.queue, n, l.clock))
+		l.alive(s)
 		l.readOn(h, s)
 		if l.backlog.empty(s.queue) {
 			l.closeQueue(s)
