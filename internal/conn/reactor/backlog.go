@@ -11,11 +11,12 @@ import (
 // Queues are also linked by size, so that the largest is found at once.
 // References are indexes; 0 is none.
 //
-// A queue has two lists. Control frames are in one, and pass everything else as
-// soon as what is being sent is at the end of a frame; the other has the rest, in
-// order. Limits.ClientBacklogBytes bounds the messages that wait: neither the
+// A queue has two lists. Of a long queue, control frames are in one, and pass
+// everything else as soon as what is being sent is at the end of a frame; the
+// other has the rest, in order. Limits.ClientBacklogBytes bounds the messages that wait: neither the
 // head of the queue, which is being sent, nor answers and control frames.
 type backlog struct {
+	long  int // bytes from which on a queue is long; set once
 	bytes  int // of all queues; a frame counts in every queue that it is in
 	nodes  []node
 	queues []queue
@@ -68,6 +69,14 @@ type queue struct {
 	size                 uint8  // which of sizes
 }
 
+// longQueue is how much has to wait for a client so that control frames pass it,
+// and a Close frame takes its place: at the default limits, where at most a page
+// and 64 KiB wait, everything goes out in order.
+const longQueue = 256 << 10
+
+// isLong reports whether a queue is long.
+func (b *backlog) isLong(r uint32) bool { return int(b.queues[r].bytes) > b.long }
+
 // tally is a number of frames, and their bytes.
 type tally struct{ frames, bytes uint32 }
 
@@ -81,7 +90,7 @@ const (
 )
 
 func newBacklog() backlog {
-	return backlog{nodes: make([]node, 1), queues: make([]queue, 1)}
+	return backlog{long: longQueue, nodes: make([]node, 1), queues: make([]queue, 1)}
 }
 
 // open returns an empty queue.
@@ -104,8 +113,9 @@ func (b *backlog) push(r uint32, f *Frame, c class) {
 	if c == answer && q.answers >= answersRoom {
 		c = message
 	}
+	passes := c == control && (q.control != 0 || b.isLong(r))
 	n := b.node(r, f, 0, c)
-	if c == control {
+	if passes {
 		b.append(&q.control, &q.controlTail, n)
 		return
 	}

@@ -16,6 +16,7 @@ func TestBacklogModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var frames framePool
 		b := newBacklog()
+		b.long = 300
 		model := map[uint32][]piece{}
 		var order []uint32
 		for socket := range rapid.Uint32Range(1, 60).Draw(t, "operations") {
@@ -40,8 +41,12 @@ func TestBacklogModel(t *testing.T) {
 					b.push(r, f, rapid.SampledFrom([]class{message, answer}).Draw(t, "class"))
 					model[r] = append(q, pieces...)
 				case op == 3:
+					place := len(q)
+					if b.isLong(r) || b.queues[r].control != 0 {
+						place = passed(q)
+					}
 					b.push(r, f, control)
-					model[r] = slices.Insert(q, passed(q), pieces...)
+					model[r] = slices.Insert(q, place, pieces...)
 				case len(q) == 0 || !q[0].begun() && !q[0].control:
 					sent := rapid.IntRange(0, len(f.B)-1).Draw(t, "sent")
 					b.pushFront(r, f, sent)

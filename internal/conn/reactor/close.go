@@ -8,16 +8,13 @@ import (
 
 // Close ends an open connection: a Close frame with code and text follows what
 // waits in its backlog, then the client has Limits.CloseTimeout to answer. Of a
-// backlog that is longer than sentBeforeClose, or of a client that is closed for
+// backlog that is longer than longQueue, or of a client that is closed for
 // being Slow, only the rest of the frame that was sent in part goes out.
 func (l *Loop) Close(h Handle, why Reason, code uint16, text string) {
 	if s := l.lookup(h); s != nil && s.state == open {
 		l.begin(h, s, why, code, text)
 	}
 }
-
-// sentBeforeClose is the longest backlog that is sent before a Close frame.
-const sentBeforeClose = 64 << 10
 
 // begin begins the closing handshake; a connection that is not open ends at
 // once.
@@ -37,7 +34,7 @@ func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 	l.become(s, closing)
 	s.flags &^= notify
 	s.spent = 0
-	if s.queue != 0 && (why == Slow || why == Shed || l.backlog.queues[s.queue].bytes > sentBeforeClose) {
+	if s.queue != 0 && (why == Slow || why == Shed || why != ByClient && l.backlog.isLong(s.queue)) {
 		l.backlog.cut(s.queue)
 	}
 	if s.has(unread) {
