@@ -113,6 +113,7 @@ func (l *Loop) drop(h Handle, s *slot, why Reason) {
 	was, taken := s.state, s.taken()
 	l.closeQueue(s)
 	l.dropInput(s)
+	l.takePage(h)
 	l.delist(s, dead)
 	l.dead = append(l.dead, h.Socket())
 	switch was {

@@ -77,8 +77,9 @@ type Loop struct {
 	swept     int // position in conns
 	nextTick  time.Time
 	request   proto.Request
-	asking    Handle // whose request the handler has right now,
-	leftover  []byte // and what followed its head
+	pages     map[Handle]*proto.Page // of pending connections that come from one
+	asking    Handle                 // whose request the handler has right now,
+	leftover  []byte                 // and what followed its head
 	buf       []byte
 	vector    [16][]byte
 	deflater  proto.Deflater
@@ -99,6 +100,7 @@ type arrival struct {
 	turn     time.Time // when an admitted one may begin
 	v        any
 	input    []byte
+	page     *proto.Page // nil: not from one
 }
 
 // ID returns the loop's number, from 0.
