@@ -8,6 +8,8 @@
 //	          ≤ 10 s   user, cursor       user's    of the   hello,
 //	                   401, 403, 400      loop      store    page
 //
+// A browser page, which cannot see a status, is told by a close code instead.
+//
 // From accept to the complete request, and from the first Close frame on, a
 // connection is package reactor's alone. In between it has a session here: it
 // is attaching while the store is asked where it stands, replaying while it

@@ -111,24 +111,6 @@ func (r *Request) wrong(err *HTTPError) {
 	}
 }
 
-// Page is a browser page that asks to connect.
-type Page struct {
-	Origin      string
-	key         [24]byte
-	subprotocol string
-}
-
-// Page returns the page that a request comes from, or nil if it comes from none
-// or is no complete handshake.
-func (r *Request) Page() *Page {
-	if !r.whole || len(r.Origin) == 0 {
-		return nil
-	}
-	p := &Page{Origin: string(r.Origin), subprotocol: r.Subprotocol}
-	copy(p.key[:], r.Key)
-	return p
-}
-
 // requestLine reads the first line (RFC 9112, section 3).
 func (r *Request) requestLine(line []byte, path string) *HTTPError {
 	method, line, ok1 := bytes.Cut(line, []byte(" "))

@@ -16,7 +16,7 @@ import (
 // other has the rest, in order. Limits.ClientBacklogBytes bounds the messages that wait: neither the
 // head of the queue, which is being sent, nor answers and control frames.
 type backlog struct {
-	long  int // bytes from which on a queue is long; set once
+	long   int // bytes from which on a queue is long; set once
 	bytes  int // of all queues; a frame counts in every queue that it is in
 	nodes  []node
 	queues []queue

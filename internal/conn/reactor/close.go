@@ -114,6 +114,9 @@ func (l *Loop) drop(h Handle, s *slot, why Reason) {
 	l.closeQueue(s)
 	l.dropInput(s)
 	l.takePage(h)
+	if s.has(toldPage) {
+		l.told--
+	}
 	l.delist(s, dead)
 	l.dead = append(l.dead, h.Socket())
 	switch was {

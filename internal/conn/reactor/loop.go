@@ -78,6 +78,7 @@ type Loop struct {
 	nextTick  time.Time
 	request   proto.Request
 	pages     map[Handle]*proto.Page // of pending connections that come from one
+	told      int                    // connections with the flag toldPage
 	asking    Handle                 // whose request the handler has right now,
 	leftover  []byte                 // and what followed its head
 	buf       []byte

@@ -31,16 +31,27 @@ func (l *Loop) RefuseFor(h Handle, e *proto.HTTPError, d time.Duration) {
 }
 
 // refuse answers with e; retryAfter, in seconds, is told to the client unless
-// it is 0. reason is for the log.
+// it is 0. reason is for the log. A browser page gets a WebSocket that is closed
+// with a code, as long as few of them are open; it counts as a refusal too.
 func (l *Loop) refuse(h Handle, s *slot, e *proto.HTTPError, retryAfter int, reason string) {
 	page := l.takePage(h)
 	l.logRefusal(h, page, e, reason)
 	l.count.Handshakes[outcomeOf(e.Status)]++
 	f := l.NewFrame(512)
-	f.B = proto.AppendHTTPError(f.B, e, retryAfter)
-	s.flags |= deaf
-	if h == l.asking && len(l.leftover) == 0 && !s.has(registered) {
-		s.flags |= silent
+	told, early := false, s.input != 0 || h == l.asking && len(l.leftover) > 0
+	if page != nil && !early && l.told < max(1, maxTold/l.cfg.Loops) {
+		f.B, told = proto.AppendPageRefusal(f.B, page, e, retryAfter)
+	}
+	if told {
+		l.told++
+		s.flags |= toldPage
+		s.window = 0
+	} else {
+		f.B = proto.AppendHTTPError(f.B, e, retryAfter)
+		s.flags |= deaf
+		if h == l.asking && !early && !s.has(registered) {
+			s.flags |= silent
+		}
 	}
 	l.dropInput(s)
 	l.become(s, closing)
@@ -49,6 +60,11 @@ func (l *Loop) refuse(h Handle, s *slot, e *proto.HTTPError, retryAfter int, rea
 	l.Drop(f)
 	l.lingers.add(h, l.clock)
 }
+
+// maxTold is how many pages may be told at one time why they are refused. Each
+// has Limits.CloseTimeout to answer the Close frame. Further ones are answered
+// with a status.
+const maxTold = 1024
 
 // takePage returns the page that a pending connection comes from, nil if it comes
 // from none, and forgets it.

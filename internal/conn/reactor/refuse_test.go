@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/gobwas/ws"
+
+	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
 )
 
@@ -84,5 +89,40 @@ func TestRefusalsAreLogged(t *testing.T) {
 		if g.Level != w.Level || g.Reason != w.Reason || g.Status != w.Status || g.Address != "127.0.0.1" || g.Message == "" || g.Others != 0 {
 			t.Errorf("line %d is %+v, want %+v", i, g, w)
 		}
+	}
+}
+
+// Pages that are told why they are refused are bounded, whether or not they
+// answer the Close frame; further ones get a status.
+func TestRefusedPagesAreBounded(t *testing.T) {
+	const most = 1024
+	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, CloseTimeout: patience}, Handler: newHooks(func(k *hooks) {
+		k.request = func(h reactor.Handle) { k.loop.Refuse(h, proto.ErrOrigin) }
+	})})
+	page := strings.Replace(request, "Host: x", "Host: x\r\nOrigin: https://a.example", 1)
+	told := make([]*raw, most)
+	for i := range told {
+		told[i] = dialRaw(t, r)
+		told[i].write(page)
+		told[i].want(http.StatusSwitchingProtocols)
+	}
+	c := dialRaw(t, r)
+	c.write(page)
+	c.want(http.StatusForbidden)
+	c.wantEOF()
+	told[0].wantClose(4003)
+	told[0].Close()
+	waitFor(t, "one to be gone", func() bool { return r.Stats().Closing < most })
+	c = dialRaw(t, r)
+	c.write(page)
+	c.want(http.StatusSwitchingProtocols)
+	if f := c.next(ws.OpClose); !strings.Contains(string(f.Payload), `"code":"bad_origin"`) {
+		t.Errorf("closed with %q", f.Payload)
+	}
+	if n := r.Stats().Closes; n != [len(n)]uint64{} {
+		t.Errorf("refused pages are counted as closed: %v", n)
+	}
+	for _, c := range told {
+		c.Close()
 	}
 }
