@@ -31,8 +31,12 @@ func runCheckConfig(args []string, getenv func(string) string, stdout io.Writer)
 // write to the data directory. It binds no address and leaves nothing behind.
 func (l *loader) check(stdout io.Writer) error {
 	var warnings bytes.Buffer
-	if _, err := auth.New(l.cfg.auth(slog.New(slog.NewTextHandler(&warnings, withoutTime)))); err != nil {
+	log := slog.New(slog.NewTextHandler(&warnings, withoutTime))
+	if _, err := auth.New(l.cfg.auth(log)); err != nil {
 		return err
+	}
+	for _, text := range l.cfg.warnings() {
+		log.Warn(text)
 	}
 	if _, err := l.cfg.redisWithPassword(); err != nil {
 		return err

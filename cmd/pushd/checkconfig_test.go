@@ -67,6 +67,45 @@ func TestCheckConfigWarns(t *testing.T) {
 	}
 }
 
+// Settings that do not work well together are warned of, by name; the defaults
+// are not.
+func TestCheckConfigWarnsOfCombinations(t *testing.T) {
+	for _, row := range []struct {
+		args []string
+		want []string // nil: no warning
+	}{
+		{nil, nil},
+		{[]string{"-max-data", "1MiB", "-max-backlog", "1MiB"}, nil},
+		{[]string{"-max-data", "1MiB"}, []string{"-max-data (1MiB)", "-max-backlog (64KiB)", "4100"}},
+		{[]string{"-max-data", "16MiB", "-max-backlog", "64MiB"}, []string{"-max-data is 16MiB", "16 slow clients", "256MiB"}},
+		{[]string{"-compression-min", "1MiB"}, []string{"-compression-min (1MiB)", "-max-data 64KiB"}},
+		{[]string{"-compression-min", "1MiB", "-compression", "off"}, nil},
+		{[]string{"-upgrade-rate", "10", "-upgrade-rate-per-ip", "20"}, []string{"-upgrade-rate-per-ip (20)", "-upgrade-rate (10)"}},
+		{[]string{"-upgrade-rate-per-ip", "20"}, nil},
+		{[]string{"-max-connections", "10", "-max-connections-per-ip", "20"}, []string{"-max-connections-per-ip (20)", "-max-connections (10)"}},
+	} {
+		var out bytes.Buffer
+		if err := runCheckConfig(append([]string{"-dev", "-data", t.TempDir()}, row.args...), environ(), &out); err != nil {
+			t.Fatal(err)
+		}
+		var warned []string
+		for line := range strings.Lines(out.String()) {
+			if strings.HasPrefix(line, "# level=WARN") && !strings.Contains(line, "-dev") {
+				warned = append(warned, line)
+			}
+		}
+		if len(warned) != min(1, len(row.want)) {
+			t.Errorf("%v: warned of %q", row.args, warned)
+			continue
+		}
+		for _, word := range row.want {
+			if !strings.Contains(warned[0], word) {
+				t.Errorf("%v: no %q in %s", row.args, word, warned[0])
+			}
+		}
+	}
+}
+
 func TestCheckConfigRefuses(t *testing.T) {
 	file := writeFile(t, "file", "")
 	for name, c := range map[string]struct {

@@ -140,6 +140,7 @@ func (c config) conn(store engine, credentials *auth.Auth, log *slog.Logger, met
 			UpgradeRate:        float64(c.UpgradeRate),
 			UpgradeRatePerIP:   float64(c.UpgradeRatePerIP),
 			ClientBacklogBytes: c.MaxBacklog,
+			MaxBacklogBytes:    maxBacklogs,
 			PingInterval:       c.PingInterval,
 			HandshakeTimeout:   c.HandshakeTimeout,
 		},

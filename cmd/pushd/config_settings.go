@@ -66,10 +66,10 @@ func settings(c *config) []setting {
 		{limits, "max-connections-per-user", "0", "", "connections of one user at once, on all nodes together; 0 means no limit", number(&c.MaxConnectionsPerUser, 0, 1_000_000)},
 		{limits, "upgrade-rate", "0", "", "clients let in a second: complete requests with a valid token; others wait up to 2 s for their turn, and beyond that get 503 and Retry-After; 0 means 1000 for each core", number(&c.UpgradeRate, 0, 1_000_000)},
 		{limits, "upgrade-rate-per-ip", "0", "", "clients let in a second from one address, a second's worth of them at once; 0 means no limit; leave it 0 behind a proxy", number(&c.UpgradeRatePerIP, 0, 1_000_000)},
-		{limits, "max-backlog", "64KiB", "", "bytes that may wait for one slow client; beyond that it is disconnected and catches up from history", size(&c.MaxBacklog, 1<<10, 64<<20)},
+		{limits, "max-backlog", "64KiB", "", "bytes that may wait for one slow client, besides the message being sent; beyond that it is disconnected and catches up from history", size(&c.MaxBacklog, 1<<10, 64<<20)},
 		{limits, "compression", "on", "", "whether messages to and from clients that offer permessage-deflate are compressed", word(&c.Compression, "on", "off")},
 		{limits, "compression-min", "512B", "", "the shortest message that is compressed", size(&c.CompressionMin, 1, 64<<20)},
-		{limits, "ping-interval", "30s", "", "silence after which a client is pinged; after the same time without an answer it is disconnected", duration(&c.PingInterval, "1s", "1h")},
+		{limits, "ping-interval", "30s", "", "silence after which a client is pinged; after the same time without an answer it is disconnected, unless it is taking bytes", duration(&c.PingInterval, "1s", "1h")},
 		{limits, "handshake-timeout", "10s", "", "time within which a client's request must be complete", duration(&c.HandshakeTimeout, "100ms", "1m")},
 
 		{process, "io-uring", "auto", "", "whether one system call sends to many clients: auto means if the kernel supports it", word(&c.IOUring, "auto", "off")},

@@ -45,6 +45,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 // apart in the opposite order.
 func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	log := newLogger(cfg, stdout)
+	for _, text := range cfg.warnings() {
+		log.Warn(text)
+	}
 	// gRPC logs clients that disconnect in mid-call, which is no event for operators.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer()))
 	metrics := prometheus.NewRegistry()

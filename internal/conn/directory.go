@@ -210,7 +210,7 @@ func (s *shard) disconnect(d Departure, hash uint32) int {
 		}
 		if ses.attaching() {
 			s.forget(ses)
-			s.loop.Refuse(h, proto.ErrRefused)
+			s.loop.RefuseFor(h, proto.ErrRefused, d.Refuse)
 		} else {
 			s.loop.Close(h, reactor.Disconnected, proto.CloseDisconnected, d.Reason)
 		}

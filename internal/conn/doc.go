@@ -12,7 +12,8 @@
 // connection is package reactor's alone. In between it has a session here: it
 // is attaching while the store is asked where it stands, replaying while it
 // gets pages of what it missed, and live after that. If the store cannot be
-// had, the client is told so with 503 before it was promised a WebSocket.
+// had, the client is told so with 503 before it was promised a WebSocket. (A
+// browser page cannot see a status: package reactor tells it by a close code.)
 //
 // Attach registers the connection and reads the first page in one step, and
 // the session is in its user's list before that. So everything is either in the

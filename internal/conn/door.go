@@ -92,8 +92,8 @@ func unauthenticated(err error) *proto.HTTPError {
 // makes it look for what the answer does not have.
 func (s *shard) Adopt(h reactor.Handle, x any) {
 	v := x.(*handshake)
-	if err := s.refused.check(v.user, s.loop.Now()); err != nil {
-		s.loop.Refuse(h, err)
+	if left := s.refused.left(v.user, s.loop.Now()); left > 0 {
+		s.loop.RefuseFor(h, proto.ErrRefused, left)
 		return
 	}
 	ses := s.sessions.add(h, v.user, v.hash, v.agent)

@@ -2,6 +2,7 @@ package conn_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -142,17 +143,53 @@ func TestBadRequests(t *testing.T) {
 	r.connect(strings.Repeat("é", 64)) // 128 bytes
 }
 
+// from makes a client of a page of origin.
+func from(origin string) func(*websocket.DialOptions) {
+	return func(o *websocket.DialOptions) { o.HTTPHeader = http.Header{"Origin": {origin}} }
+}
+
+// refusal is the reason of a Close frame that refuses a page.
+type refusal struct {
+	Code, Message string
+	RetryAfter    int `json:"retry_after"`
+}
+
+// wantPageClosed connects as a page of origin does, which must be closed with
+// this code before it gets anything.
+func (r *rig) wantPageClosed(code websocket.StatusCode, origin, url string, protocols ...string) (why refusal) {
+	r.t.Helper()
+	o := websocket.DialOptions{Subprotocols: protocols}
+	from(origin)(&o)
+	ws, _, err := websocket.Dial(r.ctx, url, &o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	if len(protocols) > 0 && ws.Subprotocol() != "pushd.v1.json" {
+		r.t.Errorf("subprotocol %q: a browser would not take the answer", ws.Subprotocol())
+	}
+	_, text, err := ws.Read(r.ctx)
+	var closed websocket.CloseError
+	if !errors.As(err, &closed) || closed.Code != code {
+		r.t.Fatalf("want close code %d, got %q, %v", code, text, err)
+	}
+	if err := json.Unmarshal([]byte(closed.Reason), &why); err != nil || why.Code == "" {
+		r.t.Errorf("the reason is %q, %v", closed.Reason, err)
+	}
+	return why
+}
+
 func TestOrigins(t *testing.T) {
 	origins, err := auth.ParseOrigins([]string{"https://*.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := serve(t, func(cfg *conn.Config) { cfg.Origins = origins })
-	from := func(origin string) func(*websocket.DialOptions) {
-		return func(o *websocket.DialOptions) { o.HTTPHeader = http.Header{"Origin": {origin}} }
+	r.wantPageClosed(4003, "https://evil.test", r.url("a"))
+	r.wantPageClosed(4003, "null", r.url("a"))
+	if online, err := r.server.Connections(r.ctx, "a"); err != nil || len(online) > 0 {
+		t.Errorf("refused pages are connected: %v, %v", online, err)
 	}
-	r.wantStatus(http.StatusForbidden, r.url("a"), from("https://evil.test"))
-	r.wantStatus(http.StatusForbidden, r.url("a"), from("null"))
 	var o websocket.DialOptions
 	from("https://www.example.com")(&o)
 	ws, _, err := websocket.Dial(r.ctx, r.url("a"), &o)
@@ -161,6 +198,74 @@ func TestOrigins(t *testing.T) {
 	}
 	ws.CloseNow()
 	r.connect("a") // no Origin: not a browser
+}
+
+// A page that is refused learns why from a close code, since it can see no
+// status. Refusals are counted as such, and a client that is no page gets the
+// status.
+func TestPagesLearnWhyTheyAreRefused(t *testing.T) {
+	const page = "https://a.example"
+	anywhere, err := auth.ParseOrigins([]string{page})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := withTokens(t)
+	r := serve(t, func(cfg *conn.Config) {
+		tokens(cfg)
+		cfg.Origins, cfg.MaxPerUser = anywhere, 1
+	})
+	door := "ws://" + r.server.Addr().String() + "/push"
+	good := token(t, "ann", time.Now().Add(time.Hour))
+	old := token(t, "ann", time.Now().Add(-time.Hour))
+	for _, row := range []struct {
+		name, query string
+		protocols   []string
+		code        websocket.StatusCode
+		why         string
+	}{
+		{"no token", "", nil, 4001, "unauthenticated"},
+		{"an old token in a subprotocol", "", []string{"pushd.v1.json", "pushd.token." + old}, 4001, "unauthenticated"},
+		{"an old token", "?token=" + old, nil, 4001, "unauthenticated"},
+		{"a bad cursor", "?cursor=x&token=" + good, nil, 4004, "bad_cursor"},
+		{"two tokens", "?token=" + good, []string{"pushd.v1.json", "pushd.token." + good}, 4004, "bad_request"},
+		{"a bad query", "?cursor=%zz&token=" + good, nil, 4004, "bad_request"},
+	} {
+		if why := r.wantPageClosed(row.code, page, door+row.query, row.protocols...); why.Code != row.why {
+			t.Errorf("%s: the reason is %+v", row.name, why)
+		}
+	}
+	if n := metric(t, r.metrics, `pushd_conn_handshakes_total{status="401"}`); n != 3 {
+		t.Errorf("%v refusals for the token are counted, want 3", n)
+	}
+	if n := metric(t, r.metrics, `pushd_conn_handshakes_total{status="101"}`); n != 0 {
+		t.Errorf("%v refused pages are counted as connected", n)
+	}
+	ws, _, err := websocket.Dial(r.ctx, door+"?token="+good, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	r.wantPageClosed(4029, page, door+"?token="+good)
+	if _, err := r.server.Disconnect(r.ctx, conn.Departure{User: "ann", Refuse: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if why := r.wantPageClosed(4003, page, door+"?token="+good); why.Code != "refused" || why.RetryAfter < 3590 {
+		t.Errorf("a page of a user who is refused for an hour is told %+v", why)
+	}
+	r.wantStatus(http.StatusForbidden, door+"?token="+good)
+	r.wantStatus(http.StatusUnauthorized, door)
+}
+
+// A page that comes when there is no room is told when to come back.
+func TestPagesLearnWhenToComeBack(t *testing.T) {
+	r := serve(t, func(cfg *conn.Config) { cfg.Limits.UpgradeRatePerIP = 0.01 })
+	r.connect("a")
+	r.connect("a")
+	here := "http://" + r.server.Addr().String()
+	if why := r.wantPageClosed(4203, here, r.url("a")); why.Code != "unavailable" || why.RetryAfter < 1 || why.RetryAfter > 31 {
+		t.Errorf("a page beyond the rate is told %+v", why)
+	}
+	r.wantStatus(http.StatusServiceUnavailable, r.url("a"))
 }
 
 func TestBinaryIsRefused(t *testing.T) {

@@ -209,6 +209,50 @@ func TestSlowReplayIsNotCutOff(t *testing.T) {
 	}
 }
 
+// A client that acks each message while it catches up slowly is not cut off for
+// the answers, even where one message is longer than its backlog may be.
+func TestSlowReplayWithAcks(t *testing.T) {
+	r := serve(t, func(cfg *conn.Config) { cfg.Limits.ClientBacklogBytes, cfg.Limits.ClientBacklogFrames = 1, 1 })
+	data := `"` + strings.Repeat("x", 100<<10) + `"`
+	const messages = 40
+	for range messages {
+		r.unicast("a", data)
+	}
+	c := r.connect("a", "cursor", "0")
+	got, acked := 0, 0
+	for got < messages || acked < messages {
+		switch m := c.read(); m.Type {
+		case "message":
+			got++
+			id, err := history.ParseID(m.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.say(fmt.Sprintf(`{"type":"ack","cursor":"%s"}`, history.Cursor{Inbox: id}))
+		case "acked":
+			acked++
+		default:
+			t.Fatalf("want messages and answers, got %+v", m)
+		}
+	}
+}
+
+// The longest message that -max-data allows arrives live and from history,
+// compressed or not, also beside the least backlog.
+func TestLongestMessage(t *testing.T) {
+	r := serve(t, func(cfg *conn.Config) {
+		cfg.Compression = true
+		cfg.Limits.ClientBacklogBytes, cfg.Limits.ClientBacklogFrames = 1, 1
+	})
+	plain := r.connect("a")
+	packed := r.connectAs("a", websocket.CompressionNoContextTakeover)
+	data := `"` + strings.Repeat("0123456789abcdef", 1<<20-1) + `"`
+	r.unicast("a", data)
+	plain.wantData(data)
+	packed.wantData(data)
+	r.connect("a", "cursor", "0").wantData(data)
+}
+
 func TestDrain(t *testing.T) {
 	r := serve(t, nil)
 	a, b := r.connect("a"), r.connect("b")

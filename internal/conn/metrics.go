@@ -30,7 +30,7 @@ func newCollector(s *Server) *collector {
 	return &collector{
 		server:       s,
 		connections:  d("connections", "Connections, by state.", "state"),
-		handshakes:   d("handshakes_total", "Requests answered, by HTTP status; 0 for clients that went away before.", "status"),
+		handshakes:   d("handshakes_total", "Requests answered, by HTTP status, also where a browser page is told by a close code instead; 0 for clients that went away before.", "status"),
 		refused:      d("refused_total", "Connections answered 503 because of a limit, by reason.", "reason"),
 		closes:       d("closes_total", "Open connections that ended, by reason.", "reason"),
 		errors:       d("client_errors_total", "What clients did wrong in their frames, which ended their connections, by error.", "error"),

@@ -218,7 +218,7 @@ func TestRefusedIsBounded(t *testing.T) {
 			t.Fatalf("%d refusals kept, at most 10 are in force", len(r.until))
 		}
 	}
-	if r.check("9999", now) == nil || r.check("9999", now.Add(10*time.Second)) != nil {
+	if r.left("9999", now) <= 0 || r.left("9999", now.Add(10*time.Second)) > 0 {
 		t.Error("a refusal is not in force when it should be")
 	}
 }

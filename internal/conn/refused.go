@@ -1,11 +1,6 @@
 package conn
 
-import (
-	"strconv"
-	"time"
-
-	"pushd.example/internal/conn/proto"
-)
+import "time"
 
 // refused has the users whom a backend does not let in, and until when. It
 // belongs to a shard's loop.
@@ -33,14 +28,3 @@ func (r *refused) add(user string, now time.Time, d time.Duration) {
 
 // left returns for how long user is still refused; 0 or less: not at all.
 func (r *refused) left(user string, now time.Time) time.Duration { return r.until[user].Sub(now) }
-
-// check returns the answer to a user who is refused, or nil.
-func (r *refused) check(user string, now time.Time) *proto.HTTPError {
-	left := r.left(user, now)
-	if left <= 0 {
-		return nil
-	}
-	e := *proto.ErrRefused
-	e.Header = "Retry-After: " + strconv.Itoa(int((left+time.Second-1)/time.Second)) + "\r\n"
-	return &e
-}

@@ -126,7 +126,7 @@ func (c *core) sent(ses *session) {
 
 // reply sends f, which is the answer to one connection, and gives it back.
 func (c *core) reply(h reactor.Handle, f *reactor.Frame) {
-	c.loop.Send(h, f)
+	c.loop.Answer(h, f)
 	c.loop.Drop(f)
 }
 

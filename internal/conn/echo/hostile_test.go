@@ -400,14 +400,16 @@ func TestUnread(t *testing.T) {
 		name  string
 		flood []byte
 		reads bool // a byte now and then
+		ping  time.Duration
 	}{
-		{"messages, read byte by byte", long, true},
-		{"messages, never read", long, false},
-		{"pongs, never read", bytes.Repeat(encode(ping(strings.Repeat("x", 125))), 100), false},
+		{"messages, read byte by byte", long, true, 0},
+		{"messages, never read", long, false, 0},
+		// Not read on, and closed when it has taken nothing for two intervals.
+		{"pongs, never read", bytes.Repeat(encode(ping(strings.Repeat("x", 125))), 100), false, time.Second},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			s := besiege(t, reactor.Limits{MessageRate: -1, CloseTimeout: 100 * time.Millisecond})
+			s := besiege(t, reactor.Limits{MessageRate: -1, CloseTimeout: 100 * time.Millisecond, PingInterval: row.ping})
 			c := dial(t, s.Addr())
 			wait := flood(c, row.flood, len(row.flood))
 			var reading sync.WaitGroup

@@ -38,13 +38,17 @@ func (l limit) frame(size int) frame { return frame{op: l.op, payload: l.bytes[:
 
 func (l limit) name(group, number int) string { return fmt.Sprintf("9.%d.%d", group+l.later, number) }
 
-// long is 9.1 and 9.2.
+// long is 9.1 and 9.2. A message over 1 MiB comes back in fragments of 64 KiB.
 func (l limit) long() (cases []autobahn) {
 	for i, size := range []int{64 << 10 / scale, 256 << 10 / scale, 1 << 20 / scale, 4 << 20 / scale, 8 << 20 / scale, 16 << 20 / scale} {
 		f := l.frame(size)
+		back := []frame{f}
+		if size > 1<<20 {
+			back = split(l.op, cut(f.payload, 64<<10)...)
+		}
 		cases = append(cases, autobahn{
 			name: l.name(1, i+1), about: fmt.Sprintf("%d KiB in one frame", size>>10),
-			talk: talk(say(whole(f), f)), room: size,
+			talk: talk(say(whole(f), back...)), room: size,
 		})
 	}
 	return cases

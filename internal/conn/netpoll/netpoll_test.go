@@ -271,3 +271,34 @@ func TestAnswer(t *testing.T) {
 		t.Fatalf("the peer got %q, %v", got, err)
 	}
 }
+
+// Unacked counts what the peer's system has not taken.
+func TestUnacked(t *testing.T) {
+	r := newRig(t, Options{SendBuffer: 64 << 10})
+	if r.net.Unacked(r.socket) != 0 {
+		t.Error("bytes are unacknowledged before any were sent")
+	}
+	sent := 0
+	for block := make([]byte, 64<<10); ; {
+		n, err := r.net.Sendv(r.socket, [][]byte{block})
+		if err == EAGAIN {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent += n
+	}
+	if n := r.net.Unacked(r.socket); knowsUnacked && n == 0 {
+		t.Error("the peer reads nothing, and nothing is unacknowledged")
+	}
+	if _, err := io.CopyN(io.Discard, r.peer, int64(sent)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); r.net.Unacked(r.socket) != 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the peer has read all, and something is unacknowledged")
+		}
+		time.Sleep(time.Millisecond) // between two looks
+	}
+}

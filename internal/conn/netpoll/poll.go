@@ -104,6 +104,9 @@ type (
 		// Sendv sends the buffers in order and returns how many bytes were
 		// taken; EAGAIN only when none were. It keeps none of them.
 		Sendv(socket int, buffers [][]byte) (n int, err error)
+		// Unacked returns how many bytes of what was sent the peer's system has
+		// not acknowledged; 0 where that cannot be known.
+		Unacked(socket int) int
 		// Peer returns the other end's address; the zero one if the
 		// connection has broken.
 		Peer(socket int) netip.AddrPort

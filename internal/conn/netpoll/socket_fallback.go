@@ -213,6 +213,9 @@ func (n *Net) Sendv(number int, buffers [][]byte) (int, error) {
 	return sent, nil
 }
 
+// Unacked implements the contract.
+func (*Net) Unacked(int) int { return 0 }
+
 // Peer implements the contract.
 func (n *Net) Peer(number int) netip.AddrPort {
 	s, err := n.get(number)

@@ -65,6 +65,15 @@ func (*Net) Sendv(socket int, buffers [][]byte) (int, error) {
 	return int(sent), nil
 }
 
+// Unacked implements the contract.
+func (*Net) Unacked(socket int) int {
+	n, err := unix.IoctlGetInt(socket, unix.TIOCOUTQ)
+	if err != nil {
+		return 0 // the connection has broken
+	}
+	return n
+}
+
 // Peer implements the contract.
 func (*Net) Peer(socket int) netip.AddrPort {
 	name, err := unix.Getpeername(socket)

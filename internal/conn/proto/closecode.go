@@ -26,11 +26,18 @@ const (
 const (
 	// 4000 to 4099: stop. The same attempt would fail again.
 
-	// CloseTokenExpired: the client's token ended. Come back with a new one.
+	// CloseTokenExpired: the client's token ended, or a page came without a
+	// valid one. Come back with a new one.
 	CloseTokenExpired uint16 = 4001
 	// CloseDisconnected: the backend ended the connection; the reason is its
 	// own words.
 	CloseDisconnected uint16 = 4002
+	// closeForbidden: the page's origin, or the user, may not connect.
+	closeForbidden uint16 = 4003
+	// closeBadRequest: a page asked for what cannot be, such as a bad cursor.
+	closeBadRequest uint16 = 4004
+	// closeTooManyConnections: the user has as many as one may have.
+	closeTooManyConnections uint16 = 4029
 
 	// 4100 to 4199: wait a little longer each time, then reconnect with the
 	// cursor.
@@ -45,11 +52,14 @@ const (
 	// the answer to a ping.
 	CloseNoPong uint16 = 4102
 
-	// 4200 to 4299: reconnect now, with the cursor.
+	// 4200 to 4299: reconnect now, with the cursor, or when the reason says.
 
 	// CloseGoingAway: the server shuts down; another one, or its successor,
 	// takes the connection.
 	CloseGoingAway uint16 = 4200
+	// closeComeBack: no more connections can be taken now. The reason says in
+	// how many seconds to come back.
+	closeComeBack uint16 = 4203
 )
 
 // validCloseCode reports whether a Close frame may carry code: the registered

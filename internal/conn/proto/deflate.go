@@ -36,22 +36,33 @@ func (r *room) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Deflate returns a whole, unmasked data frame with its message compressed, or
-// false if that is no shorter. The result is good until the next call.
-func (z *Deflater) Deflate(frame []byte) ([]byte, bool) {
-	payload := frame[headerLen(frame[1]):]
+// Deflate returns the frame or fragments of a message with the message
+// compressed, or false if that is no shorter. Fragments are compressed each by
+// itself. The result is good until the next call.
+func (z *Deflater) Deflate(message []byte) ([]byte, bool) {
+	op := message[0] & 0x0F
 	z.out = append(z.out[:0], make([]byte, headerRoom)...)
-	if err := flate.StatelessDeflate(&z.out, payload, false, nil); err != nil {
-		return nil, false // never: room takes everything
+	before := 0
+	for len(message) > 0 {
+		h, n, _ := decodeHeader(message)
+		end := n + int(h.Length)
+		if err := flate.StatelessDeflate(&z.out, message[n:end], false, nil); err != nil {
+			return nil, false // never: room takes everything
+		}
+		before += int(h.Length)
+		message = message[end:]
 	}
 	end := len(z.out) - len(emptyBlock)
 	size := end - headerRoom
-	if size <= 0 || size >= len(payload) {
+	switch {
+	case size <= 0 || size >= before:
 		return nil, false
+	case size > maxFrame:
+		z.out = fragment(z.out[:end], headerRoom, rsv1<<4|op)
+		return z.out[headerRoom:], true
 	}
 	var header [headerRoom]byte
-	h := appendHeader(header[:0], Op(frame[0]&0x0F), size)
-	h[0] |= rsv1 << 4
+	h := appendHeader(header[:0], fin|rsv1<<4|op, size)
 	start := headerRoom - len(h)
 	copy(z.out[start:], h)
 	return z.out[start:end], true

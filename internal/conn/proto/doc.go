@@ -5,7 +5,8 @@
 // A connection goes through three of them:
 //
 //	bytes ─▶ HeadEnd ─▶ Request.Parse ─▶ AppendUpgrade        the handshake,
-//	                          └────────▶ AppendHTTPError      or its refusal
+//	                          └────────▶ AppendHTTPError      or its refusal,
+//	                                     AppendPageRefusal    of a browser page
 //	bytes ─▶ State.Next ─▶ Event (─▶ Inflater) ─▶ ParseClient client to server
 //	AppendHello, AppendMessage, AppendPong … (─▶ Deflater)    server to client
 //

@@ -92,7 +92,8 @@ func (r *Request) authorization(value []byte) *HTTPError {
 	if !equalFold(scheme, "bearer") {
 		return nil
 	}
-	return setOnce(&r.Token, trim(token), errTokenTwice)
+	r.setOnce(&r.Token, trim(token), errTokenTwice)
+	return nil
 }
 
 // protocols reads one Sec-WebSocket-Protocol field, which has at least one
@@ -122,7 +123,7 @@ func (r *Request) protocol(p []byte) *HTTPError {
 		return errProtocolList
 	}
 	if token, ok := bytes.CutPrefix(p, []byte(tokenProtocol)); ok {
-		return setOnce(&r.Token, token, errTokenTwice)
+		r.setOnce(&r.Token, token, errTokenTwice)
 	}
 	if string(p) == Subprotocol {
 		r.Subprotocol = Subprotocol

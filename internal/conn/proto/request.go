@@ -35,7 +35,9 @@ type Request struct {
 
 	scratch []byte // decoded query values
 	seen    seen
-	offered bool // any subprotocol
+	offered bool       // any subprotocol
+	whole   bool       // all that makes a handshake is there
+	fault   *HTTPError // in what is asked for, not in the handshake's form
 }
 
 // seen is a set of fields that a request had.
@@ -97,7 +99,16 @@ func (r *Request) complete() *HTTPError {
 	case r.offered && r.Subprotocol == "":
 		return errSubprotocol
 	}
-	return nil
+	r.whole = true
+	return r.fault
+}
+
+// wrong notes what is wrong with what is asked for. The rest is read all the
+// same: a page that can be answered as a WebSocket is told so, see [Page].
+func (r *Request) wrong(err *HTTPError) {
+	if r.fault == nil {
+		r.fault = err
+	}
 }
 
 // requestLine reads the first line (RFC 9112, section 3).
@@ -121,7 +132,8 @@ func (r *Request) requestLine(line []byte, path string) *HTTPError {
 	if string(method) != "GET" {
 		return errMethod
 	}
-	return r.query(query)
+	r.query(query)
+	return nil
 }
 
 // origin returns the path and query of a target. The host of an absolute
@@ -143,7 +155,7 @@ func (r *Request) origin(target []byte) []byte {
 }
 
 // query reads the values of a query string.
-func (r *Request) query(q []byte) *HTTPError {
+func (r *Request) query(q []byte) {
 	// Room for all of it, so that the views into scratch stay where they are.
 	r.scratch = slices.Grow(r.scratch, len(q))
 	for len(q) > 0 {
@@ -164,25 +176,23 @@ func (r *Request) query(q []byte) *HTTPError {
 		}
 		value, ok := r.unescape(raw)
 		if !ok {
-			return errQuery
+			r.wrong(errQuery)
+			return
 		}
-		if err := setOnce(dst, value, twice); err != nil {
-			return err
-		}
+		r.setOnce(dst, value, twice)
 	}
-	return nil
 }
 
-// setOnce sets *dst unless value is empty; err is returned if it was set.
-func setOnce(dst *[]byte, value []byte, err *HTTPError) *HTTPError {
+// setOnce sets *dst unless value is empty; if it was set before, err is what
+// is wrong with the request.
+func (r *Request) setOnce(dst *[]byte, value []byte, err *HTTPError) {
 	switch {
 	case len(value) == 0:
-		return nil
 	case *dst != nil:
-		return err
+		r.wrong(err)
+	default:
+		*dst = value
 	}
-	*dst = value
-	return nil
 }
 
 // unescape decodes a query value, in which a plus is a space.

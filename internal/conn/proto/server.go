@@ -1,7 +1,9 @@
 package proto
 
 import (
+	"bytes"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -121,7 +123,7 @@ func AppendCloseFrame(dst []byte, code uint16, reason string) []byte {
 		}
 		reason = reason[:most]
 	}
-	dst = append(dst, 0x80|byte(Close), byte(2+len(reason)))
+	dst = append(dst, fin|byte(Close), byte(2+len(reason)))
 	dst = binary.BigEndian.AppendUint16(dst, code)
 	return append(dst, reason...)
 }
@@ -132,16 +134,80 @@ func AppendPingFrame(dst, payload []byte) []byte { return AppendFrame(dst, Ping,
 // AppendPongFrame appends the answer to a ping frame with this payload.
 func AppendPongFrame(dst, payload []byte) []byte { return AppendFrame(dst, Pong, payload) }
 
-// AppendFrame appends one final, unmasked frame. The payload of a control
-// frame is at most 125 bytes.
+// AppendFrame appends a message in unmasked frames, see fragmentSize, or a
+// control frame, whose payload is at most 125 bytes.
 func AppendFrame(dst []byte, op Op, payload []byte) []byte {
-	dst = appendHeader(dst, op, len(payload))
-	return append(dst, payload...)
+	if len(payload) <= maxFrame {
+		dst = appendHeader(dst, fin|byte(op), len(payload))
+		return append(dst, payload...)
+	}
+	start := len(dst)
+	dst = append(dst, payload...)
+	return fragment(dst, start, byte(op))
 }
 
-// appendHeader appends the header of a final, unmasked frame.
-func appendHeader(dst []byte, op Op, size int) []byte {
-	dst = append(dst, 0x80|byte(op))
+// A message of up to maxFrame bytes goes out in one frame; a longer one in
+// fragments, so that pings and Close frames can pass between them. Messages of
+// the default -max-data stay whole for clients that know no fragments.
+const (
+	maxFrame     = 1 << 20
+	fragmentSize = 64 << 10
+)
+
+// fin marks the last frame of a message (RFC 6455, section 5.2).
+const fin = 0x80
+
+// fragmentHeader is the length of the header of a full fragment.
+const fragmentHeader = 10
+
+// fragment makes dst[start:], a payload, fragments of a message; first is the
+// first byte of the first one, without fin. The payload moves to the right by
+// the headers, the last fragment first.
+func fragment(dst []byte, start int, first byte) []byte {
+	size := len(dst) - start
+	last := (size - 1) / fragmentSize // its number, from 0
+	tail := size - last*fragmentSize
+	var header [fragmentHeader]byte
+	h := appendHeader(header[:0], fin, tail)
+	dst = slices.Grow(dst, last*fragmentHeader+len(h))[:len(dst)+last*fragmentHeader+len(h)]
+	for i := last; i >= 0; i-- {
+		n := fragmentSize
+		switch {
+		case i == last:
+			n = tail
+		case i == 0:
+			h = appendHeader(header[:0], first, n)
+		default:
+			h = appendHeader(header[:0], 0, n)
+		}
+		from, to := start+i*fragmentSize, start+i*(fragmentSize+fragmentHeader)
+		copy(dst[to+len(h):], dst[from:from+n])
+		copy(dst[to:], h)
+	}
+	return dst
+}
+
+// FrameEnd returns where the frame that b[at] lies in ends in b, or at itself
+// if a frame begins there. b holds whole unmasked frames, the first of them
+// perhaps behind the response of AppendUpgrade, which is treated as a frame.
+func FrameEnd(b []byte, at int) int {
+	end := 0
+	if bytes.HasPrefix(b, []byte(responseBegin)) {
+		end = bytes.Index(b, []byte("\r\n\r\n")) + 4
+	}
+	for end < at {
+		h, n, _ := decodeHeader(b[end:])
+		if n == 0 {
+			return len(b) // not a frame: nothing may come in between
+		}
+		end += n + int(h.Length)
+	}
+	return min(end, len(b))
+}
+
+// appendHeader appends the header of an unmasked frame; first is its first byte.
+func appendHeader(dst []byte, first byte, size int) []byte {
+	dst = append(dst, first)
 	switch {
 	case size < 126:
 		return append(dst, byte(size))
@@ -158,12 +224,17 @@ func beginFrame(dst []byte) (grown []byte, start int) {
 }
 
 // endFrame writes the header of the text frame begun at start. A payload of
-// another size than foreseen is moved by the difference.
+// another size than foreseen is moved by the difference, and made fragments if
+// it is longer than maxFrame.
 func endFrame(dst []byte, start int) []byte {
 	const foreseen = 4
 	size := len(dst) - start - foreseen
+	if size > maxFrame {
+		copy(dst[start:], dst[start+foreseen:])
+		return fragment(dst[:start+size], start, byte(Text))
+	}
 	var header [10]byte
-	h := appendHeader(header[:0], Text, size)
+	h := appendHeader(header[:0], fin|byte(Text), size)
 	switch {
 	case len(h) < foreseen:
 		copy(dst[start+len(h):], dst[start+foreseen:])

@@ -7,7 +7,10 @@ const envelope = 192
 
 // MessageSize returns at least the bytes that AppendMessage appends for m, unless
 // its collapse key has to be escaped.
-func MessageSize(m *history.Message) int { return len(m.Data) + len(m.CollapseKey) + envelope }
+func MessageSize(m *history.Message) int {
+	n := len(m.Data) + len(m.CollapseKey) + envelope
+	return n + n/fragmentSize*fragmentHeader
+}
 
 // PageSize returns the same for several messages.
 func PageSize(messages []history.Message) int {

@@ -3,6 +3,7 @@ package reactor
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -140,6 +141,7 @@ func (r *Reactor) enter(a netpoll.Accepted) (address uint32, ok bool) {
 // turnDown answers a connection that no loop gets.
 func (r *Reactor) turnDown(a netpoll.Accepted, why Refusal) {
 	r.refused[why].Add(1)
+	r.refusalLog.write(why.String(), proto.ErrBusy, "", func() netip.Addr { return netip.AddrFrom16(a.IP).Unmap() })
 	netpoll.Answer(r.net, a.Socket, r.busy(jitter()))
 }
 

@@ -19,14 +19,14 @@ func (l *Loop) Admit(h Handle, to *Loop, v any) {
 	d := l.reactor.upgrades.admit(l.now, s.address)
 	if d.retryAfter > 0 {
 		l.reactor.refused[d.why].Add(1)
-		l.refuse(h, s, proto.ErrBusy, d.retryAfter)
+		l.refuse(h, s, proto.ErrBusy, d.retryAfter, d.why.String())
 		return
 	}
 	if to == l && !d.turn.After(l.now) {
 		l.handler.Adopt(h, v)
 		return
 	}
-	a := arrival{socket: h.Socket(), admitted: true, turn: d.turn, v: v, input: l.takeInput(h, s)}
+	a := arrival{socket: h.Socket(), admitted: true, turn: d.turn, v: v, input: l.takeInput(h, s), page: l.takePage(h)}
 	if s.has(registered) {
 		if err := l.poller.Remove(int(h.Socket())); err != nil {
 			l.log.Error("moving a socket", "error", err)
@@ -100,6 +100,9 @@ func (l *Loop) adopt(a *arrival) {
 	h, s := l.enlist(a.socket, pending)
 	defer l.Recovered(h)
 	s.seen = l.clock
+	if a.page != nil {
+		l.pages[h] = a.page
+	}
 	if len(a.input) > 0 {
 		l.keep(h, s, a.input)
 	}

@@ -7,8 +7,9 @@ import (
 )
 
 // Close ends an open connection: a Close frame with code and text follows what
-// waits in its backlog, then the client has Config.CloseTimeout to answer. The
-// backlog of a client that is closed for being Slow is dropped.
+// waits in its backlog, then the client has Limits.CloseTimeout to answer. Of a
+// backlog that is longer than longQueue, or of a client that is closed for
+// being Slow, only the rest of the frame that was sent in part goes out.
 func (l *Loop) Close(h Handle, why Reason, code uint16, text string) {
 	if s := l.lookup(h); s != nil && s.state == open {
 		l.begin(h, s, why, code, text)
@@ -33,12 +34,15 @@ func (l *Loop) begin(h Handle, s *slot, why Reason, code uint16, text string) {
 	l.become(s, closing)
 	s.flags &^= notify
 	s.spent = 0
-	if s.queue != 0 && (why == Slow || why == Shed) {
+	if s.queue != 0 && (why == Slow || why == Shed || why != ByClient && l.backlog.isLong(s.queue)) {
 		l.backlog.cut(s.queue)
+	}
+	if s.has(unread) {
+		l.again = append(l.again, h) // the client's Close may be there
 	}
 	f := l.NewFrame(128)
 	f.B = proto.AppendCloseFrame(f.B, code, text)
-	l.send(h, s, f)
+	l.send(h, s, f, answer) // not control: it comes last
 	l.Drop(f)
 	l.lingers.add(h, l.clock)
 	l.tellClosed(h, taken)
@@ -109,6 +113,10 @@ func (l *Loop) drop(h Handle, s *slot, why Reason) {
 	was, taken := s.state, s.taken()
 	l.closeQueue(s)
 	l.dropInput(s)
+	l.takePage(h)
+	if s.has(toldPage) {
+		l.told--
+	}
 	l.delist(s, dead)
 	l.dead = append(l.dead, h.Socket())
 	switch was {

@@ -73,10 +73,12 @@ type Limits struct {
 	// MaxHeads bounds the requests that are kept while incomplete, 8 KiB each
 	// at most. When there are more, the oldest is answered 503. Default 1,024.
 	MaxHeads int
-	// CloseTimeout bounds the closing handshake. Default 2 s.
+	// CloseTimeout bounds the closing handshake, from when the client last took
+	// bytes of what was sent before the Close frame. Default 2 s.
 	CloseTimeout time.Duration
 	// PingInterval is how long a client may be silent before it is sent a
-	// ping; after twice as long it is closed. Default 30 s.
+	// ping, and then how long it has to answer. A client that something waits
+	// for is closed when it has taken nothing for twice as long. Default 30 s.
 	PingInterval time.Duration
 
 	// MaxMessage is the most bytes in a client's message. Default 64 KiB.
@@ -96,9 +98,11 @@ type Limits struct {
 	// last. Default 1 min.
 	MessageTimeout time.Duration
 
-	// ClientBacklogBytes and ClientBacklogFrames bound what waits for one
-	// client that reads more slowly than messages come. Past either it is
-	// closed. Defaults 64 KiB and 256 frames. A single frame may be longer.
+	// ClientBacklogBytes and ClientBacklogFrames bound the messages that wait
+	// for one client that reads more slowly than they come. Past either it is
+	// closed. The message that is being sent does not count, nor do answers
+	// and control frames, and one message may be longer. Defaults 64 KiB and
+	// 256 frames.
 	ClientBacklogBytes, ClientBacklogFrames int
 	// MaxBacklogBytes bounds what waits for all clients together, a frame
 	// counted once for each; past it the clients with the largest backlogs

@@ -42,6 +42,18 @@
 // turn comes. Nothing else paces connections, so a client that sends nothing, or
 // is refused, delays nobody.
 //
+// A refusal is a status, but a browser page cannot see one. As long as there are
+// few of them, a page is answered as a WebSocket that is closed with a code; the
+// handler does not notice, and counters have the status.
+//
+// # Slow clients
+//
+// What may wait for a client is bounded by the messages behind the one that is
+// being sent. Answers and control frames are bounded by not reading the client.
+// Where much waits, control frames pass it, at the end of a WebSocket frame; so
+// messages over 1 MiB are sent in fragments (package proto). The loop's clock
+// leaves out the time for which the loop stood still.
+//
 // # Compression
 //
 // A frame that is marked as a message has a compressed form. The first loop

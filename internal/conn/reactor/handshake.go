@@ -55,7 +55,7 @@ func (l *Loop) keepHead(h Handle, s *slot, p []byte) {
 	if l.halfHeads.count >= l.mostHeads() {
 		oldest, _, _ := l.halfHeads.oldest()
 		l.reactor.refused[OverHeads].Add(1)
-		l.Refuse(oldest, proto.ErrBusy)
+		l.refuse(oldest, l.lookup(oldest), proto.ErrBusy, jitter(), OverHeads.String())
 	}
 	ref, ok := l.halfHeads.add(0, p, h, l.clock)
 	if !ok {
@@ -85,7 +85,11 @@ func (l *Loop) hand(h Handle, s *slot, p []byte, end int) {
 
 // ask gives a valid request to the handler, and refuses any other.
 func (l *Loop) ask(h Handle, s *slot, head []byte) {
-	if err := l.request.Parse(head, l.cfg.Path); err != nil {
+	err := l.request.Parse(head, l.cfg.Path)
+	if page := l.request.Page(); page != nil {
+		l.pages[h] = page
+	}
+	if err != nil {
 		l.Refuse(h, err)
 		return
 	}
@@ -126,9 +130,10 @@ func (l *Loop) Open(h Handle, f *Frame, deflate proto.Deflate) {
 		return
 	}
 	l.become(s, open)
+	l.takePage(h)
 	l.count.Handshakes[outcomeOf(101)]++
 	s.seen, s.window = l.clock, deflate.Window
-	l.send(h, s, f)
+	l.send(h, s, f, message)
 	switch {
 	case s.state != open: // sending showed that it is gone
 	case l.draining.Load():
@@ -136,35 +141,4 @@ func (l *Loop) Open(h Handle, f *Frame, deflate proto.Deflate) {
 	case s.has(unread):
 		l.again = append(l.again, h)
 	}
-}
-
-// Refuse answers a request that becomes no WebSocket, and ends the connection.
-func (l *Loop) Refuse(h Handle, e *proto.HTTPError) {
-	s := l.lookup(h)
-	if s == nil || s.state != pending && s.state != head {
-		return
-	}
-	retry := 0
-	if e.Status == proto.ErrBusy.Status {
-		retry = jitter()
-	}
-	l.refuse(h, s, e, retry)
-}
-
-// refuse answers with e; retryAfter, in seconds, is told to the client unless
-// it is 0.
-func (l *Loop) refuse(h Handle, s *slot, e *proto.HTTPError, retryAfter int) {
-	l.count.Handshakes[outcomeOf(e.Status)]++
-	f := l.NewFrame(512)
-	f.B = proto.AppendHTTPError(f.B, e, retryAfter)
-	if h == l.asking && len(l.leftover) == 0 && !s.has(registered) {
-		s.flags |= silent
-	}
-	l.dropInput(s)
-	l.become(s, closing)
-	s.flags |= deaf
-	s.spent = 0
-	l.send(h, s, f)
-	l.Drop(f)
-	l.lingers.add(h, l.clock)
 }

@@ -22,6 +22,9 @@ const (
 	// about a millisecond.
 	arrivalsPerTurn = 64
 	maxTick         = 100 * time.Millisecond
+	// mostStep is the most that a loop's clock advances in a turn. A loop that
+	// is well takes a turn at least every maxTick.
+	mostStep = 2 * maxTick
 )
 
 // Loop owns connections: it alone reads, writes and closes their sockets and
@@ -74,14 +77,17 @@ type Loop struct {
 	swept     int // position in conns
 	nextTick  time.Time
 	request   proto.Request
-	asking    Handle // whose request the handler has right now,
-	leftover  []byte // and what followed its head
+	pages     map[Handle]*proto.Page // of pending connections that come from one
+	told      int                    // connections with the flag toldPage
+	asking    Handle                 // whose request the handler has right now,
+	leftover  []byte                 // and what followed its head
 	buf       []byte
 	vector    [16][]byte
 	deflater  proto.Deflater
 	inflater  proto.Inflater
 	now       time.Time
-	clock     uint32 // milliseconds since the reactor began; wraps
+	clock     uint32        // milliseconds that the loop has run; wraps
+	fraction  time.Duration // of a millisecond, not in clock yet
 	count     Stats
 	drainSeen bool
 }
@@ -95,6 +101,7 @@ type arrival struct {
 	turn     time.Time // when an admitted one may begin
 	v        any
 	input    []byte
+	page     *proto.Page // nil: not from one
 }
 
 // ID returns the loop's number, from 0.
@@ -158,9 +165,17 @@ func (l *Loop) patience(more bool) time.Duration {
 	return wait
 }
 
+// tell sets the loop's times. Its clock, by which it judges how long clients have
+// been silent or stuck, does not count the time for which the loop itself stood
+// still: a suspended machine, a stopped process, a turn that took too long.
+// Nothing that clients sent meanwhile has been read.
 func (l *Loop) tell(now time.Time) {
+	l.fraction += min(now.Sub(l.now), mostStep)
 	l.now = now
-	l.clock = uint32(now.Sub(l.reactor.began).Milliseconds())
+	if whole := l.fraction.Truncate(time.Millisecond); whole > 0 {
+		l.clock += uint32(whole.Milliseconds())
+		l.fraction -= whole
+	}
 }
 
 // turn does what there is to do beside events, and reports whether some is

@@ -10,6 +10,7 @@ import (
 
 	"pushd.example/internal/conn/netpoll"
 	"pushd.example/internal/conn/offheap"
+	"pushd.example/internal/conn/proto"
 )
 
 // Reactor serves WebSocket connections on one address.
@@ -28,6 +29,7 @@ type Reactor struct {
 	clients     clients
 	upgrades    *upgrades // nil: no bound
 	refused     [refusals]atomic.Uint64
+	refusalLog  refusalLog
 	stopping    chan struct{} // closed: accept no more
 	accepting   sync.WaitGroup
 	looping     sync.WaitGroup
@@ -52,6 +54,7 @@ func New(cfg Config) (*Reactor, error) {
 	if r.slots, err = offheap.NewTable[slot](Sockets()); err != nil {
 		return nil, err
 	}
+	r.refusalLog = refusalLog{log: cfg.Log, reasons: map[string]sample{}}
 	r.upgrades = newUpgrades(&cfg.Limits)
 	r.clients = newClients(cfg.MaxPerIP)
 	for i := range cfg.Loops {
@@ -98,6 +101,7 @@ func (r *Reactor) newLoop(id int) (*Loop, error) {
 		log:      c.Log.With("loop", id),
 		tick:     max(time.Millisecond, min(maxTick, c.PingInterval/sweepsPerInterval, c.HandshakeTimeout/4, c.CloseTimeout/4)),
 		backlog:  newBacklog(),
+		pages:    map[Handle]*proto.Page{},
 		inputs:   inputs{limit: max(1, c.MaxInputBytes/c.Loops)},
 		heads:    deadlines{after: uint32(c.HandshakeTimeout.Milliseconds())},
 		lingers:  deadlines{after: uint32(c.CloseTimeout.Milliseconds())},

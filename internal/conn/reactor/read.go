@@ -18,6 +18,10 @@ func (l *Loop) read(h Handle, s *slot, hup bool) {
 		return
 	}
 	for range readBudget {
+		if s.state == open && l.owed(s) {
+			s.flags |= unread // until readOn
+			return
+		}
 		if s.state == closing && s.spent >= closingBytes {
 			l.pause(h, s)
 			return
@@ -177,7 +181,7 @@ func (l *Loop) frame(h Handle, s *slot, ev proto.Event) {
 	case proto.Ping:
 		f := l.NewFrame(2 + len(ev.Payload))
 		f.B = proto.AppendPongFrame(f.B, ev.Payload)
-		l.send(h, s, f)
+		l.send(h, s, f, control)
 		l.Drop(f)
 	}
 }

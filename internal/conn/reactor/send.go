@@ -10,14 +10,22 @@ import (
 func (l *Loop) NewFrame(n int) *Frame { return l.reactor.frames.get(n) }
 
 // Send sends f to an open connection; to others it does nothing. A client that
-// takes compressed messages gets its compressed form. The frame must stay until
-// the batch is flushed: give the reference back with Drop.
-func (l *Loop) Send(h Handle, f *Frame) {
+// takes compressed messages gets its compressed form. A client that reads too
+// slowly for what it is sent is closed. The frame must stay until the batch is
+// flushed: give the reference back with Drop.
+func (l *Loop) Send(h Handle, f *Frame) { l.sendAs(h, f, message) }
+
+// Answer sends f as Send does, in answer to a message of the client. The client
+// is not closed for it, however much waits: while too many of its answers wait,
+// the loop reads no more of its messages.
+func (l *Loop) Answer(h Handle, f *Frame) { l.sendAs(h, f, answer) }
+
+func (l *Loop) sendAs(h Handle, f *Frame, c class) {
 	if s := l.lookup(h); s != nil && s.state == open {
 		if s.window != 0 {
 			f = l.deflated(s, f)
 		}
-		l.send(h, s, f)
+		l.send(h, s, f, c)
 	}
 }
 
@@ -48,9 +56,9 @@ func (l *Loop) Drop(f *Frame) { l.dropped = append(l.dropped, f) }
 
 // send puts f into the batch, or at the end of the backlog if there is one: a
 // socket may be in a batch only once.
-func (l *Loop) send(h Handle, s *slot, f *Frame) {
+func (l *Loop) send(h Handle, s *slot, f *Frame, c class) {
 	if s.queue != 0 || s.has(inBatch) {
-		l.enqueue(h, s, f)
+		l.enqueue(h, s, f, c)
 		return
 	}
 	s.flags |= inBatch
@@ -125,8 +133,8 @@ func (l *Loop) postpone(h Handle, s *slot, f *Frame, sent int) {
 }
 
 // enqueue puts f behind what waits.
-func (l *Loop) enqueue(h Handle, s *slot, f *Frame) {
-	if s.state == open && l.full(s, f) {
+func (l *Loop) enqueue(h Handle, s *slot, f *Frame, c class) {
+	if c == message && s.state == open && l.full(s, f) {
 		// The kernel may take more by now.
 		if s.has(inBatch) {
 			l.flush()
@@ -137,7 +145,7 @@ func (l *Loop) enqueue(h Handle, s *slot, f *Frame) {
 		case l.lookup(h) == nil:
 			return
 		case s.queue == 0 && !s.has(inBatch):
-			l.send(h, s, f)
+			l.send(h, s, f, c)
 			return
 		case l.full(s, f):
 			l.begin(h, s, Slow, proto.CloseTooSlow, "messages came faster than you read")
@@ -146,7 +154,7 @@ func (l *Loop) enqueue(h Handle, s *slot, f *Frame) {
 	}
 	l.openQueue(h, s)
 	l.count.Deferred++
-	l.backlog.push(s.queue, f)
+	l.backlog.push(s.queue, f, c)
 	l.shed()
 }
 
@@ -169,11 +177,20 @@ func (l *Loop) closeQueue(s *slot) {
 
 // full reports whether a connection's backlog has no room for f.
 func (l *Loop) full(s *slot, f *Frame) bool {
-	if s.queue == 0 {
-		return false
+	return s.queue != 0 && l.backlog.full(s.queue, len(f.B), l.cfg.ClientBacklogFrames, l.cfg.ClientBacklogBytes)
+}
+
+// owed reports whether so many answers wait for a client that no more of its
+// messages are read.
+func (l *Loop) owed(s *slot) bool {
+	return s.queue != 0 && l.backlog.queues[s.queue].answers >= answersPause
+}
+
+// readOn continues to read a client that has taken the answers that were owed.
+func (l *Loop) readOn(h Handle, s *slot) {
+	if s.state == open && s.has(unread) && !l.owed(s) {
+		l.again = append(l.again, h)
 	}
-	q := &l.backlog.queues[s.queue]
-	return int(q.frames) >= l.cfg.ClientBacklogFrames || int(q.bytes)+len(f.B) > l.cfg.ClientBacklogBytes
 }
 
 // shed closes the clients with the largest backlogs while all backlogs
@@ -190,6 +207,15 @@ func (l *Loop) shed() {
 		} else {
 			l.drop(h, s, Shed)
 		}
+	}
+}
+
+// alive notes that a client takes what it is sent: it has an interval from now
+// on to answer a ping.
+func (l *Loop) alive(s *slot) {
+	interval := uint32(l.cfg.PingInterval.Milliseconds())
+	if l.clock-s.seen > interval {
+		s.seen = l.clock - interval
 	}
 }
 
@@ -211,7 +237,9 @@ func (l *Loop) drain(h Handle, s *slot) {
 		}
 		l.count.Bytes += uint64(n)
 		l.count.Frames += uint64(l.backlog.advance(s.queue, n, l.clock))
-		if l.backlog.queues[s.queue].head == 0 {
+		l.alive(s)
+		l.readOn(h, s)
+		if l.backlog.empty(s.queue) {
 			l.closeQueue(s)
 			l.settled(h, s)
 			return

@@ -49,7 +49,7 @@ const (
 	dead
 )
 
-type flags uint8
+type flags uint16
 
 const (
 	registered flags = 1 << iota // with the poller
@@ -59,6 +59,7 @@ const (
 	notify                       // the handler wants to know when all is sent
 	deaf                         // closing: input is thrown away, the end is sent after the backlog
 	ended                        // closing: the end of the stream was sent
+	toldPage                     // closing: a page that was refused; see Loop.refuse
 	silent                       // closing: nothing more is read; the socket is closed when all is sent
 )
 
@@ -70,8 +71,8 @@ func (s *slot) taken() bool { return s.queue == 0 && !s.has(inBatch) }
 // by others.
 type slot struct {
 	generation atomic.Uint32
-	state      state
 	flags      flags
+	state      state
 	window     uint8 // in which the client takes compressed messages, as a power of two; 0: none are sent or taken
 	frames     proto.State
 	address    uint32 // the key of the client's address

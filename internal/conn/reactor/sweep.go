@@ -20,7 +20,11 @@ func (l *Loop) onTick() {
 		}
 	}
 	for h, ok := l.lingers.due(l.clock); ok; h, ok = l.lingers.due(l.clock) {
-		if s := l.lookup(h); s != nil {
+		switch s := l.lookup(h); {
+		case s == nil:
+		case s.queue != 0 && l.clock-l.backlog.queues[s.queue].moved < l.lingers.after:
+			l.lingers.add(h, l.clock) // what comes before the Close frame is on its way
+		default:
 			l.drop(h, s, Lost)
 		}
 	}
@@ -48,7 +52,10 @@ func (l *Loop) sweep(since time.Duration) {
 	}
 }
 
-// look sees whether an open connection has been silent or stuck for too long.
+// look sees whether an open connection has been silent or stuck for too long. A
+// client that something waits for is judged by whether the kernel takes bytes for
+// it: its answer to a ping may have to wait for them. Any other is closed if it
+// has left a ping unanswered for a whole interval.
 func (l *Loop) look(h Handle, s *slot) {
 	defer l.Recovered(h)
 	interval := uint32(l.cfg.PingInterval.Milliseconds())
@@ -57,15 +64,23 @@ func (l *Loop) look(h Handle, s *slot) {
 	case s.queue != 0 && l.clock-l.backlog.queues[s.queue].moved >= 2*interval:
 		l.begin(h, s, Slow, proto.CloseTooSlow, "nothing was read for too long")
 		return
-	case silent >= 2*interval:
+	case s.has(pinged) && s.queue == 0 && silent >= 2*interval && l.asked(h, silent-interval):
 		l.begin(h, s, Idle, proto.CloseNoPong, "no answer to a ping")
 		return
 	case silent >= interval && !s.has(pinged):
 		s.flags |= pinged
+		s.seen = l.clock - interval // it has an interval from now on, however late this is
 		f := l.NewFrame(8)
 		f.B = proto.AppendPingFrame(f.B, nil)
-		l.send(h, s, f)
+		l.send(h, s, f, control)
 		l.Drop(f)
 	}
 	l.handler.Sweep(h, l.now)
+}
+
+// asked reports whether a ping that went out so many milliseconds ago has come to
+// the client's system. On a slow line it may lie behind what the kernel has still
+// to send; that the kernel gives up after Socket.UserTimeout.
+func (l *Loop) asked(h Handle, ago uint32) bool {
+	return l.net.Unacked(int(h.Socket())) == 0 || int64(ago) >= l.cfg.Socket.UserTimeout.Milliseconds()
 }

@@ -35,7 +35,7 @@ func (l *Loop) expireInputs() {
 		if !ok || l.clock-since < limit {
 			return
 		}
-		if s := l.lookup(h); s.state == pending { // the handler is slow, not the client
+		if s := l.lookup(h); s.state == pending || l.owed(s) { // we do not read it, the client is not to blame
 			l.inputs.renew(s.input, l.clock)
 			continue
 		}

@@ -1,0 +1,5 @@
+//go:build linux && !fallback
+
+package netpoll
+
+const knowsUnacked = true
