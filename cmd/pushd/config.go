@@ -55,6 +55,7 @@ type config struct {
 	MaxRecipients         int
 	MaxTokenTTL           time.Duration
 	MaxConnections        int
+	MaxBackendConnections int
 	MaxConnectionsPerIP   int
 	MaxConnectionsPerUser int
 	UpgradeRate           int

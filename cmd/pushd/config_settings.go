@@ -62,6 +62,7 @@ func settings(c *config) []setting {
 		{limits, "max-recipients", "100000", "", "recipients of one multicast to groups", number(&c.MaxRecipients, 1, 1_000_000)},
 		{limits, "max-token-ttl", "1d", "", "how long a client token that pushd issues may be good for", duration(&c.MaxTokenTTL, "1s", "365d")},
 		{limits, "max-connections", "0", "", "clients connected at once; 0 is as many as the limit of open files allows", number(&c.MaxConnections, 0, 4<<20)},
+		{limits, "max-backend-connections", "0", "", "backends connected at once, to each of -grpc and -http: over it the one that is idle for longest is closed, or the next one waits; 0 is a quarter of the open files that -max-connections leaves, 8 to 1024", number(&c.MaxBackendConnections, 0, 1_000_000)},
 		{limits, "max-connections-per-ip", "0", "", "clients connected at once from one address; 0 is no limit, the only choice behind a proxy", number(&c.MaxConnectionsPerIP, 0, 4<<20)},
 		{limits, "max-connections-per-user", "0", "", "connections of one user at once, on all nodes together; 0 is no limit", number(&c.MaxConnectionsPerUser, 0, 1_000_000)},
 		{limits, "upgrade-rate", "0", "", "clients let in a second: complete requests with a valid token; others wait for their turn, up to 2 s, and beyond that are told when to come back; 0 is 1000 for each core", number(&c.UpgradeRate, 0, 1_000_000)},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"pushd.example/internal/netlimit"
 )
 
 // door is one of the addresses that a node serves.
@@ -65,19 +67,21 @@ func (ds doors) serve(ctx context.Context, log *slog.Logger, drainTimeout time.D
 	return errors.Join(errs...)
 }
 
-// bind opens a TCP listener at the address in the setting called name.
-func bind(name, addr string) (net.Listener, error) {
+// bind opens a TCP listener for at most connections at the address in the setting
+// called name.
+func bind(name, addr string, connections int, metrics *netlimit.Metrics) (*netlimit.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("binding -%s: %w", name, err)
 	}
-	return ln, nil
+	return netlimit.New(ln, netlimit.Config{Name: name, Max: connections, Metrics: metrics}), nil
 }
 
-// httpDoor serves h over HTTP on ln.
-func httpDoor(name string, ln net.Listener, h http.Handler, log *slog.Logger) door {
+// httpDoor serves h over HTTP on ln, which gives up answers that nobody reads.
+func httpDoor(name string, ln *netlimit.Listener, h http.Handler, log *slog.Logger) door {
 	srv := &http.Server{
 		Handler:           h,
+		ConnState:         ln.ConnState,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,

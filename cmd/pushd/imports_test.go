@@ -10,13 +10,14 @@ import (
 // cmd -> rpc -> conn -> history, with auth beside.
 func TestImportsPointOneWay(t *testing.T) {
 	below := map[string][]string{ // a room, and the rooms it may look into
-		"internal/history": {},
-		"internal/auth":    {},
-		"internal/conn":    {"internal/history", "internal/auth"},
-		"internal/rpc":     {"internal/conn", "internal/history", "internal/auth", "api"},
-		"internal/nodes":   {"internal/conn", "internal/history", "internal/auth", "internal/redistest"},
-		"internal/testkit": {},
-		"api":              {},
+		"internal/history":  {},
+		"internal/auth":     {},
+		"internal/conn":     {"internal/history", "internal/auth"},
+		"internal/rpc":      {"internal/conn", "internal/history", "internal/auth", "api"},
+		"internal/nodes":    {"internal/conn", "internal/history", "internal/auth", "internal/redistest"},
+		"internal/netlimit": {},
+		"internal/testkit":  {},
+		"api":               {},
 	}
 	for room, allowed := range below {
 		out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, "pushd.example/"+room+"/...").Output()

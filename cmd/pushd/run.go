@@ -18,6 +18,7 @@ import (
 
 	"pushd.example/internal/auth"
 	"pushd.example/internal/conn"
+	"pushd.example/internal/netlimit"
 	"pushd.example/internal/rpc"
 )
 
@@ -85,15 +86,19 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		return err
 	}
 
-	api, err := bind("grpc", cfg.GRPC)
+	bounds, err := netlimit.NewMetrics(metrics)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	api, err := bind("grpc", cfg.GRPC, cfg.backendConnections(), bounds)
 	if err != nil {
 		return err
 	}
-	rest, err := bind("http", cfg.HTTP)
+	rest, err := bind("http", cfg.HTTP, cfg.backendConnections(), bounds)
 	if err != nil {
 		return err
 	}
-	admin, err := bind("admin", cfg.Admin)
+	admin, err := bind("admin", cfg.Admin, maxOperators, bounds)
 	if err != nil {
 		return err
 	}
