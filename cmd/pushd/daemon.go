@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,8 +27,10 @@ type door struct {
 	stop func(ctx context.Context) error
 }
 
-// doors are opened together and closed in their order: first those that work
-// comes in by, so that what was accepted is still delivered.
+// doors are opened together and closed side by side, so that a slow caller at one
+// does not delay the others: clients are told to reconnect at once. What is pushed
+// meanwhile is stored, and they read it elsewhere. The last door, the operators', is
+// closed when the others are.
 type doors []door
 
 // serve returns once ctx has ended and every door is closed, or a door failed
@@ -55,11 +58,18 @@ func (ds doors) serve(ctx context.Context, log *slog.Logger, drainTimeout time.D
 	draining()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	for _, d := range ds {
+	end := func(d door) {
 		if err := d.stop(ctx); err != nil {
 			log.Warn("drain cut short", "door", d.name, "err", err)
 		}
 	}
+	last := len(ds) - 1
+	var ending sync.WaitGroup
+	for _, d := range ds[:last] {
+		ending.Go(func() { end(d) })
+	}
+	ending.Wait()
+	end(ds[last])
 	for range running {
 		errs = append(errs, <-failed)
 	}
