@@ -79,12 +79,12 @@ func (ds doors) serve(ctx context.Context, log *slog.Logger, drainTimeout time.D
 
 // bind opens a TCP listener for at most connections at the address in the setting
 // called name.
-func bind(name, addr string, connections int, metrics *netlimit.Metrics) (*netlimit.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
+func bind(ctx context.Context, name, addr string, connections int, metrics *netlimit.Metrics) (*netlimit.Listener, error) {
+	ln, err := netlimit.Listen(ctx, addr, netlimit.Config{Name: name, Max: connections, Metrics: metrics})
 	if err != nil {
 		return nil, fmt.Errorf("binding -%s: %w", name, err)
 	}
-	return netlimit.New(ln, netlimit.Config{Name: name, Max: connections, Metrics: metrics}), nil
+	return ln, nil
 }
 
 // httpDoor serves h over HTTP on ln, which gives up answers that nobody reads.

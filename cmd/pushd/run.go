@@ -90,15 +90,15 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	api, err := bind("grpc", cfg.GRPC, cfg.backendConnections(), bounds)
+	api, err := bind(ctx, "grpc", cfg.GRPC, cfg.backendConnections(), bounds)
 	if err != nil {
 		return err
 	}
-	rest, err := bind("http", cfg.HTTP, cfg.backendConnections(), bounds)
+	rest, err := bind(ctx, "http", cfg.HTTP, cfg.backendConnections(), bounds)
 	if err != nil {
 		return err
 	}
-	admin, err := bind("admin", cfg.Admin, maxOperators, bounds)
+	admin, err := bind(ctx, "admin", cfg.Admin, maxOperators, bounds)
 	if err != nil {
 		return err
 	}

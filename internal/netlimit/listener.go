@@ -9,6 +9,7 @@ package netlimit
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -82,8 +83,15 @@ type Listener struct {
 	waiting bool       // Accept waits for a slot and found no idle connection
 }
 
-// New returns a Listener that accepts from ln.
-func New(ln net.Listener, c Config) *Listener {
+// unackedTimeout is how long a peer may acknowledge nothing.
+const unackedTimeout = 45 * time.Second
+
+// Listen listens on a TCP address.
+func Listen(ctx context.Context, addr string, c Config) (*Listener, error) {
+	ln, err := (&net.ListenConfig{Control: control}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = 30 * time.Second
 	}
@@ -95,7 +103,7 @@ func New(ln net.Listener, c Config) *Listener {
 		unread:      c.Metrics.unread.WithLabelValues(c.Name),
 		slots:       make(chan struct{}, max(c.Max, 1)),
 		closed:      make(chan struct{}),
-	}
+	}, nil
 }
 
 // Accept implements net.Listener.
@@ -138,13 +146,13 @@ func (l *Listener) enter() bool {
 // makeRoomLocked closes the connection that has been idle for longest if Accept
 // waits for a slot.
 func (l *Listener) makeRoomLocked() {
-	longest := l.idle.Front()
-	if !l.waiting || longest == nil {
-		return
-	}
-	l.waiting = false
-	if longest.Value.(*Conn).Close() == nil {
-		l.idleClosed.Inc()
+	for l.waiting && l.idle.Len() > 0 {
+		longest := l.idle.Remove(l.idle.Front()).(*Conn)
+		longest.idle = nil
+		if longest.Close() == nil { // else its end has made room already
+			l.idleClosed.Inc()
+			l.waiting = false
+		}
 	}
 }
 

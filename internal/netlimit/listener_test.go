@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,12 +23,12 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 func listen(t *testing.T, c Config) *Listener {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
+	var err error
 	c.Name = "http"
 	c.Metrics, err = NewMetrics(prometheus.NewRegistry())
 	testkit.Must(t, err)
-	l := New(ln, c)
+	l, err := Listen(t.Context(), "127.0.0.1:0", c)
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
@@ -84,6 +85,27 @@ func (c *client) gone() {
 	}
 }
 
+// idlers returns the peers of the idle connections, that which has been idle for
+// longest first.
+func (l *Listener) idlers() (peers []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for e := l.idle.Front(); e != nil; e = e.Next() {
+		peers = append(peers, e.Value.(*Conn).RemoteAddr().String())
+	}
+	return peers
+}
+
+// awaitIdle waits until the given connections are idle, in this order, and no other.
+func awaitIdle(t *testing.T, l *Listener, clients ...*client) {
+	t.Helper()
+	var want []string
+	for _, c := range clients {
+		want = append(want, c.LocalAddr().String())
+	}
+	testkit.WaitFor(t, "connections to be idle", func() bool { return slices.Equal(l.idlers(), want) })
+}
+
 // TestIdleMakesRoom: at the limit the connection that has been idle for longest is
 // closed, and no connection with a request.
 func TestIdleMakesRoom(t *testing.T) {
@@ -92,16 +114,18 @@ func TestIdleMakesRoom(t *testing.T) {
 	serve(t, l, release)
 	busy, first, second := dial(t, l), dial(t, l), dial(t, l)
 	busy.send("/wait")
-	for _, c := range []*client{first, second} {
-		c.send("/")
-		c.read()
-	}
+	awaitIdle(t, l, first, second)
+	first.send("/")
+	first.read()
+	awaitIdle(t, l, second, first)
 	third := dial(t, l)
+	second.gone()
 	third.send("/")
 	third.read()
-	first.gone()
+	awaitIdle(t, l, first, third)
 	silent := dial(t, l) // sends nothing and is idle too
-	second.gone()
+	first.gone()
+	awaitIdle(t, l, third, silent)
 	fourth, fifth := dial(t, l), dial(t, l)
 	third.gone()
 	silent.gone()
