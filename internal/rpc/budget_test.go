@@ -226,3 +226,81 @@ func TestStalledConnection(t *testing.T) {
 	c.queued(reserve())
 	equal(t, "callers left", len(b.callers), 0)
 }
+
+// TestStreamsHold: every stream that may hold something for as long as it is open
+// has that reserved, so that a caller cannot open any number of them.
+func TestStreamsHold(t *testing.T) {
+	r := newRig(t, options{})
+	key, own := r.as(keyAll), r.as(r.token("42", time.Now().Add(time.Hour)))
+	ctx, cancel := context.WithCancel(key)
+	defer cancel()
+	_, err := r.connections.Watch(ctx, &pushv1.WatchRequest{})
+	testkit.Must(t, err)
+	_, err = r.push.Publish(ctx)
+	testkit.Must(t, err)
+	testkit.WaitFor(t, "Watch and Publish to hold", func() bool { return r.held() == 2*streamBytes })
+	ownCtx, cancelOwn := context.WithCancel(own)
+	defer cancelOwn()
+	_, err = r.push.Subscribe(ownCtx, &pushv1.SubscribeRequest{User: "42"})
+	testkit.Must(t, err)
+	testkit.WaitFor(t, "Subscribe to hold", func() bool { return r.held() == 3*streamBytes })
+	cancel()
+	cancelOwn()
+	testkit.WaitFor(t, "all to be freed", func() bool { return r.held() == 0 })
+}
+
+// TestPublishStreamsShare: the requests in flight on several streams of one
+// connection have one bound, and all go through when the store takes them.
+func TestPublishStreamsShare(t *testing.T) {
+	h := newHeld()
+	r := newRig(t, h.options())
+	const streams, n, size = 3, 180, 60_000
+	data := quote(strings.Repeat("x", size-2))
+	var sending sync.WaitGroup
+	for range streams {
+		stream := r.publish(keyAll)
+		sending.Go(func() {
+			for i := range n {
+				if stream.Send(unicast(i, fmt.Sprint(i), data)) != nil {
+					break
+				}
+			}
+			_ = stream.CloseSend()
+		})
+		sending.Go(func() {
+			got, err := replies(t, stream)
+			if err != io.EOF || len(got) != n {
+				t.Errorf("%d replies, then %v", len(got), err)
+			}
+		})
+	}
+	testkit.WaitFor(t, "the connection's share to be used up", func() bool { return r.held() > connectionBudget-2*size })
+	if held := r.held(); held > connectionBudget {
+		t.Errorf("%d bytes are held for one connection, want at most %d", held, connectionBudget)
+	}
+	close(h.release)
+	sending.Wait()
+	testkit.WaitFor(t, "all to be freed", func() bool { return r.held() == 0 })
+}
+
+// TestUnreadSubscription: a subscriber that does not read makes the server hold a few
+// messages, and gets all when it reads.
+func TestUnreadSubscription(t *testing.T) {
+	r := newRig(t, options{})
+	const n, size = 100, 60_002
+	r.fillLarge("42", n)
+	stream, err := r.push.Subscribe(r.as(keyRead), &pushv1.SubscribeRequest{User: "42", Cursor: "0"})
+	testkit.Must(t, err)
+	testkit.WaitFor(t, "messages to wait", func() bool { return r.held() > 0 })
+	for got := 0; got < n; {
+		if held := r.held(); held > 4*size {
+			t.Fatalf("%d bytes are held for one subscription", held)
+		}
+		resp, err := stream.Recv()
+		testkit.Must(t, err)
+		if resp.GetMessage() != nil {
+			got++
+		}
+	}
+	testkit.WaitFor(t, "all to be freed", func() bool { return r.held() == 0 })
+}
