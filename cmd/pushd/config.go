@@ -56,6 +56,7 @@ type config struct {
 	MaxRecipients         int
 	MaxTokenTTL           time.Duration
 	MaxConnections        int
+	MaxBackendConnections int
 	MaxConnectionsPerIP   int
 	MaxConnectionsPerUser int
 	UpgradeRate           int

@@ -120,6 +120,18 @@ func (c config) rpc(store engine, directory rpc.Directory, clients *conn.Server,
 	}
 }
 
+// backendConnections returns the most connections of -grpc, and of -http. The store
+// has at least half of the open files that clients leave.
+func (c config) backendConnections() int {
+	if c.MaxBackendConnections > 0 {
+		return c.MaxBackendConnections
+	}
+	return min(max(reactor.Spare(c.MaxConnections)/4, 8), 1024)
+}
+
+// maxOperators is the most connections of -admin.
+const maxOperators = 16
+
 func (c config) conn(store engine, credentials *auth.Auth, log *slog.Logger, metrics prometheus.Registerer) conn.Config {
 	return conn.Config{
 		Listen:     c.Listen,

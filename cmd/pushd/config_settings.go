@@ -62,6 +62,7 @@ func settings(c *config) []setting {
 		{limits, "max-recipients", "100000", "", "recipients of one multicast to groups", number(&c.MaxRecipients, 1, 1_000_000)},
 		{limits, "max-token-ttl", "1d", "", "longest lifetime of a client token that pushd issues", duration(&c.MaxTokenTTL, "1s", "365d")},
 		{limits, "max-connections", "0", "", "clients connected at once; 0 means as many as the limit of open files allows", number(&c.MaxConnections, 0, 4<<20)},
+		{limits, "max-backend-connections", "0", "", "backends connected at once, to each of -grpc and -http; beyond it the one that is idle for longest is closed, or the next one waits; 0 means a quarter of the open files that -max-connections leaves, 8 to 1024", number(&c.MaxBackendConnections, 0, 1_000_000)},
 		{limits, "max-connections-per-ip", "0", "", "clients connected at once from one address; 0 means no limit; leave it 0 behind a proxy", number(&c.MaxConnectionsPerIP, 0, 4<<20)},
 		{limits, "max-connections-per-user", "0", "", "connections of one user at once, on all nodes together; 0 means no limit", number(&c.MaxConnectionsPerUser, 0, 1_000_000)},
 		{limits, "upgrade-rate", "0", "", "clients let in a second: complete requests with a valid token; others wait up to 2 s for their turn, and beyond that get 503 and Retry-After; 0 means 1000 for each core", number(&c.UpgradeRate, 0, 1_000_000)},

@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+
+	"pushd.example/internal/netlimit"
 )
 
 // door is one of the addresses that a node serves.
@@ -24,8 +27,10 @@ type door struct {
 	stop func(ctx context.Context) error
 }
 
-// doors are opened together and closed in their order: first those that work
-// comes in by, so that what was accepted is still delivered.
+// doors are opened together and closed side by side, so that a slow caller at one
+// does not delay the others: clients are told to reconnect at once. What is pushed
+// meanwhile is stored, and they read it elsewhere. The last door, the operators', is
+// closed when the others are.
 type doors []door
 
 // serve returns once ctx has ended and every door is closed, or a door failed
@@ -53,11 +58,18 @@ func (ds doors) serve(ctx context.Context, log *slog.Logger, drainTimeout time.D
 	draining()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	for _, d := range ds {
+	end := func(d door) {
 		if err := d.stop(ctx); err != nil {
 			log.Warn("drain cut short", "door", d.name, "err", err)
 		}
 	}
+	last := len(ds) - 1
+	var ending sync.WaitGroup
+	for _, d := range ds[:last] {
+		ending.Go(func() { end(d) })
+	}
+	ending.Wait()
+	end(ds[last])
 	for range running {
 		errs = append(errs, <-failed)
 	}
@@ -65,19 +77,21 @@ func (ds doors) serve(ctx context.Context, log *slog.Logger, drainTimeout time.D
 	return errors.Join(errs...)
 }
 
-// bind opens a TCP listener at the address in the setting called name.
-func bind(name, addr string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
+// bind opens a TCP listener for at most connections at the address in the setting
+// called name.
+func bind(ctx context.Context, name, addr string, connections int, metrics *netlimit.Metrics) (*netlimit.Listener, error) {
+	ln, err := netlimit.Listen(ctx, addr, netlimit.Config{Name: name, Max: connections, Metrics: metrics})
 	if err != nil {
 		return nil, fmt.Errorf("binding -%s: %w", name, err)
 	}
 	return ln, nil
 }
 
-// httpDoor serves h over HTTP on ln.
-func httpDoor(name string, ln net.Listener, h http.Handler, log *slog.Logger) door {
+// httpDoor serves h over HTTP on ln, which gives up answers that nobody reads.
+func httpDoor(name string, ln *netlimit.Listener, h http.Handler, log *slog.Logger) door {
 	srv := &http.Server{
-		Handler: h,
+		Handler:   h,
+		ConnState: ln.ConnState,
 		// These bound requests, not answers: ListEvents may wait for 30 s, and a
 		// profile takes as long as its caller asks for.
 		ReadHeaderTimeout: 10 * time.Second,

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -142,6 +143,41 @@ func TestE2EFlood(t *testing.T) {
 		}
 		return c.ws.CloseNow()
 	})
+}
+
+// TestE2EDrainSideBySide: a REST caller who does not send the rest of its body
+// delays no client's notice, and is answered when it does.
+func TestE2EDrainSideBySide(t *testing.T) {
+	s := startDev(t, t.TempDir())
+	c := mustDial(t, s, "42", "")
+	slow, err := net.Dial("tcp", s.HTTP)
+	testkit.Must(t, err)
+	defer slow.Close()
+	testkit.Must(t, slow.SetDeadline(time.Now().Add(patience)))
+	const body = `{"user":"42","data":1}`
+	_, err = fmt.Fprintf(slow, "POST /v1/unicast HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body))
+	testkit.Must(t, err)
+	answers := bufio.NewReader(slow)
+	// It is asked for when the call reads the body.
+	resp, err := http.ReadResponse(answers, nil)
+	testkit.Must(t, err)
+	if resp.StatusCode != http.StatusContinue {
+		t.Fatalf("status %d, want 100", resp.StatusCode)
+	}
+	testkit.Must(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	if code := c.closeCode(t); code != 4200 {
+		t.Errorf("close code %d, want 4200", code)
+	}
+	_, err = slow.Write([]byte(body))
+	testkit.Must(t, err)
+	resp, err = http.ReadResponse(answers, nil)
+	testkit.Must(t, err)
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d, want 200", resp.StatusCode)
+	}
+	<-s.done
+	testkit.Must(t, s.err)
 }
 
 // TestE2EDrain ends pushd with SIGTERM: calls finish, sockets are closed with

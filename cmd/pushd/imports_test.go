@@ -10,14 +10,15 @@ import (
 // cmd -> rpc -> conn -> history, with auth beside.
 func TestImportsPointOneWay(t *testing.T) {
 	below := map[string][]string{ // a room, and the rooms it may look into
-		"internal/history": {},
-		"internal/auth":    {},
-		"internal/conn":    {"internal/history", "internal/auth"},
-		"internal/rpc":     {"internal/conn", "internal/history", "internal/auth", "api"},
-		"internal/nodes":   {"internal/conn", "internal/history", "internal/auth", "internal/redistest"},
-		"internal/testkit": {},
-		"api":              {},
-		"internal/version": {},
+		"internal/history":  {},
+		"internal/auth":     {},
+		"internal/conn":     {"internal/history", "internal/auth"},
+		"internal/rpc":      {"internal/conn", "internal/history", "internal/auth", "api"},
+		"internal/nodes":    {"internal/conn", "internal/history", "internal/auth", "internal/redistest"},
+		"internal/netlimit": {},
+		"internal/testkit":  {},
+		"api":               {},
+		"internal/version":  {},
 		// A client of the API, which knows nothing of the server.
 		"cmd/pushctl": {"api", "internal/version"},
 	}

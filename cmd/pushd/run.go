@@ -18,6 +18,7 @@ import (
 
 	"pushd.example/internal/auth"
 	"pushd.example/internal/conn"
+	"pushd.example/internal/netlimit"
 	"pushd.example/internal/rpc"
 )
 
@@ -87,17 +88,21 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		return err
 	}
 
+	bounds, err := netlimit.NewMetrics(metrics)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	// All addresses are bound before any is served: if one is taken, no client has
 	// connected in vain.
-	api, err := bind("grpc", cfg.GRPC)
+	api, err := bind(ctx, "grpc", cfg.GRPC, cfg.backendConnections(), bounds)
 	if err != nil {
 		return err
 	}
-	rest, err := bind("http", cfg.HTTP)
+	rest, err := bind(ctx, "http", cfg.HTTP, cfg.backendConnections(), bounds)
 	if err != nil {
 		return err
 	}
-	admin, err := bind("admin", cfg.Admin)
+	admin, err := bind(ctx, "admin", cfg.Admin, maxOperators, bounds)
 	if err != nil {
 		return err
 	}

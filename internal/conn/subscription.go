@@ -93,8 +93,8 @@ type Subscription struct {
 
 // Bounds of what waits for the owner of a subscription.
 const (
-	maxQueued      = 256       // messages
-	maxQueuedBytes = 256 << 10 // of their data
+	maxQueued      = 256      // messages
+	maxQueuedBytes = 64 << 10 // of their data
 	// Ephemeral messages among them; those beyond are dropped.
 	maxEphemeral      = 16
 	maxEphemeralBytes = 64 << 10

@@ -127,7 +127,7 @@ func TestAccess(t *testing.T) {
 			fmt.Fprintf(&table, "| `%s` | %s |", s.row(m), m.restColumn())
 			for _, c := range columns {
 				got := r.verdict(t, m, s, c.credential)
-				switch open := newRules()[m.full()].open; {
+				switch open := newRules(Limits{})[m.full()].open; {
 				case c.heading != "":
 					table.WriteString(map[codes.Code]string{yes: " yes |", who: "  |", mayNot: "  |"}[got])
 					if want := c.refusal(); got != yes && got != want {
@@ -261,7 +261,7 @@ func expectInDocs(t *testing.T, file, name, text string) {
 // must not exist.
 func TestEveryMethodHasARule(t *testing.T) {
 	r := newRig(t, options{})
-	rules := newRules()
+	rules := newRules(Limits{})
 	for service, info := range r.server.GRPC().GetServiceInfo() {
 		for _, m := range info.Methods {
 			if _, ok := rules["/"+service+"/"+m.Name]; !ok {

@@ -134,6 +134,9 @@ func faultStatus(err error) error {
 	if over, ok := errors.AsType[overRate](err); ok {
 		return withDetail(codes.ResourceExhausted, over.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(over.wait)})
 	}
+	if over, ok := errors.AsType[overBudget](err); ok {
+		return withDetail(codes.ResourceExhausted, over.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+	}
 	if large, ok := errors.AsType[tooLarge](err); ok {
 		return status.Error(codes.ResourceExhausted, large.Error())
 	}

@@ -16,9 +16,12 @@ import (
 const (
 	defaultPage = 50
 	maxPage     = 1000
-	// maxPageBytes keeps a page within the 4 MiB that gRPC clients receive by
-	// default: 1,000 messages add under 100 KiB to their data.
-	maxPageBytes = 3 << 20
+	// maxPageBytes is the most bytes of data in a page of more than one message. It
+	// bounds what a caller that does not read its answers makes the server hold,
+	// and keeps a page within the 4 MiB that gRPC clients receive by default.
+	maxPageBytes = 1 << 20
+	// maxOwnPageBytes is the same for client tokens.
+	maxOwnPageBytes = 256 << 10
 )
 
 // History implements pushv1.PushServiceServer.
@@ -29,6 +32,9 @@ func (s *service) History(ctx context.Context, req *pushv1.HistoryRequest) (*pus
 	q, err := newPageQuery(req)
 	if err != nil {
 		return nil, err
+	}
+	if byOwnToken(ctx) {
+		q.MaxBytes = maxOwnPageBytes
 	}
 	page, err := q.read(ctx, s.store)
 	if err != nil {

@@ -27,12 +27,17 @@ type inProcessPush struct {
 
 // callInProcess runs one call: the interceptor first, then decoding the request,
 // then the service.
-func callInProcess[Req proto.Message, Resp any](ctx context.Context, l *inProcess, method string, req Req, serve func(context.Context, Req) (Resp, error)) (resp Resp, err error) {
-	err = l.interceptor.run(ctx, method, req, func(ctx context.Context, _ auth.Caller) (err error) {
-		if err = restCallFrom(ctx).decode(req, l.codec); err != nil {
+func callInProcess[Req, Resp proto.Message](ctx context.Context, l *inProcess, method string, req Req, serve func(context.Context, Req) (Resp, error)) (resp Resp, err error) {
+	err = l.interceptor.run(ctx, method, req, func(ctx context.Context, caller auth.Caller) (err error) {
+		c := restCallFrom(ctx)
+		if c.held, err = l.interceptor.reserve(ctx, method, caller, c.largeBody()); err != nil {
+			return err
+		}
+		if err = c.decode(req, l.codec); err != nil {
 			return err
 		}
 		resp, err = serve(ctx, req)
+		c.held.shrink(proto.Size(resp))
 		return err
 	})
 	return resp, err

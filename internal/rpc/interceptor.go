@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"pushd.example/internal/auth"
 )
@@ -24,16 +25,21 @@ type interceptor struct {
 	auth    Authenticator
 	log     *slog.Logger
 	metrics *metrics
+	budget  *budget
 	rules   map[string]rule // by full method name
 }
 
-func newInterceptor(a Authenticator, log *slog.Logger, reg prometheus.Registerer) (*interceptor, error) {
-	rules := newRules()
+func newInterceptor(a Authenticator, limits Limits, log *slog.Logger, reg prometheus.Registerer) (*interceptor, error) {
+	rules := newRules(limits)
 	m, err := newMetrics(reg, rules)
 	if err != nil {
 		return nil, err
 	}
-	return &interceptor{auth: a, log: log, metrics: m, rules: rules}, nil
+	b, err := newBudget(reg)
+	if err != nil {
+		return nil, fmt.Errorf("rpc: registering metrics: %w", err)
+	}
+	return &interceptor{auth: a, log: log, metrics: m, budget: b, rules: rules}, nil
 }
 
 // run calls serve if the caller may call method with req. req is nil for a stream,
@@ -44,8 +50,21 @@ func (i *interceptor) run(ctx context.Context, method string, req any, serve fun
 		if err != nil {
 			return err
 		}
+		if caller.User != "" {
+			ctx = context.WithValue(ctx, ownTokenKey{}, true)
+		}
 		return serve(ctx, caller)
 	})
+}
+
+type ownTokenKey struct{}
+
+// byOwnToken reports whether the caller has a client token, no API key.
+func byOwnToken(ctx context.Context) bool { return ctx.Value(ownTokenKey{}) != nil }
+
+// reserve reserves what an answer of method to caller may take, and more bytes.
+func (i *interceptor) reserve(ctx context.Context, method string, caller auth.Caller, more int) (*reservation, error) {
+	return i.budget.reserve(ctx, caller, i.rules[method].answerTo(caller)+more)
 }
 
 // observe calls serve, recovers if it panics, counts the result, and maps the
@@ -103,12 +122,20 @@ func (i *interceptor) panicked(ctx context.Context, method string, p any) error 
 // unary implements grpc.UnaryServerInterceptor.
 func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	var resp any
-	err := i.run(ctx, info.FullMethod, req, func(ctx context.Context, _ auth.Caller) (err error) {
+	var held *reservation
+	err := i.run(ctx, info.FullMethod, req, func(ctx context.Context, caller auth.Caller) (err error) {
+		if held, err = i.reserve(ctx, info.FullMethod, caller, 0); err != nil {
+			return err
+		}
 		resp, err = handler(ctx, req)
 		return err
 	})
-	if err != nil {
+	switch m, ok := resp.(proto.Message); {
+	case err != nil:
+		held.free()
 		return nil, err
+	case ok && held != nil:
+		return reserved{m, held}, nil // until it is written
 	}
 	return resp, nil
 }
@@ -117,13 +144,18 @@ func (i *interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServer
 // receives are checked one by one, by interceptedStream.
 func (i *interceptor) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	return i.run(ss.Context(), info.FullMethod, nil, func(ctx context.Context, caller auth.Caller) error {
-		s := &interceptedStream{ServerStream: ss, caller: caller, ctx: ctx}
+		held, err := i.reserve(ctx, info.FullMethod, caller, 0)
+		if err != nil {
+			return err
+		}
+		defer held.free()
+		s := &interceptedStream{ServerStream: ss, budget: i.budget, caller: caller, ctx: ctx}
 		if !caller.Expires.IsZero() {
 			var cancel context.CancelFunc
 			s.ctx, cancel = context.WithDeadlineCause(ctx, caller.Expires, auth.ErrExpired)
 			defer cancel()
 		}
-		err := handler(srv, s)
+		err = handler(srv, s)
 		if errors.Is(context.Cause(s.ctx), auth.ErrExpired) {
 			return auth.ErrExpired
 		}
@@ -136,6 +168,7 @@ func (i *interceptor) stream(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 // expires.
 type interceptedStream struct {
 	grpc.ServerStream
+	budget *budget
 	caller auth.Caller
 	ctx    context.Context
 }
@@ -147,6 +180,25 @@ func (s *interceptedStream) RecvMsg(req any) error {
 		return err
 	}
 	return permitRequest(s.caller, req)
+}
+
+// SendMsg reserves a large message until it is written. Of small ones gRPC takes at
+// most 64 KiB that are not written.
+func (s *interceptedStream) SendMsg(resp any) error {
+	const large = 4 << 10
+	m, ok := resp.(proto.Message)
+	if !ok {
+		return s.ServerStream.SendMsg(resp)
+	}
+	n := proto.Size(m)
+	if n < large {
+		return s.ServerStream.SendMsg(resp)
+	}
+	held, err := s.budget.reserve(s.ctx, s.caller, n)
+	if err != nil {
+		return err
+	}
+	return s.ServerStream.SendMsg(reserved{m, held})
 }
 
 // requestID returns the caller's own id of this request, for the log.

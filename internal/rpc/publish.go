@@ -21,7 +21,7 @@ import (
 // that gRPC's flow control holds the caller back.
 const (
 	maxInFlight      = 1024
-	maxInFlightBytes = 8 << 20 // or one request that is larger
+	maxInFlightBytes = 8 << 20 // or one request that is larger; those beyond streamBytes are reserved
 )
 
 // recheckInterval is how long a stream continues after its API key was removed
@@ -77,6 +77,7 @@ type task struct {
 	req     *pushv1.PublishRequest
 	refused error // why it is not carried out; nil otherwise
 	bytes   int
+	held    *reservation // for bytes; nil while the stream has few in flight
 	// The sequencer's.
 	stripes []int
 	blocked int    // stripes in which other tasks are before it
@@ -87,6 +88,7 @@ type task struct {
 type finished struct {
 	reply *pushv1.PublishResponse
 	bytes int // of its request
+	held  *reservation
 }
 
 // end makes the stream take no more requests. The first reason given counts.
@@ -113,7 +115,12 @@ func (p *publishStream) read() error {
 		if err := p.admit(); err != nil {
 			return err
 		}
-		if !p.take(req) {
+		t := &task{req: req, refused: p.permit(req), bytes: sizeInMemory(req)}
+		if err := p.reserve(t); err != nil {
+			return err
+		}
+		if !p.take(t) {
+			t.held.free()
 			return nil
 		}
 	}
@@ -139,10 +146,22 @@ func (p *publishStream) admit() (err error) {
 	return p.ctx.Err()
 }
 
-// take hands req to the sequencer as soon as there is space for it. It returns
+// reserve reserves t's bytes if the stream has more in flight than it reserved when
+// it began.
+func (p *publishStream) reserve(t *task) (err error) {
+	p.mu.Lock()
+	few := p.bytes+t.bytes <= streamBytes
+	p.mu.Unlock()
+	if few {
+		return nil
+	}
+	t.held, err = p.interceptor.budget.reserve(p.ctx, p.caller, t.bytes)
+	return err
+}
+
+// take hands t to the sequencer as soon as there is space for it. It returns
 // false if the stream ended first.
-func (p *publishStream) take(req *pushv1.PublishRequest) bool {
-	t := &task{req: req, refused: p.permit(req), bytes: sizeInMemory(req)}
+func (p *publishStream) take(t *task) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.ended && (p.inFlight == maxInFlight || p.bytes > 0 && p.bytes+t.bytes > maxInFlightBytes) {
@@ -215,7 +234,7 @@ func (p *publishStream) work(t *task) {
 	for {
 		reply := p.execute(t)
 		p.mu.Lock()
-		p.replies = append(p.replies, finished{reply, t.bytes})
+		p.replies = append(p.replies, finished{reply, t.bytes, t.held})
 		p.running--
 		ready = p.sequencer.done(t, ready[:0])
 		p.mu.Unlock()
@@ -280,6 +299,7 @@ func (p *publishStream) write() error {
 		for _, f := range batch {
 			broken = broken || p.stream.Send(f.reply) != nil
 			bytes += f.bytes
+			f.held.free()
 		}
 		p.mu.Lock()
 		p.inFlight -= len(batch)

@@ -269,10 +269,9 @@ func TestPublishBackPressure(t *testing.T) {
 	// Users may share a stripe; what is let in waits for nothing else.
 	most := maxInFlightBytes / (size + 256)
 	h.await(t, most*2/3)
-	select {
-	case <-time.After(300 * time.Millisecond):
-	case <-arrivals(h, most-most*2/3+1):
-		t.Fatalf("more than %d requests of %d bytes in flight", most, size)
+	awaitReaderBlocked(t)
+	if more := most*2/3 + len(h.arrived); more > most {
+		t.Fatalf("%d requests of %d bytes in flight, want at most %d", more, size, most)
 	}
 	if at := sending.Load(); at == n-1 {
 		t.Error("the caller was never held back")
@@ -307,7 +306,7 @@ func TestPublishBoundCountsWholeRequests(t *testing.T) {
 	}()
 	const most = maxInFlightBytes / size
 	testkit.WaitFor(t, "the stream to fill", func() bool { return sent.Load() >= most*9/10 })
-	time.Sleep(300 * time.Millisecond) // nothing says that the stream is not read
+	awaitReaderBlocked(t)
 	// gRPC's own buffers on the way take a few more.
 	if got := sent.Load(); got > most*12/10 {
 		t.Errorf("%d requests of %d bytes were read, want about %d", got, size, most)
@@ -319,21 +318,20 @@ func TestPublishBoundCountsWholeRequests(t *testing.T) {
 	equal(t, "refused", got[1].GetError().GetMessage(), "idempotency_key: at most 128 bytes, got 60000")
 }
 
-// arrivals is closed when n more appends have arrived, if they do while the
-// test runs.
-func arrivals(h *held, n int) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		for range n {
-			select {
-			case <-h.arrived:
-			case <-h.release:
-				return
+// awaitReaderBlocked waits until the only Publish stream does not read because too
+// much is in flight.
+func awaitReaderBlocked(t *testing.T) {
+	t.Helper()
+	testkit.WaitFor(t, "the stream to stop reading", func() bool {
+		stacks := make([]byte, 4<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+			if strings.Contains(stack, "sync.(*Cond).Wait(") && strings.Contains(stack, ".(*publishStream).take(") {
+				return true
 			}
 		}
-		close(done)
-	}()
-	return done
+		return false
+	})
 }
 
 // TestPublishBroken: when the caller goes away nothing hangs, and what was

@@ -86,6 +86,7 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		contentType: r.Header.Get("Content-Type"),
 		encoding:    strings.ToLower(r.Header.Get("Content-Encoding")),
 	}
+	defer func() { c.held.free() }()
 	r = r.WithContext(context.WithValue(r.Context(), restCallKey{}, c))
 	r.Body = c
 	// The query is fill's as well: parsed already, and empty, to the gateway.

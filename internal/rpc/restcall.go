@@ -34,6 +34,7 @@ type restCall struct {
 	params   map[string]string // values in the path, by field
 	hasBody  bool              // the route takes a body
 	tooLarge bool              // the body was over the limit
+	held     *reservation      // for the body and the answer, until that is written
 
 	// probe asks only whether a route exists; routed is the answer.
 	probe, routed bool
@@ -62,6 +63,18 @@ func (c *restCall) decode(msg proto.Message, codec codec) error {
 		return err
 	}
 	return c.decodePath(msg.ProtoReflect())
+}
+
+// largeBody returns how many bytes to reserve for the body: none for a small one.
+func (c *restCall) largeBody() int {
+	const small = 64 << 10
+	switch {
+	case c.length >= 0 && c.length <= small && c.encoding != "gzip":
+		return 0
+	case c.length < 0 || c.encoding == "gzip":
+		return c.limit
+	}
+	return int(min(c.length, int64(c.limit)))
 }
 
 // notJSON says that the body is a form if the caller called it one and it is not

@@ -24,6 +24,26 @@ type rule struct {
 	any bool
 	// own: a client token is enough for requests about its own user.
 	own bool
+	// answer is the most bytes that an answer may have, or for a stream the bytes
+	// that it holds while it runs. They are reserved before the call is served. 0
+	// means so few that they are not counted.
+	answer int
+	// ownAnswer is the same for client tokens.
+	ownAnswer int
+}
+
+// The bytes that lists and streams hold at most.
+const (
+	listBytes   = 256 << 10 // 1,000 names, events or recipients
+	streamBytes = 64 << 10
+)
+
+// answerTo returns the bytes to reserve for an answer to caller.
+func (r rule) answerTo(caller auth.Caller) int {
+	if caller.User != "" {
+		return r.ownAnswer
+	}
+	return r.answer
 }
 
 // newRules returns the rule of every method. Other methods are refused.
@@ -31,31 +51,33 @@ type rule struct {
 // Health is open, because load balancers have no credential. Reflection needs a
 // key although it tells no secret, because it holds a stream for as long as the
 // caller wants.
-func newRules() map[string]rule {
+func newRules(l Limits) map[string]rule {
+	// A page has at least one message, however large.
+	page, ownPage := max(maxPageBytes, l.MaxData), max(maxOwnPageBytes, l.MaxData)
 	return map[string]rule{
 		pushv1.PushService_Unicast_FullMethodName:   {scopes: auth.Send},
 		pushv1.PushService_Multicast_FullMethodName: {scopes: auth.Send},
 		pushv1.PushService_Broadcast_FullMethodName: {scopes: auth.Broadcast},
-		pushv1.PushService_History_FullMethodName:   {scopes: auth.Read, own: true},
+		pushv1.PushService_History_FullMethodName:   {scopes: auth.Read, own: true, answer: page, ownAnswer: ownPage},
 		pushv1.PushService_Ack_FullMethodName:       {scopes: auth.Send, own: true},
 		// Each request on the stream also needs the scope of its own call.
-		pushv1.PushService_Publish_FullMethodName:    {scopes: auth.Send | auth.Broadcast, any: true},
-		pushv1.PushService_GetReceipt_FullMethodName: {scopes: auth.Read},
+		pushv1.PushService_Publish_FullMethodName:    {scopes: auth.Send | auth.Broadcast, any: true, answer: streamBytes},
+		pushv1.PushService_GetReceipt_FullMethodName: {scopes: auth.Read, answer: listBytes},
 		// Recall also needs the scope for sending the message.
 		pushv1.PushService_Recall_FullMethodName:    {scopes: auth.Send | auth.Broadcast, any: true},
-		pushv1.PushService_Subscribe_FullMethodName: {scopes: auth.Read, own: true},
+		pushv1.PushService_Subscribe_FullMethodName: {scopes: auth.Read, own: true, ownAnswer: streamBytes},
 
-		pushv1.ConnectionService_Presence_FullMethodName:        {scopes: auth.Read},
-		pushv1.ConnectionService_ListOnline_FullMethodName:      {scopes: auth.Read},
-		pushv1.ConnectionService_ListConnections_FullMethodName: {scopes: auth.Read},
+		pushv1.ConnectionService_Presence_FullMethodName:        {scopes: auth.Read, answer: listBytes},
+		pushv1.ConnectionService_ListOnline_FullMethodName:      {scopes: auth.Read, answer: listBytes},
+		pushv1.ConnectionService_ListConnections_FullMethodName: {scopes: auth.Read, answer: listBytes},
 		pushv1.ConnectionService_Disconnect_FullMethodName:      {scopes: auth.Manage},
-		pushv1.ConnectionService_Watch_FullMethodName:           {scopes: auth.Read},
-		pushv1.ConnectionService_ListEvents_FullMethodName:      {scopes: auth.Read},
+		pushv1.ConnectionService_Watch_FullMethodName:           {scopes: auth.Read, answer: streamBytes},
+		pushv1.ConnectionService_ListEvents_FullMethodName:      {scopes: auth.Read, answer: listBytes},
 
 		pushv1.GroupService_AddMembers_FullMethodName:    {scopes: auth.Manage},
 		pushv1.GroupService_RemoveMembers_FullMethodName: {scopes: auth.Manage},
-		pushv1.GroupService_ListMembers_FullMethodName:   {scopes: auth.Read},
-		pushv1.GroupService_ListGroups_FullMethodName:    {scopes: auth.Read},
+		pushv1.GroupService_ListMembers_FullMethodName:   {scopes: auth.Read, answer: listBytes},
+		pushv1.GroupService_ListGroups_FullMethodName:    {scopes: auth.Read, answer: listBytes},
 		pushv1.GroupService_DeleteGroup_FullMethodName:   {scopes: auth.Manage},
 
 		pushv1.TokenService_Issue_FullMethodName: {scopes: auth.Manage},

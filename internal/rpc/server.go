@@ -130,13 +130,17 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	interceptor, err := newInterceptor(c.Auth, c.Log, c.Metrics)
+	interceptor, err := newInterceptor(c.Auth, limits, c.Log, c.Metrics)
 	if err != nil {
 		return nil, err
 	}
 	watches, err := newWatchMetrics(c.Metrics)
 	if err != nil {
 		return nil, err
+	}
+	transport, err := newTransport(c.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("rpc: registering metrics: %w", err)
 	}
 	s := &Server{health: health.NewServer()}
 	s.draining, s.drain = context.WithCancel(context.Background())
@@ -149,7 +153,7 @@ func New(c Config) (*Server, error) {
 	if s.rest, err = newREST(all, interceptor, limits.maxRequest()); err != nil {
 		return nil, err
 	}
-	s.grpc = grpc.NewServer(grpcOptions(interceptor, limits)...)
+	s.grpc = grpc.NewServer(grpcOptions(interceptor, transport, limits)...)
 	all.registerGRPC(s.grpc)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
@@ -192,15 +196,17 @@ func (s *Server) SetServing(serving bool) {
 
 // grpcOptions suit backends that have a few connections with many calls in flight,
 // behind proxies that close idle connections.
-func grpcOptions(i *interceptor, l Limits) []grpc.ServerOption {
+func grpcOptions(i *interceptor, t transport, l Limits) []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.Creds(t),
+		grpc.ForceServerCodecV2(newGRPCCodec()),
 		grpc.UnaryInterceptor(i.unary),
 		grpc.StreamInterceptor(i.stream),
 		grpc.MaxRecvMsgSize(l.maxRequest()),
 		grpc.MaxConcurrentStreams(1024),
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
 }

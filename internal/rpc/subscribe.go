@@ -18,6 +18,10 @@ import (
 	"pushd.example/internal/history"
 )
 
+// maxSubscribedBytes is the most bytes of data that a subscription reads at once, and
+// so holds for a caller that does not read.
+const maxSubscribedBytes = 64 << 10
+
 // Subscriptions starts the subscriptions of gRPC clients. *conn.Server implements
 // it.
 type Subscriptions interface {
@@ -85,7 +89,7 @@ func sendBatch(stream grpc.ServerStreamingServer[pushv1.SubscribeResponse], curs
 }
 
 func subscribeStart(cursor string) (start history.Start, err error) {
-	start = history.Start{At: history.StartAfter, Limit: defaultPage, MaxBytes: maxPageBytes}
+	start = history.Start{At: history.StartAfter, Limit: defaultPage, MaxBytes: maxSubscribedBytes}
 	switch cursor {
 	case "":
 		start.At = history.StartNow

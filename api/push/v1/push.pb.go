@@ -971,7 +971,7 @@ type HistoryRequest struct {
 	// The history's user; as in UnicastRequest.user.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// Messages in the page: 1 to 1,000; unset means 50. The page is shorter, and has_more
-	// is true, if their data would exceed 3 MiB.
+	// is true, if their data would exceed 1 MiB, or 256 KiB with a client token.
 	Limit *int32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	// A cursor: the page begins after it. "0" begins at the oldest message kept.
 	// Not together with before.

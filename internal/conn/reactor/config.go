@@ -227,5 +227,14 @@ func or[T comparable](v *T, def T) {
 	}
 }
 
+// Spare returns how many of the open files are left to others if connections
+// clients are connected; 0 connections means the default MaxConnections.
+func Spare(connections int) int {
+	if connections == 0 {
+		connections = defaultConnections()
+	}
+	return max(openFiles()-connections, 0)
+}
+
 // reserve is how many of limit open files are left to others.
 func reserve(limit int) int { return min(limit/8, 1024) }
