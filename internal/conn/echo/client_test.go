@@ -214,6 +214,19 @@ func (c *wire) hear(want frame) {
 	}
 }
 
+// hearBehindPings reads the next frame that is no ping, which must be this one,
+// and answers the pings.
+func (c *wire) hearBehindPings(want frame) {
+	c.t.Helper()
+	got, err := c.read()
+	for ; err == nil && got.op == opPing; got, err = c.read() {
+		c.write(encode(pong(got.payload)))
+	}
+	if err != nil || got != want {
+		c.t.Fatalf("want %v, got %v, %v", want, got, err)
+	}
+}
+
 // hearClose reads the next frame, which must be a Close with this code.
 func (c *wire) hearClose(code uint16) {
 	c.t.Helper()

@@ -417,7 +417,19 @@ func TestUnread(t *testing.T) {
 				reading.Go(func() { trickle(c) })
 			}
 			s.closed(reactor.Slow, 1)
-			wait()
+			ended := make(chan struct{})
+			go func() {
+				wait()
+				close(ended)
+			}()
+			s.until("the flood to end", func() bool { // meanwhile the good client answers pings
+				select {
+				case <-ended:
+					return true
+				default:
+					return false
+				}
+			})
 			c.conn.Close()
 			reading.Wait()
 		})

@@ -115,7 +115,7 @@ func (s *siege) until(what string, cond func() bool) {
 	for deadline := time.Now().Add(patience); ; <-pace.C {
 		s.good.conn.SetDeadline(time.Now().Add(patience))
 		s.good.write(encode(text("still here?")))
-		s.good.hear(text("still here?"))
+		s.good.hearBehindPings(text("still here?"))
 		if cond() {
 			return
 		}
