@@ -46,10 +46,10 @@ func (r *rig) fillLarge(user string, messages int) {
 	}
 }
 
-// another returns another gRPC connection.
+// another returns another gRPC connection, whose window does not grow.
 func (r *rig) another() *grpc.ClientConn {
 	r.t.Helper()
-	c, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	c, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStaticStreamWindowSize(64<<10))
 	testkit.Must(r.t, err)
 	r.t.Cleanup(func() { _ = c.Close() })
 	return c
@@ -289,7 +289,7 @@ func TestUnreadSubscription(t *testing.T) {
 	r := newRig(t, options{})
 	const n, size = 100, 60_002
 	r.fillLarge("42", n)
-	stream, err := r.push.Subscribe(r.as(keyRead), &pushv1.SubscribeRequest{User: "42", Cursor: "0"})
+	stream, err := pushv1.NewPushServiceClient(r.another()).Subscribe(r.as(keyRead), &pushv1.SubscribeRequest{User: "42", Cursor: "0"})
 	testkit.Must(t, err)
 	testkit.WaitFor(t, "messages to wait", func() bool { return r.held() > 0 })
 	for got := 0; got < n; {
