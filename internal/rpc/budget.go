@@ -1,9 +1,11 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,12 +107,13 @@ func (b *budget) reserve(ctx context.Context, caller auth.Caller, n int) (*reser
 		return nil, nil
 	}
 	r := &reservation{budget: b, conn: connectionFrom(ctx), bytes: n}
-	own := b.enter(r, caller)
-	r.quotas = append(r.quotas, &own.quota)
+	r.quotas = append(r.quotas, &b.enter(r, caller).quota, b.total)
 	if r.conn != nil {
 		r.quotas = append(r.quotas, r.conn.quota)
 	}
-	r.quotas = append(r.quotas, b.total)
+	// The smallest share comes first: a call that waits for it takes nothing from
+	// those whom the larger ones serve too.
+	slices.SortFunc(r.quotas, func(a, b *quota) int { return cmp.Compare(a.bytes, b.bytes) })
 	for i, s := range r.quotas {
 		if err := b.wait(ctx, s, s.part(n)); err != nil {
 			for _, s := range r.quotas[:i] {

@@ -95,6 +95,7 @@ func (c *connections) ListConnections(ctx context.Context, req *pushv1.ListConne
 	if err != nil {
 		return nil, fmt.Errorf("listing connections: %w", err)
 	}
+	list = list[:min(len(list), maxList)]
 	resp := &pushv1.ListConnectionsResponse{Connections: make([]*pushv1.Connection, len(list))}
 	for i, c := range list {
 		resp.Connections[i] = &pushv1.Connection{

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pushv1 "pushd.example/api/push/v1"
+	"pushd.example/internal/conn"
+	"pushd.example/internal/history"
 	"pushd.example/internal/testkit"
 )
 
@@ -213,4 +215,17 @@ func TestBadConnectionInput(t *testing.T) {
 func (r *rig) disconnect(user string, d time.Duration) error {
 	_, err := r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: user, Refuse: durationpb.New(d)})
 	return err
+}
+
+// TestListConnectionsIsBounded: a user with many connections makes no answer of any size.
+func TestListConnectionsIsBounded(t *testing.T) {
+	r := newRig(t, options{})
+	for range maxList + 1 {
+		sub, err := r.door.Subscribe(t.Context(), conn.Subscriber{User: "42", Start: history.Start{At: history.StartNow, Limit: 1, MaxBytes: 1}})
+		testkit.Must(t, err)
+		defer sub.Close()
+	}
+	list, err := r.connections.ListConnections(r.as(keyAll), &pushv1.ListConnectionsRequest{User: "42"})
+	testkit.Must(t, err)
+	equal(t, "connections", len(list.GetConnections()), maxList)
 }

@@ -323,15 +323,24 @@ func TestPublishBoundCountsWholeRequests(t *testing.T) {
 func awaitReaderBlocked(t *testing.T) {
 	t.Helper()
 	testkit.WaitFor(t, "the stream to stop reading", func() bool {
-		stacks := make([]byte, 4<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-			if strings.Contains(stack, "sync.(*Cond).Wait(") && strings.Contains(stack, ".(*publishStream).take(") {
-				return true
+		return goroutinesIn("sync.(*Cond).Wait(", ".(*publishStream).take(") == 1
+	})
+}
+
+// goroutinesIn returns how many goroutines are in all of the given functions.
+func goroutinesIn(functions ...string) (n int) {
+	stacks := make([]byte, 8<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+next:
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		for _, f := range functions {
+			if !strings.Contains(stack, f) {
+				continue next
 			}
 		}
-		return false
-	})
+		n++
+	}
+	return n
 }
 
 // TestPublishBroken: when the caller goes away nothing hangs, and what was

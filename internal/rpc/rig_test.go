@@ -180,7 +180,7 @@ func (r *rig) with(t testing.TB) *rig {
 
 // as returns a context that carries a credential to the gRPC door.
 func (r *rig) as(credential string) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	r.t.Cleanup(cancel)
 	if credential == "" {
 		return ctx

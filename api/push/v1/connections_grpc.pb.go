@@ -41,7 +41,8 @@ type ConnectionServiceClient interface {
 	// user who stays connected while the pages are read is listed exactly once.
 	// Needs an API key with scope "read".
 	ListOnline(ctx context.Context, in *ListOnlineRequest, opts ...grpc.CallOption) (*ListOnlineResponse, error)
-	// ListConnections lists the connections of one user, the oldest first.
+	// ListConnections lists the connections of one user: the oldest 1,000, the oldest
+	// first.
 	// Needs an API key with scope "read".
 	ListConnections(ctx context.Context, in *ListConnectionsRequest, opts ...grpc.CallOption) (*ListConnectionsResponse, error)
 	// Disconnect closes one connection of a user, or all of them, with code 4002,
@@ -150,7 +151,8 @@ type ConnectionServiceServer interface {
 	// user who stays connected while the pages are read is listed exactly once.
 	// Needs an API key with scope "read".
 	ListOnline(context.Context, *ListOnlineRequest) (*ListOnlineResponse, error)
-	// ListConnections lists the connections of one user, the oldest first.
+	// ListConnections lists the connections of one user: the oldest 1,000, the oldest
+	// first.
 	// Needs an API key with scope "read".
 	ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error)
 	// Disconnect closes one connection of a user, or all of them, with code 4002,
