@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,7 +50,7 @@ func startNginx(t *testing.T, nodes []*server) nginxDoors {
 	d := nginxDoors{testkit.FreeAddr(t), testkit.FreeAddr(t), testkit.FreeAddr(t)}
 	edits := []string{
 		"pid /run/nginx.pid;", "pid " + dir + "/pid;",
-		"worker_rlimit_nofile 1048576;", "", "worker_connections 65536;", "worker_connections 512;",
+		"worker_rlimit_nofile 1048576;", "", "worker_connections 65536;", "worker_connections 4096;",
 		"/var/log/nginx/", dir + "/", "/etc/nginx/tls/", dir + "/",
 		"listen 443 ssl;", "listen " + d.listen + " ssl;", "listen 8081;", "listen " + d.http + ";", "listen 9090 http2;", "listen " + d.grpc + " http2;",
 	}
@@ -184,4 +186,59 @@ func TestE2ENginx(t *testing.T) {
 		for f := c.next(t); f.ID != r.ID; f = c.next(t) {
 		}
 	}
+}
+
+// TestE2ENginxOverload sends more clients than three nodes let in. nginx uses all
+// that the nodes give, and a client that none of them takes is told so by a
+// node, with the time to come back.
+func TestE2ENginxOverload(t *testing.T) {
+	const rate, offered, seconds = 20, 100, 4
+	doors := startNginx(t, threeNodes(t, "-upgrade-rate", strconv.Itoa(rate)))
+	start := time.Now()
+	answers := make(chan *http.Response)
+	for i := range offered * seconds {
+		go func() {
+			time.Sleep(time.Duration(i) * time.Second / offered)
+			answers <- handshake(t, doors.listen)
+		}()
+	}
+	in := 0
+	for range offered * seconds {
+		switch resp := <-answers; {
+		case resp == nil: // handshake said why
+		case resp.StatusCode == http.StatusSwitchingProtocols:
+			in++
+		case resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "":
+			t.Errorf("a client got %s, Retry-After %q, want 101, or 503 with Retry-After", resp.Status, resp.Header.Get("Retry-After"))
+		}
+	}
+	could := min(offered*seconds, int(3*rate*time.Since(start).Seconds()))
+	t.Logf("%d of %d clients were let in within %v, when three nodes could take %d", in, offered*seconds, time.Since(start), could)
+	if in < could*3/4 {
+		t.Errorf("%d clients were let in, want at least 3/4 of %d", in, could)
+	}
+}
+
+// handshake asks for a WebSocket at the TLS server at addr and returns the response.
+// The end of the test closes the connection. It returns nil after t.Error.
+func handshake(t *testing.T, addr string) *http.Response {
+	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) // the test's own certificate
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	_, err = fmt.Fprintf(c, "GET /push?user=crowd HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n", addr)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	return resp
 }
