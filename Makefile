@@ -36,7 +36,7 @@ build:           ## build/pushd, build/pushctl and build/pushbench
 	@mkdir -p $(BUILD) && $(GO) build -trimpath -ldflags="-s -w $(STAMP)" -o $(BUILD)/ ./cmd/...
 
 define install
-	@if command -v $(1) >/dev/null; then exit 0; \
+	@if PATH=$$PATH:/usr/sbin command -v $(1) >/dev/null; then exit 0; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo 'installing $(2)'; \
 		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install -y --no-install-recommends $(2); } >/dev/null; \
 	else echo '$(1) is missing and the tests need it: apt-get install $(2), or brew install $(3)'; exit 1; fi
@@ -45,15 +45,19 @@ endef
 tools-redis:     ## redis-server, which tests start themselves (REDIS=valkey-server takes that)
 	$(call install,$(REDIS),redis-server,redis)
 
-tools-nginx:     ## nginx, which a test puts before three nodes
+tools-proxies:   ## nginx, HAProxy, Caddy, Apache and Varnish, which tests put before three nodes
 	$(call install,nginx,nginx-light,nginx)
+	$(call install,haproxy,haproxy,haproxy)
+	$(call install,caddy,caddy,caddy)
+	$(call install,apache2,apache2,httpd)
+	$(call install,varnishd,varnish,varnish)
 
-test: tools-redis tools-nginx ## every test, with the race detector, on both connection layers
+test: tools-redis tools-proxies ## every test, with the race detector, on both connection layers
 	$(GO) test -race -timeout 15m ./...
 	$(GO) test -timeout 5m -run Alloc ./internal/conn/...
 	$(GO) test -race -timeout 5m -tags fallback ./internal/conn/...
 
-e2e: tools-redis tools-nginx ## only the tests that drive the real binary
+e2e: tools-redis tools-proxies ## only the tests that drive the real binary
 	$(GO) test -race -timeout 10m -run '^TestE2E' -v ./cmd/pushd
 
 chaos: tools-redis ## DURATION=2m of faults on each kind of Redis, checking that nothing is lost (SEED=… replays)
@@ -105,4 +109,4 @@ bench:           ## pushd beside the floor and a peer, in one run (ARGS=-write p
 gobench:         ## every Go benchmark, once
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m ./...
 
-.PHONY: help run programs build tools-redis tools-nginx test e2e chaos lint generated generate module-path module-path-test fuzz bench gobench
+.PHONY: help run programs build tools-redis tools-proxies test e2e chaos lint generated generate module-path module-path-test fuzz bench gobench

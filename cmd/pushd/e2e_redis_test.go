@@ -22,13 +22,13 @@ func startOn(t testing.TB, url, node string, args ...string) *server {
 	return start(t, append([]string{"-dev", "-redis", url, "-node", node}, args...)...)
 }
 
-// threeNodes starts a Redis with three nodes.
-func threeNodes(t *testing.T) []*server {
+// threeNodes starts a Redis with three nodes, which also get args.
+func threeNodes(t *testing.T, args ...string) []*server {
 	t.Helper()
 	url := redistest.Start(t, redistest.Options{}).URL()
 	var nodes []*server
 	for i := range 3 {
-		nodes = append(nodes, startOn(t, url, fmt.Sprintf("n%d", i+1)))
+		nodes = append(nodes, startOn(t, url, fmt.Sprintf("n%d", i+1), args...))
 	}
 	return nodes
 }
