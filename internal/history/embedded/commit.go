@@ -29,6 +29,7 @@ type committer struct {
 	group          []*request
 	size           int                   // of the group, about, in bytes
 	groups         uint64                // so far
+	stored         history.ID            // the last id of a group that was stored
 	keys           map[string]history.ID // idempotency keys that the group stores
 	recipients     []byte                // the recipients of what it stores
 	recipientsFrom history.ID            // the first id in recipients
@@ -50,8 +51,9 @@ type committer struct {
 // gain per byte, and a batch of half a memtable takes a slower path in Pebble.
 const groupBytes = 1 << 20
 
-func (c *committer) init(s *Store) {
-	c.Store = s
+// reset forgets all that load or the next group finds out.
+func (c *committer) reset() {
+	c.heads, c.buckets, c.members, c.credit = heads{}, nil, members{}, 0
 	c.keys = map[string]history.ID{}
 	c.collapsed = map[inGroup]entry{}
 	c.newestBroadcast = map[string]history.ID{}
@@ -72,6 +74,13 @@ func (c *committer) run() {
 			}
 		case <-tick.C:
 			c.maintainOrWarn()
+		case done := <-c.reopening:
+			if err := c.reopen(); err != nil {
+				done <- err
+			} else {
+				done <- nil
+				c.resync()
+			}
 		case <-c.closing:
 			c.drain()
 			return
@@ -143,9 +152,10 @@ func (c *committer) commitGroup() {
 }
 
 // storeGroup writes the group as one batch. After an error c.heads are ahead of
-// what is stored, which harms nobody: the store takes no more groups.
+// what is stored, which harms nobody: the store takes no more groups until it has
+// been opened again.
 func (c *committer) storeGroup() error {
-	if err := c.fault.err(); err != nil {
+	if err := c.fault.Load().err(); err != nil {
 		return err
 	}
 	c.groups++
@@ -166,7 +176,11 @@ func (c *committer) storeGroup() error {
 		return c.batch.Close()
 	}
 	c.writeHeads(c.batch)
-	return c.apply(c.batch, c.lax())
+	if err := c.apply(c.batch, c.lax()); err != nil {
+		return err
+	}
+	c.stored = c.heads.last
+	return nil
 }
 
 // newBatch returns one with room for a group that is large: batches grow by
@@ -210,8 +224,8 @@ func (c *committer) apply(b *pebble.Batch, lax bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked = true
-			c.fault.blow(fmt.Errorf("committing: %v", p))
-			err = c.fault.err()
+			c.fault.Load().blow(fmt.Errorf("committing: %v", p))
+			err = c.fault.Load().err()
 		}
 	}()
 	if err := c.waitForRoom(b.Len()); err != nil {
@@ -223,9 +237,9 @@ func (c *committer) apply(b *pebble.Batch, lax bool) (err error) {
 		sync = pebble.Sync
 	}
 	if err := c.db.Apply(b, sync); err != nil {
-		c.fault.blow(fmt.Errorf("committing: %w", err))
+		c.fault.Load().blow(fmt.Errorf("committing: %w", err))
 	}
-	if err := c.fault.err(); err != nil {
+	if err := c.fault.Load().err(); err != nil {
 		return err // Pebble may still use b
 	}
 	c.dirty.Store(true)
@@ -249,9 +263,9 @@ func (c *committer) waitForRoom(size int) error {
 		pause := time.NewTimer(5 * time.Millisecond)
 		select {
 		case <-pause.C:
-		case <-c.fault.blown:
+		case <-c.fault.Load().blown:
 			pause.Stop()
-			return c.fault.err()
+			return c.fault.Load().err()
 		}
 	}
 }

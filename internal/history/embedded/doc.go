@@ -29,13 +29,16 @@
 //
 // # Faults
 //
-// The first write that fails makes the store read-only until it is opened
-// again: see [fault] for how, and why it is done below Pebble. Reads go on.
+// The first write that fails makes the store read-only: see [fault] for how, and
+// why it is done below Pebble. Reads go on. When the disk takes writes again, the
+// store closes the database and opens it again, in the same process: see heal.go.
+// A file that cannot be made for want of a descriptor is waited for.
 //
 // # Goroutines
 //
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
+//   - the healer: started by Open, ends with Close.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
 //   - one for each change of a group, each RecordDelivered and each sweep for
 //     unacked pushes: started by the call, ends with the committer's last answer, which Close
@@ -74,6 +77,7 @@
 //	retention.go    what is deleted from the disk, and when
 //	fault.go        what happens when a write fails
 //	faultfs.go      the file system that notices
+//	heal.go         opening again after a fault
 //	logger.go       Pebble's logger and events
 //	metrics.go      pushd_history_*
 package embedded

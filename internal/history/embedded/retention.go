@@ -98,7 +98,7 @@ func (s *Store) enoughToTrim(m *member, hidden uint64) bool {
 // If we die after its commit, Open finds the log without what was removed; it
 // was not shown any more.
 func (c *committer) maintain(now time.Time) error {
-	if err := c.fault.err(); err != nil {
+	if err := c.fault.Load().err(); err != nil {
 		return err
 	}
 	c.now = now
@@ -145,7 +145,7 @@ func (c *committer) maintain(now time.Time) error {
 }
 
 func (c *committer) maintainOrWarn() {
-	if err := c.maintain(c.conf.Now()); err != nil && !c.fault.isBlown() {
+	if err := c.maintain(c.conf.Now()); err != nil && !c.fault.Load().isBlown() {
 		c.conf.Log.Warn("history could not remove what is past its retention", "error", err)
 	}
 }

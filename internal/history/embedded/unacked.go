@@ -54,13 +54,16 @@ func (c *committer) schedule(r *request, id history.ID) {
 
 // recordUnacked implements eventlog.Unacked.
 func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
-	// The reader may have left, and Close may hold the lock.
+	// The reader may have left, and Close or the healer may hold the lock.
 	if !s.life.TryRLock() {
-		return 0, next, history.ErrClosed
+		if s.closed.Load() {
+			return 0, next, history.ErrClosed
+		}
+		return 0, s.conf.Now().Add(healPause), nil
 	}
 	defer s.life.RUnlock()
-	if s.closed.Load() {
-		return 0, next, history.ErrClosed
+	if err := s.usable(); err != nil {
+		return 0, next, err
 	}
 	w := sweep{Store: s, most: most}
 	err = w.run()
@@ -89,7 +92,7 @@ const (
 // run does the sweep. A read-only store skips it: it could not store how far it
 // came, and would record the same events again.
 func (w *sweep) run() error {
-	if w.fault.isBlown() {
+	if w.fault.Load().isBlown() {
 		return nil
 	}
 	var failed error
