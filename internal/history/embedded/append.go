@@ -28,7 +28,7 @@ type request struct {
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
 	moved   bool           // opAck: the read mark was not there before
 	changes *pebble.Batch  // opChanges: copied into the group's batch
-	lax     bool           // opChanges: need not be synced
+	lax     bool           // opChanges, opTrim: need not be synced
 	prep    *preparation   // opPrepare, and the opAppend that it is for
 
 	// The answer.

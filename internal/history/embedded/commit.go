@@ -41,6 +41,8 @@ type committer struct {
 	newestBroadcast map[string]history.ID
 	preps           []*preparation // whose appends have yet to come
 	now             time.Time      // of the group
+	ahead           bool           // ids are ahead of the clock, and the log says so
+	reading         millis         // the clock when it was last read for ages; 0: never
 	credit          int            // bytes until the next look at Pebble's debts
 	// panicked: Pebble panicked, which it does with locks held.
 	panicked bool
@@ -73,6 +75,7 @@ func (c *committer) run() {
 				c.maintainOrWarn()
 			}
 		case <-tick.C:
+			c.readClock()
 			c.maintainOrWarn()
 		case done := <-c.reopening:
 			if err := c.reopen(); err != nil {
@@ -159,7 +162,7 @@ func (c *committer) storeGroup() error {
 		return err
 	}
 	c.groups++
-	c.now = c.conf.Now()
+	c.setNow()
 	c.batch = c.newBatch()
 	// Appends last. The others are concurrent with them, so that the order is
 	// ours, and this way they find all that they look up in the database.
@@ -183,6 +186,25 @@ func (c *committer) storeGroup() error {
 	return nil
 }
 
+// aheadMost is how far ids may be ahead of the clock before the operator is told.
+const aheadMost = time.Second
+
+// setNow reads the clock for a group.
+func (c *committer) setNow() {
+	c.now = c.conf.Now()
+	at := millisOf(c.now)
+	if at < c.heads.at {
+		c.heads.setBack++
+	}
+	c.heads.at = at
+	ahead := c.heads.last.Time().Sub(c.now)
+	if ahead > aheadMost && !c.ahead {
+		c.conf.Log.Warn("message ids are ahead of the clock, which was set back: messages are kept longer by as much",
+			"ahead", ahead.Round(time.Millisecond))
+	}
+	c.ahead = ahead > aheadMost
+}
+
 // newBatch returns one with room for a group that is large: batches grow by
 // copying.
 func (c *committer) newBatch() *pebble.Batch {
@@ -195,7 +217,8 @@ func (c *committer) newBatch() *pebble.Batch {
 func (c *committer) do(r *request) error {
 	switch r.op {
 	case opMaintain:
-		return c.maintain(c.now)
+		c.readClock()
+		return c.maintain()
 	case opAck:
 		return c.ack(r)
 	case opPrepare:
@@ -275,6 +298,9 @@ func (c *committer) waitForRoom(size int) error {
 func (c *committer) load() error {
 	if err := c.loadHeads(); err != nil {
 		return fmt.Errorf("reading its heads: %w", err)
+	}
+	if err := c.loadReading(); err != nil {
+		return fmt.Errorf("reading when it was last maintained: %w", err)
 	}
 	if err := c.loadBroadcasts(); err != nil {
 		return fmt.Errorf("reading the broadcast log: %w", err)

@@ -38,7 +38,7 @@
 //
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
-//   - the healer: started by Open, ends with Close.
+//   - the healer and trimAged: started by Open, end with Close.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
 //   - one for each change of a group, each RecordDelivered and each sweep for
 //     unacked pushes: started by the call, ends with the committer's last answer, which Close
@@ -74,6 +74,7 @@
 //	unacked.go      pushes that were not acked in time
 //	view.go         one user's history at one moment; unread
 //	page.go         pages: the two logs merged
+//	aged.go         trimming the inboxes of users who get nothing more
 //	retention.go    what is deleted from the disk, and when
 //	fault.go        what happens when a write fails
 //	faultfs.go      the file system that notices

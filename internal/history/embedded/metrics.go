@@ -152,9 +152,13 @@ func pebbleGauges() []gauge {
 var readOnlyDesc = prometheus.NewDesc("pushd_history_read_only",
 	"1 while nothing is stored because a write has failed, until the history could be opened again.", nil, nil)
 
+var aheadDesc = prometheus.NewDesc("pushd_history_ids_ahead_seconds",
+	"How far the last message id is ahead of the clock: more than a second after the clock was set back.", nil, nil)
+
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- readOnlyDesc
+	ch <- aheadDesc
 	for _, p := range pebbleGauges() {
 		ch <- p.desc
 	}
@@ -173,6 +177,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		readOnly = 1
 	}
 	ch <- prometheus.MustNewConstMetric(readOnlyDesc, prometheus.GaugeValue, readOnly)
+	ahead := s.headsNow().last.Time().Sub(s.conf.Now())
+	ch <- prometheus.MustNewConstMetric(aheadDesc, prometheus.GaugeValue, max(0, ahead.Seconds()))
 	if s.db == nil {
 		return
 	}

@@ -53,9 +53,13 @@ type Store struct {
 	recalled atomic.Pointer[recalled]
 	tally    tally
 
-	// dueFrom: no line of the schedule is due before. It belongs to the running
-	// sweep.
-	dueFrom millis
+	// dueFrom: no line of the schedule is due before, as long as heads.setBack is
+	// sweptBack. Both belong to the running sweep.
+	dueFrom   millis
+	sweptBack uint32
+	// trusted is the clock by which ages delete, in milliseconds since
+	// [history.Epoch]: see committer.readClock.
+	trusted atomic.Uint64
 
 	// life is held for reading by each running call: Close and the healer wait for
 	// them.
@@ -86,6 +90,10 @@ var (
 type heads struct {
 	last       history.ID // the last id given
 	broadcasts broadcastLog
+	// at is the clock of the last group, setBack how often it was before that of the
+	// group before.
+	at      millis
+	setBack uint32
 }
 
 // Open opens the data directory c.Dir. Errors: history.ErrLocked if another
@@ -130,6 +138,7 @@ func open(c Config) (_ *Store, err error) {
 	}
 	go s.commit.run()
 	s.healer.Go(s.heal)
+	s.healer.Go(s.trimAged)
 	if c.Sync == SyncInterval {
 		s.helpers.Go(s.syncEvery)
 	}
@@ -230,7 +239,8 @@ func (s *Store) load() error {
 	if s.fault.Load().isBlown() {
 		return nil // opened for reading
 	}
-	return s.commit.maintain(s.conf.Now())
+	s.commit.readClock()
+	return s.commit.maintain()
 }
 
 func (s *Store) checkFormat() error {

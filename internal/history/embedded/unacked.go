@@ -48,7 +48,7 @@ func parseDue(key, value []byte) (d due, err error) {
 // schedule adds the line of r, which was given id.
 func (c *committer) schedule(r *request, id history.ID) {
 	op := c.batch.SetDeferred(dueKeySize, 0)
-	appendDueKey(op.Key[:0], expiry(id, r.UnackedAfter), id)
+	appendDueKey(op.Key[:0], expiry(millisOf(c.now), r.UnackedAfter), id)
 	_ = op.Finish() // errors only on an indexed batch
 }
 
@@ -111,7 +111,11 @@ func (w *sweep) run() error {
 
 // checkAll checks the lines that are due, and puts their changes into b.
 func (w *sweep) checkAll(b *pebble.Batch) error {
-	w.last, w.now = w.headsNow().last, millisOf(w.conf.Now())
+	at := w.headsNow()
+	w.last, w.now = at.last, millisOf(w.conf.Now())
+	if at.setBack != w.sweptBack { // lines before dueFrom may have come
+		w.dueFrom, w.sweptBack = 0, at.setBack
+	}
 	it, err := w.db.NewIter(&pebble.IterOptions{
 		LowerBound: appendDueKey(nil, w.dueFrom, 0),
 		UpperBound: []byte{tagDue + 1},
@@ -120,8 +124,9 @@ func (w *sweep) checkAll(b *pebble.Batch) error {
 		return err
 	}
 	defer it.Close()
-	// A push that is not yet visible is due later than this.
-	from := expiry(w.last, history.MinUnackedAfter)
+	// A push that is not yet visible is due later than this, unless the clock was
+	// set back before it.
+	from := expiry(at.at, history.MinUnackedAfter)
 	for ok := it.First(); ok; ok = it.Next() {
 		d, err := parseDue(it.Key(), it.Value())
 		if err != nil {
