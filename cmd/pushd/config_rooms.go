@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,13 +34,34 @@ func (c config) auth(log *slog.Logger) auth.Config {
 // open opens the history: that in Redis if there is one, else the embedded one.
 func (c config) open(ctx context.Context, log *slog.Logger, metrics prometheus.Registerer) (engine, error) {
 	if c.Redis == "" {
-		return embedded.Open(c.embedded(log, metrics))
+		return openEmbedded(ctx, c.embedded(log, metrics))
 	}
 	conf, err := c.redis(log, metrics)
 	if err != nil {
 		return nil, err
 	}
 	return redis.Open(ctx, conf)
+}
+
+// openEmbedded returns when ctx ends, too: reading a long log takes time, and a
+// signal must end pushd at every moment. What Open was doing then is like a crash,
+// which it survives.
+func openEmbedded(ctx context.Context, c embedded.Config) (*embedded.Store, error) {
+	type opened struct {
+		store *embedded.Store
+		err   error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		store, err := embedded.Open(c)
+		done <- opened{store, err}
+	}()
+	select {
+	case o := <-done:
+		return o.store, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("opening the history in %s: told to stop", c.Dir)
+	}
 }
 
 func (c config) retention() history.Retention {

@@ -20,11 +20,11 @@ var (
 	// Trouble of the store: reads may still work, and the same append may
 	// succeed later.
 
-	// ErrReadOnly: the store could not write (disk full, I/O error) and takes
-	// no more appends until it is opened again. Acknowledged appends are kept.
+	// ErrReadOnly: the store could not write (disk full, I/O error) and takes no
+	// appends until it can again. Acknowledged appends are kept.
 	ErrReadOnly = errors.New("history is read-only")
-	// ErrUnavailable: the server that keeps the history cannot be reached, or
-	// refuses work for now. Nothing was done; the same call may succeed later.
+	// ErrUnavailable: the server or the directory that keeps the history cannot be
+	// reached, or refuses work for now. Nothing was done; the same call may succeed later.
 	ErrUnavailable = errors.New("history is unavailable")
 	// ErrUnknown: the answer to an append was lost on its way, so it may have
 	// been stored or not. A retry with the same Key does it exactly once.

@@ -60,8 +60,10 @@ type Push struct {
 	// Data is stored as it is. The store keeps no reference to it after
 	// Append returns, but followers may: the caller must not change it.
 	Data []byte
-	// TTL is how long the message is shown, counted from its ID.Time() in whole
-	// milliseconds, rounded up; 0 means as long as retention lets.
+	// TTL is how long the message is shown, in whole milliseconds, rounded up; 0
+	// means as long as retention lets. It counts from the store's clock when the
+	// message is stored, which is ID.Time() unless the clock was set back. An engine
+	// of several processes counts from ID.Time().
 	TTL time.Duration
 	// IdempotencyKey makes retries harmless: while it is remembered
 	// ([Retention].IdempotencyKeys) an Append with the same key stores nothing,
@@ -76,8 +78,8 @@ type Push struct {
 	// Empty means none.
 	CollapseKey string
 	// UnackedAfter, if not 0, asks for an event Unacked (package watch) for each
-	// recipient who has not acked it so long after it was stored, counted from
-	// its ID.Time() in whole milliseconds, rounded up. MinUnackedAfter to
+	// recipient who has not acked it so long after it was stored, counted as
+	// the TTL is. MinUnackedAfter to
 	// MaxUnackedAfter, and less than the TTL if there is one; not for a Broadcast.
 	// A message that retention has dropped by then has no event.
 	UnackedAfter time.Duration
@@ -327,7 +329,9 @@ type Store interface {
 
 // Retention says how long things are kept. The zero value of each field takes
 // the default. Entries count whether or not their TTL has ended. At time now
-// an age drops the entries with an id below FirstIDAt(now - age).
+// an age drops the entries with an id below FirstIDAt(now - age). An engine of one
+// process deletes them only when two readings of the clock, an hour or an opening
+// apart, call them old, so that a clock that was wrong once loses nothing.
 type Retention struct {
 	// InboxCount is the most entries that an inbox shows. Default 1,000.
 	InboxCount int

@@ -28,7 +28,7 @@ type request struct {
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
 	moved   bool           // opAck: the read mark was not there before
 	changes *pebble.Batch  // opChanges: copied into the group's batch
-	lax     bool           // opChanges: need not be synced
+	lax     bool           // opChanges, opTrim: need not be synced
 	prep    *preparation   // opPrepare, and the opAppend that it is for
 
 	// The answer.
@@ -85,7 +85,7 @@ func (s *Store) recycle(r *request) {
 }
 
 // Append implements history.Store. When it fails with ErrReadOnly the message
-// may be found stored after the store is opened again (the write failed, or
+// may be found stored later (the write failed, or
 // only its confirmation did); a retry with the same Key is safe.
 func (s *Store) Append(ctx context.Context, p history.Push) (history.AppendResult, error) {
 	if err := s.enter(ctx); err != nil {
@@ -166,7 +166,7 @@ func (s *Store) submit(ctx context.Context, r *request) error {
 }
 
 func (s *Store) enqueue(ctx context.Context, r *request) error {
-	if err := s.fault.err(); err != nil {
+	if err := s.fault.Load().err(); err != nil {
 		return err
 	}
 	select {

@@ -3,6 +3,7 @@ package embedded
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 
 	"pushd.example/internal/history"
 )
@@ -11,26 +12,31 @@ import (
 type broadcast struct {
 	id      history.ID
 	expires millis
-	by      history.ID // what took its place, 0 if nothing did
-	// ttls counts the broadcasts that expire or were replaced, up to and with
-	// this one, so that a range without any is counted by subtraction.
+	// by is the id of what took its place, 0 if nothing did. The committer sets it in
+	// place, atomically, once: views that end before by do not heed it.
+	by uint64
+	// ttls counts the broadcasts that expire, up to and with this one, so that a
+	// range without any is counted by subtraction.
 	ttls  uint32
 	keyed bool // it has a collapse key
 }
 
 // gone says whether a view up to the id last does not show b.
 func (b *broadcast) gone(now millis, last history.ID) bool {
-	return b.expires.past(now) || b.by != 0 && b.by <= last
+	by := history.ID(atomic.LoadUint64(&b.by))
+	return b.expires.past(now) || by != 0 && by <= last
 }
 
 // broadcastLog is the index of the broadcast log: positions are indices, so
-// that how many lie after a mark is a subtraction. It is a value: entries of
-// live are never changed in place, only added behind, cut off in front, or copied
-// with a change, so that a copy made under Store.mu never changes.
+// that how many lie after a mark is a subtraction. It is a value: live only grows
+// behind and is cut off in front, and all in it but by stays as it is, so that a
+// copy made under Store.mu never changes for a view of that moment.
 type broadcastLog struct {
 	live []broadcast // by id
 	// dropped is the last broadcast that is no longer in live, 0 if all are.
 	dropped history.ID
+	// replaced is the last id that was replaced since Open.
+	replaced history.ID
 }
 
 func (l *broadcastLog) add(id history.ID, expires millis, keyed bool) {
@@ -50,13 +56,8 @@ func (l *broadcastLog) replace(id, by history.ID) bool {
 	if i == len(l.live) || l.live[i].id != id {
 		return false
 	}
-	l.live = slices.Clone(l.live)
-	if l.live[i].expires == 0 {
-		for j := i; j < len(l.live); j++ {
-			l.live[j].ttls++
-		}
-	}
-	l.live[i].by = by
+	atomic.StoreUint64(&l.live[i].by, uint64(by))
+	l.replaced = max(l.replaced, id)
 	return true
 }
 
@@ -118,7 +119,7 @@ func (l *broadcastLog) shown(from int, now millis, last history.ID, recalled ids
 	if len(tail) == 0 {
 		return 0
 	}
-	if !expires(tail) {
+	if l.replaced < tail[0].id && !expires(tail) {
 		return len(tail) - recalled.between(tail[0].id, tail[len(tail)-1].id)
 	}
 	n := 0
@@ -130,8 +131,7 @@ func (l *broadcastLog) shown(from int, now millis, last history.ID, recalled ids
 	return n
 }
 
-// expires says whether any of tail, which is not empty, ever expires or was
-// replaced.
+// expires says whether any of tail, which is not empty, ever expires.
 func expires(tail []broadcast) bool {
-	return tail[0].expires != 0 || tail[0].by != 0 || tail[len(tail)-1].ttls != tail[0].ttls
+	return tail[0].expires != 0 || tail[len(tail)-1].ttls != tail[0].ttls
 }

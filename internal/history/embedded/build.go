@@ -41,7 +41,7 @@ func (c *committer) append(r *request) error {
 	id := engine.NextID(c.heads.last, c.now)
 	c.heads.last = id
 	r.result = history.AppendResult{ID: id, Recipients: len(r.targets)}
-	r.expires = expiry(id, r.TTL)
+	r.expires = expiry(millisOf(c.now), r.TTL)
 	if r.Kind == history.Broadcast {
 		c.appendBroadcast(r, id)
 	} else {

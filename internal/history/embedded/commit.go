@@ -29,6 +29,7 @@ type committer struct {
 	group          []*request
 	size           int                   // of the group, about, in bytes
 	groups         uint64                // so far
+	stored         history.ID            // the last id of a group that was stored
 	keys           map[string]history.ID // idempotency keys that the group stores
 	recipients     []byte                // the recipients of what it stores
 	recipientsFrom history.ID            // the first id in recipients
@@ -40,6 +41,8 @@ type committer struct {
 	newestBroadcast map[string]history.ID
 	preps           []*preparation // whose appends have yet to come
 	now             time.Time      // of the group
+	ahead           bool           // ids are ahead of the clock, and the log says so
+	reading         millis         // the clock when it was last read for ages; 0: never
 	credit          int            // bytes until the next look at Pebble's debts
 	// panicked: Pebble panicked, which it does with locks held.
 	panicked bool
@@ -50,8 +53,9 @@ type committer struct {
 // gain per byte, and a batch of half a memtable takes a slower path in Pebble.
 const groupBytes = 1 << 20
 
-func (c *committer) init(s *Store) {
-	c.Store = s
+// reset forgets all that load or the next group finds out.
+func (c *committer) reset() {
+	c.heads, c.buckets, c.members, c.credit = heads{}, nil, members{}, 0
 	c.keys = map[string]history.ID{}
 	c.collapsed = map[inGroup]entry{}
 	c.newestBroadcast = map[string]history.ID{}
@@ -71,7 +75,15 @@ func (c *committer) run() {
 				c.maintainOrWarn()
 			}
 		case <-tick.C:
+			c.readClock()
 			c.maintainOrWarn()
+		case done := <-c.reopening:
+			if err := c.reopen(); err != nil {
+				done <- err
+			} else {
+				done <- nil
+				c.resync()
+			}
 		case <-c.closing:
 			c.drain()
 			return
@@ -143,13 +155,14 @@ func (c *committer) commitGroup() {
 }
 
 // storeGroup writes the group as one batch. After an error c.heads are ahead of
-// what is stored, which harms nobody: the store takes no more groups.
+// what is stored, which harms nobody: the store takes no more groups until it has
+// been opened again.
 func (c *committer) storeGroup() error {
-	if err := c.fault.err(); err != nil {
+	if err := c.fault.Load().err(); err != nil {
 		return err
 	}
 	c.groups++
-	c.now = c.conf.Now()
+	c.setNow()
 	c.batch = c.newBatch()
 	// Appends last. The others are concurrent with them, so that the order is
 	// ours, and this way they find all that they look up in the database.
@@ -166,7 +179,30 @@ func (c *committer) storeGroup() error {
 		return c.batch.Close()
 	}
 	c.writeHeads(c.batch)
-	return c.apply(c.batch, c.lax())
+	if err := c.apply(c.batch, c.lax()); err != nil {
+		return err
+	}
+	c.stored = c.heads.last
+	return nil
+}
+
+// aheadMost is how far ids may be ahead of the clock before the operator is told.
+const aheadMost = time.Second
+
+// setNow reads the clock for a group.
+func (c *committer) setNow() {
+	c.now = c.conf.Now()
+	at := millisOf(c.now)
+	if at < c.heads.at {
+		c.heads.setBack++
+	}
+	c.heads.at = at
+	ahead := c.heads.last.Time().Sub(c.now)
+	if ahead > aheadMost && !c.ahead {
+		c.conf.Log.Warn("message ids are ahead of the clock, which was set back: messages are kept longer by as much",
+			"ahead", ahead.Round(time.Millisecond))
+	}
+	c.ahead = ahead > aheadMost
 }
 
 // newBatch returns one with room for a group that is large: batches grow by
@@ -181,7 +217,8 @@ func (c *committer) newBatch() *pebble.Batch {
 func (c *committer) do(r *request) error {
 	switch r.op {
 	case opMaintain:
-		return c.maintain(c.now)
+		c.readClock()
+		return c.maintain()
 	case opAck:
 		return c.ack(r)
 	case opPrepare:
@@ -210,8 +247,8 @@ func (c *committer) apply(b *pebble.Batch, lax bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked = true
-			c.fault.blow(fmt.Errorf("committing: %v", p))
-			err = c.fault.err()
+			c.fault.Load().blow(fmt.Errorf("committing: %v", p))
+			err = c.fault.Load().err()
 		}
 	}()
 	if err := c.waitForRoom(b.Len()); err != nil {
@@ -223,9 +260,9 @@ func (c *committer) apply(b *pebble.Batch, lax bool) (err error) {
 		sync = pebble.Sync
 	}
 	if err := c.db.Apply(b, sync); err != nil {
-		c.fault.blow(fmt.Errorf("committing: %w", err))
+		c.fault.Load().blow(fmt.Errorf("committing: %w", err))
 	}
-	if err := c.fault.err(); err != nil {
+	if err := c.fault.Load().err(); err != nil {
 		return err // Pebble may still use b
 	}
 	c.dirty.Store(true)
@@ -249,9 +286,9 @@ func (c *committer) waitForRoom(size int) error {
 		pause := time.NewTimer(5 * time.Millisecond)
 		select {
 		case <-pause.C:
-		case <-c.fault.blown:
+		case <-c.fault.Load().blown:
 			pause.Stop()
-			return c.fault.err()
+			return c.fault.Load().err()
 		}
 	}
 }
@@ -261,6 +298,9 @@ func (c *committer) waitForRoom(size int) error {
 func (c *committer) load() error {
 	if err := c.loadHeads(); err != nil {
 		return fmt.Errorf("reading its heads: %w", err)
+	}
+	if err := c.loadReading(); err != nil {
+		return fmt.Errorf("reading when it was last maintained: %w", err)
 	}
 	if err := c.loadBroadcasts(); err != nil {
 		return fmt.Errorf("reading the broadcast log: %w", err)

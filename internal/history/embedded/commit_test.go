@@ -235,7 +235,7 @@ pushd_history_appends_total{kind="multicast",result="stored"} 0
 pushd_history_appends_total{kind="unicast",result="duplicate"} 0
 pushd_history_appends_total{kind="unicast",result="error"} 0
 pushd_history_appends_total{kind="unicast",result="stored"} 0
-# HELP pushd_history_read_only 1 when a write has failed and nothing more is stored until the next start.
+# HELP pushd_history_read_only 1 while nothing is stored because a write has failed, until the history could be opened again.
 # TYPE pushd_history_read_only gauge
 pushd_history_read_only 0
 `

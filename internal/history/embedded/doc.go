@@ -29,13 +29,16 @@
 //
 // # Faults
 //
-// The first write that fails makes the store read-only until it is opened
-// again: see [fault] for how, and why it is done below Pebble. Reads go on.
+// The first write that fails makes the store read-only: see [fault] for how, and
+// why it is done below Pebble. Reads go on. When the disk takes writes again, the
+// store closes the database and opens it again, in the same process: see heal.go.
+// A file that cannot be made for want of a descriptor is waited for.
 //
 // # Goroutines
 //
 //   - the committer: started by Open, ends with Close when no call runs any
 //     more and the queue is empty.
+//   - the healer and trimAged: started by Open, end with Close.
 //   - syncEvery, with SyncInterval: started by Open, ends with Close.
 //   - one for each change of a group, each RecordDelivered and each sweep for
 //     unacked pushes: started by the call, ends with the committer's last answer, which Close
@@ -71,9 +74,11 @@
 //	unacked.go      pushes that were not acked in time
 //	view.go         one user's history at one moment; unread
 //	page.go         pages: the two logs merged
+//	aged.go         trimming the inboxes of users who get nothing more
 //	retention.go    what is deleted from the disk, and when
 //	fault.go        what happens when a write fails
 //	faultfs.go      the file system that notices
+//	heal.go         opening again after a fault
 //	logger.go       Pebble's logger and events
 //	metrics.go      pushd_history_*
 package embedded

@@ -19,13 +19,13 @@ func millisOf(t time.Time) millis {
 
 func (m millis) time() time.Time { return history.Epoch.Add(time.Duration(m) * time.Millisecond) }
 
-// expiry returns when a message with this id and ttl is no longer shown. A ttl
-// counts from the id's millisecond and is rounded up to whole ones.
-func expiry(id history.ID, ttl time.Duration) millis {
+// expiry returns when a message that was stored at a time is no longer shown. A ttl
+// counts from that millisecond and is rounded up to whole ones.
+func expiry(stored millis, ttl time.Duration) millis {
 	if ttl <= 0 {
 		return 0
 	}
-	return millisOf(id.Time()) + millis(history.WholeMillis(ttl))
+	return stored + millis(history.WholeMillis(ttl))
 }
 
 // past says whether an expiry has come at now.

@@ -1,16 +1,22 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pushd.example/internal/history"
 )
 
 // fault is a fuse: the first write that fails blows it, and from then on
-// nothing in the data directory is changed any more until it is opened again.
+// nothing in the data directory is changed any more until it is opened again,
+// with another fault, by the healer (see heal.go) or the next process.
 //
 // Pebble needs this. It expects its caller to exit on a failed write, and does
 // these things when the caller does not (v2.1.7): Apply returns nil after a
@@ -25,8 +31,13 @@ type fault struct {
 	// blown is closed when the fuse blows, released when the store closes.
 	blown, released chan struct{}
 
-	once  sync.Once
-	cause error // set once, before blown is closed
+	// opening is set until the database is open: until then all writes after a
+	// fault seem to succeed and do nothing. pebble.Open repeats a flush that fails
+	// without end, and this way it ends, for its caller to see the fuse.
+	opening atomic.Bool
+
+	once, releasing sync.Once
+	cause           error // set once, before blown is closed
 }
 
 func newFault(log *slog.Logger) *fault {
@@ -42,6 +53,17 @@ func (f *fault) blow(err error) error {
 	})
 	return err
 }
+
+// blowQuietly is blow for a cause that was logged before.
+func (f *fault) blowQuietly(cause error) {
+	f.once.Do(func() {
+		f.cause = cause
+		close(f.blown)
+	})
+}
+
+// release ends all pauses: the database closes.
+func (f *fault) release() { f.releasing.Do(func() { close(f.released) }) }
 
 func (f *fault) isBlown() bool {
 	select {
@@ -73,8 +95,9 @@ func (f *fault) refuse() error {
 }
 
 // change does one write while the fuse is whole and blows it if the write fails. If
-// feign is set, it returns nil in any case.
+// feign is set or the database is being opened, it returns nil in any case.
 func (f *fault) change(what string, feign bool, do func() error) error {
+	feign = feign || f.opening.Load()
 	if f.isBlown() {
 		if feign {
 			return nil
@@ -90,4 +113,27 @@ func (f *fault) change(what string, feign bool, do func() error) error {
 		return nil
 	}
 	return err
+}
+
+// filesWait is how long a file that cannot be made for want of a descriptor is
+// waited for.
+const filesWait = 5 * time.Second
+
+// untilFiles calls open again for as long as the process or the machine has no file
+// descriptor left: nothing was written, so that nothing is lost but time.
+func (f *fault) untilFiles(open func() (vfs.File, error)) (vfs.File, error) {
+	deadline := time.Now().Add(filesWait)
+	for {
+		file, err := open()
+		if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) || !time.Now().Before(deadline) {
+			return file, err
+		}
+		pause := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-f.blown:
+			pause.Stop()
+			return nil, err
+		case <-pause.C:
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/embedded"
+	"pushd.example/internal/testkit"
 )
 
 // faulty is a disk that breaks when it is told.
@@ -72,14 +74,14 @@ func (s shortFile) Write(p []byte) (int, error) {
 // disaster is one way in which a disk fails.
 type disaster struct {
 	name  string
-	fs    func() (fs vfs.FS, strike func())
+	fs    func() (fs vfs.FS, setBroken func(bool))
 	cause string // part of the error
 }
 
 func injected(name string, err error, file string, ops ...errorfs.OpKind) disaster {
-	return disaster{name: name, cause: err.Error(), fs: func() (vfs.FS, func()) {
+	return disaster{name: name, cause: err.Error(), fs: func() (vfs.FS, func(bool)) {
 		f := &faulty{err: err, ops: ops, file: file}
-		return errorfs.Wrap(vfs.Default, f), func() { f.broken.Store(true) }
+		return errorfs.Wrap(vfs.Default, f), f.broken.Store
 	}}
 }
 
@@ -89,6 +91,7 @@ func disasters() []disaster {
 	return []disaster{
 		injected("log sync fails", io, ".log", syncs...),
 		injected("log write has no space", noSpace, ".log", errorfs.OpFileWrite),
+		injected("no descriptor for a log", syscall.EMFILE, ".log", errorfs.OpCreate, errorfs.OpReuseForWrite),
 		injected("log cannot be made", noSpace, ".log", errorfs.OpCreate, errorfs.OpReuseForWrite),
 		injected("table cannot be made", noSpace, ".sst", errorfs.OpCreate),
 		injected("table write has no space", noSpace, ".sst", errorfs.OpFileWrite),
@@ -97,9 +100,9 @@ func disasters() []disaster {
 		injected("manifest sync fails", io, "MANIFEST", syncs...),
 		injected("every write has no space", noSpace, "", errorfs.OpFileWrite, errorfs.OpCreate),
 		injected("every sync fails", io, "", syncs...),
-		{name: "log write is short", cause: "short write", fs: func() (vfs.FS, func()) {
+		{name: "log write is short", cause: "short write", fs: func() (vfs.FS, func(bool)) {
 			var broken atomic.Bool
-			return shortFS{FS: vfs.Default, broken: &broken}, func() { broken.Store(true) }
+			return shortFS{FS: vfs.Default, broken: &broken}, broken.Store
 		}},
 	}
 }
@@ -109,20 +112,106 @@ func TestDisasters(t *testing.T) {
 		for _, d := range disasters() {
 			t.Run(fmt.Sprintf("%v/%s", sync, d.name), func(t *testing.T) {
 				t.Parallel()
-				survive(t, t.TempDir(), sync, d)
+				survive(t, t.TempDir(), sync, d, restart)
 			})
 		}
+	}
+}
+
+// TestHeals checks that the store takes appends again, without a restart, when the
+// disk does.
+func TestHeals(t *testing.T) {
+	for _, d := range disasters() {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			survive(t, t.TempDir(), embedded.SyncAlways, d, heal)
+		})
+	}
+}
+
+// TestNoFiles has no descriptor left for a new log: appends wait for one, and those
+// that it comes for succeed. TestHeals has the case that it takes long.
+func TestNoFiles(t *testing.T) {
+	d := injected("", syscall.EMFILE, ".log", errorfs.OpCreate, errorfs.OpReuseForWrite)
+	fs, setBroken := d.fs()
+	s := mustOpen(t, embedded.Config{Dir: t.TempDir(), Retention: everything, FS: fs})
+	setBroken(true)
+	time.AfterFunc(time.Second, func() { setBroken(false) })
+	for n := range 3000 { // more than a memtable, and so a log
+		if _, err := appendOne(s, n); err != nil {
+			t.Fatalf("append %d: %v", n, err)
+		}
+	}
+}
+
+// TestDirectoryVanishes moves the data directory away and back.
+func TestDirectoryVanishes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s := mustOpen(t, embedded.Config{Dir: dir, Retention: everything})
+	stored := appendSome(t, s, 50)
+	if err := os.Rename(dir, dir+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	testkit.WaitForSuccess(t, "the store to notice", func() error {
+		if err := s.Ready(); !errors.Is(err, history.ErrReadOnly) {
+			return fmt.Errorf("ready: %v", err)
+		}
+		return nil
+	})
+	if _, err := appendOne(s, 0); !errors.Is(err, history.ErrReadOnly) {
+		t.Errorf("append: %v, want ErrReadOnly", err)
+	}
+	if err := os.Rename(dir+"-away", dir); err != nil {
+		t.Fatal(err)
+	}
+	waitUntilHealed(t, s)
+	checkHas(t, s, append(stored, appendSome(t, s, 5)...))
+}
+
+func waitUntilHealed(t *testing.T, s history.Store) {
+	t.Helper()
+	testkit.WaitForSuccess(t, "the store to take appends again", s.Ready)
+}
+
+// TestOpenOnFullDisk opens a store on a disk that became full: its history can be
+// read, and when there is room it takes appends.
+func TestOpenOnFullDisk(t *testing.T) {
+	for _, d := range disasters() {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			fs, setBroken := d.fs()
+			dir := t.TempDir()
+			s, err := embedded.Open(embedded.Config{Dir: dir, Retention: everything})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored := appendSome(t, s, 50)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			setBroken(true)
+			s = mustOpen(t, embedded.Config{Dir: dir, Retention: everything, FS: fs})
+			checkHas(t, s, stored)
+			if _, err := appendOne(s, 0); err != nil && !errors.Is(err, history.ErrReadOnly) {
+				t.Errorf("append: %v, want ErrReadOnly", err)
+			}
+			setBroken(false)
+			waitUntilHealed(t, s)
+			checkHas(t, s, append(stored, appendSome(t, s, 5)...))
+		})
 	}
 }
 
 // TestFullDisk is the real thing, on systems where the test may mount one.
 // Elsewhere the rows of TestDisasters that have no space stand for it.
 func TestFullDisk(t *testing.T) {
-	for _, dir := range smallDisks(t) {
-		survive(t, dir, embedded.SyncAlways, disaster{
-			cause: syscall.ENOSPC.Error(),
-			fs:    func() (vfs.FS, func()) { return vfs.Default, func() {} },
-		})
+	for _, mend := range []mending{restart, heal} {
+		for _, dir := range smallDisks(t) {
+			survive(t, dir, embedded.SyncAlways, disaster{
+				cause: syscall.ENOSPC.Error(),
+				fs:    func() (vfs.FS, func(bool)) { return vfs.Default, func(bool) {} },
+			}, mend)
+		}
 	}
 }
 
@@ -141,45 +230,65 @@ func smallDisks(t *testing.T) []string {
 	return []string{dir}
 }
 
+// mending is how a store takes appends again after a fault.
+type mending bool
+
+const (
+	restart mending = false
+	heal    mending = true
+)
+
 // survive appends until the disk has failed, and checks what is promised then.
-func survive(t *testing.T, dir string, sync embedded.Sync, d disaster) {
-	fs, strike := d.fs()
+func survive(t *testing.T, dir string, sync embedded.Sync, d disaster, mend mending) {
+	fs, setBroken := d.fs()
 	c := embedded.Config{Dir: dir, Retention: everything, Sync: sync, FS: fs}
 	s, err := embedded.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stored := appendSome(t, s, 50)
-	strike()
+	setBroken(true)
 	more, failure := appendUntilFailure(t, s)
 	if !errors.Is(failure, history.ErrReadOnly) || !strings.Contains(failure.Error(), d.cause) {
 		t.Errorf("append failed with %v, want ErrReadOnly because of %q", failure, d.cause)
 	}
-	stored = append(stored, more...)
 	checkReadOnly(t, s, d)
-	checkHas(t, s, stored)
-	err = closeInTime(t, s)
-	if !errors.Is(err, history.ErrReadOnly) {
-		t.Errorf("closing returned %v, want ErrReadOnly", err)
+	if sync == embedded.SyncAlways {
+		stored = append(stored, more...) // of the others, those before the fault were synced
 	}
-
-	// The disk is repaired (or, if it was really full, cleared up).
-	if err := makeRoom(dir); err != nil {
-		t.Fatal(err)
+	checkHas(t, s, stored)
+	if mend == heal {
+		repair(t, dir, setBroken)
+		waitUntilHealed(t, s)
+		checkHas(t, s, stored)
+		stored = append(stored, appendSome(t, s, 5)...)
+		if err := closeInTime(t, s); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	} else {
+		if err := closeInTime(t, s); !errors.Is(err, history.ErrReadOnly) {
+			t.Errorf("closing returned %v, want ErrReadOnly", err)
+		}
+		repair(t, dir, setBroken)
 	}
 	c.FS = vfs.Default
 	s, err = embedded.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sync == embedded.SyncAlways {
-		checkHas(t, s, stored)
-	} else {
-		checkHas(t, s, stored[:50]) // those were synced before it struck
-	}
+	checkHas(t, s, stored)
 	checkHas(t, s, appendSome(t, s, 5))
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// repair mends the disk, or clears it up if it was really full.
+func repair(t *testing.T, dir string, setBroken func(bool)) {
+	t.Helper()
+	setBroken(false)
+	if err := makeRoom(dir); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -350,8 +459,8 @@ func TestOpenOnBrokenDisk(t *testing.T) {
 			continue
 		}
 		t.Run(d.name, func(t *testing.T) {
-			fs, strike := d.fs()
-			strike()
+			fs, setBroken := d.fs()
+			setBroken(true)
 			s, err := embedded.Open(embedded.Config{Dir: t.TempDir(), FS: fs})
 			if err == nil {
 				t.Fatal("opened", s.Close())

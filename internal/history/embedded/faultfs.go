@@ -63,13 +63,13 @@ func (f *faultFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.F
 func (f *faultFS) openFile(name string, open func() (vfs.File, error)) (vfs.File, error) {
 	var file vfs.File
 	err := f.change("creating "+name, isLog(name), func() (err error) {
-		file, err = open()
+		file, err = f.fault.untilFiles(open)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if file == nil { // a log that could not be made: anything that takes bytes
+	if file == nil { // it could not be made: anything that takes bytes
 		file, err = vfs.NewMem().Create("log", vfs.WriteCategoryUnspecified)
 	}
 	if err != nil {
@@ -106,6 +106,9 @@ func (f *faultFS) Rename(from, to string) error {
 // failure harms nobody and leaves the fuse as it is.
 func (f *faultFS) Remove(name string) error {
 	if err := f.fault.err(); err != nil {
+		if f.fault.opening.Load() {
+			return nil
+		}
 		return err
 	}
 	return f.FS.Remove(name)
@@ -113,6 +116,9 @@ func (f *faultFS) Remove(name string) error {
 
 func (f *faultFS) RemoveAll(name string) error {
 	if err := f.fault.err(); err != nil {
+		if f.fault.opening.Load() {
+			return nil
+		}
 		return err
 	}
 	return f.FS.RemoveAll(name)
@@ -188,7 +194,7 @@ func (f *faultFile) Close() error {
 	delete(f.fs.open, f)
 	f.fs.mu.Unlock()
 	err := f.File.Close()
-	if err == nil || f.feign && f.fault.isBlown() {
+	if err == nil || (f.feign || f.fault.opening.Load()) && f.fault.isBlown() {
 		return nil
 	}
 	return f.fault.change("closing "+f.name, f.feign, func() error { return err })

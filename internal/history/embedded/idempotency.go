@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -95,9 +96,9 @@ func (c *committer) loadBuckets() error {
 
 // dropBuckets removes the buckets whose last key is past its time: that is
 // when the next bucket's first is.
-func (c *committer) dropBuckets(b *pebble.Batch) error {
+func (c *committer) dropBuckets(b *pebble.Batch, now time.Time) error {
 	n := 0
-	for n+1 < len(c.buckets) && !c.now.Before(c.buckets[n+1].Time().Add(c.conf.Retention.IdempotencyKeys)) {
+	for n+1 < len(c.buckets) && !now.Before(c.buckets[n+1].Time().Add(c.conf.Retention.IdempotencyKeys)) {
 		n++
 	}
 	if n == 0 {

@@ -15,6 +15,7 @@ import (
 //	'l'                   the heads: last id given, last broadcast dropped
 //	'u' len user          meta
 //	'i' len user id       entry: an inline body, or a ref to 'm' id
+//	'v'                   the clock at the last maintenance
 //	'm' id                body of a multicast
 //	'h' id                header of a broadcast: its expiry, its collapse key
 //	'b' id                body of a broadcast
@@ -35,6 +36,7 @@ import (
 const (
 	tagFormat          = 'f'
 	tagHeads           = 'l'
+	tagReading         = 'v'
 	tagMeta            = 'u'
 	tagEntry           = 'i'
 	tagMulticastBody   = 'm'

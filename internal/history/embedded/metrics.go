@@ -19,6 +19,7 @@ type metrics struct {
 	groups  prometheus.Histogram
 	commits prometheus.Histogram
 	stalls  prometheus.Counter
+	reopens prometheus.Counter
 }
 
 // The results of an append.
@@ -57,7 +58,11 @@ func newMetrics(r prometheus.Registerer, s *Store) (*metrics, error) {
 		Name: "pushd_history_stalls_total",
 		Help: "Times of 5 ms that appends waited because flushes or compactions were behind.",
 	})
-	m.collectors = []prometheus.Collector{appends, m.groups, m.commits, m.stalls, &gauges{store: s}}
+	m.reopens = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "pushd_history_reopens_total",
+		Help: "Times that the history was opened again after a write had failed, and takes pushes again.",
+	})
+	m.collectors = []prometheus.Collector{appends, m.groups, m.commits, m.stalls, m.reopens, &gauges{store: s}}
 	for i, c := range m.collectors {
 		if err := r.Register(c); err != nil {
 			m.collectors = m.collectors[:i]
@@ -109,6 +114,12 @@ func (m *metrics) stalled() {
 	}
 }
 
+func (m *metrics) reopened() {
+	if m != nil {
+		m.reopens.Inc()
+	}
+}
+
 // gauges reads Pebble's own figures when they are asked for.
 type gauges struct{ store *Store }
 
@@ -139,11 +150,15 @@ func pebbleGauges() []gauge {
 }
 
 var readOnlyDesc = prometheus.NewDesc("pushd_history_read_only",
-	"1 when a write has failed and nothing more is stored until the next start.", nil, nil)
+	"1 while nothing is stored because a write has failed, until the history could be opened again.", nil, nil)
+
+var aheadDesc = prometheus.NewDesc("pushd_history_ids_ahead_seconds",
+	"How far the last message id is ahead of the clock: more than a second after the clock was set back.", nil, nil)
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- readOnlyDesc
+	ch <- aheadDesc
 	for _, p := range pebbleGauges() {
 		ch <- p.desc
 	}
@@ -158,10 +173,15 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	readOnly := 0.0
-	if s.fault.isBlown() {
+	if s.fault.Load().isBlown() {
 		readOnly = 1
 	}
 	ch <- prometheus.MustNewConstMetric(readOnlyDesc, prometheus.GaugeValue, readOnly)
+	ahead := s.headsNow().last.Time().Sub(s.conf.Now())
+	ch <- prometheus.MustNewConstMetric(aheadDesc, prometheus.GaugeValue, max(0, ahead.Seconds()))
+	if s.db == nil {
+		return
+	}
 	m := s.db.Metrics()
 	for _, p := range pebbleGauges() {
 		ch <- prometheus.MustNewConstMetric(p.desc, prometheus.GaugeValue, p.of(m))

@@ -25,19 +25,26 @@ import (
 type Store struct {
 	// Set once.
 	conf    Config
-	db      *pebble.DB
 	lock    *pebble.Lock
-	fault   *fault
-	files   *faultFS
+	born    fs.FileInfo // of the lock's file, when it was made
 	metrics *metrics
 	events  *eventlog.Log
 	queue   chan *request
 	// Locks with room for one token: its owner changes groups, or records
 	// deliveries. They are channels, so that waiting can end with a context.
 	grouping, recording chan struct{}
+	ending              chan struct{} // closed by Close at its start: the healer ends
 	closing             chan struct{} // closed by Close, after the last call: the committer ends
 	stopped             chan struct{} // closed by the committer when it has ended
-	helpers             sync.WaitGroup
+	healer, helpers     sync.WaitGroup
+	reopening           chan chan<- error // the healer asks the committer to reopen
+
+	// The committer sets these while the healer holds life for writing. db is nil
+	// if not even reading is possible; fault says why then. fault alone may be
+	// loaded without holding life.
+	db    *pebble.DB
+	files *faultFS
+	fault atomic.Pointer[fault]
 
 	// dirty: something was committed since the last sync.
 	dirty  atomic.Bool
@@ -46,11 +53,16 @@ type Store struct {
 	recalled atomic.Pointer[recalled]
 	tally    tally
 
-	// dueFrom: no line of the schedule is due before. It belongs to the running
-	// sweep.
-	dueFrom millis
+	// dueFrom: no line of the schedule is due before, as long as heads.setBack is
+	// sweptBack. Both belong to the running sweep.
+	dueFrom   millis
+	sweptBack uint32
+	// trusted is the clock by which ages delete, in milliseconds since
+	// [history.Epoch]: see committer.readClock.
+	trusted atomic.Uint64
 
-	// life is held for reading by each running call: Close waits for them.
+	// life is held for reading by each running call: Close and the healer wait for
+	// them.
 	life sync.RWMutex
 
 	// mu makes becoming visible one step. Its holder sees heads and presence of
@@ -78,6 +90,10 @@ var (
 type heads struct {
 	last       history.ID // the last id given
 	broadcasts broadcastLog
+	// at is the clock of the last group, setBack how often it was before that of the
+	// group before.
+	at      millis
+	setBack uint32
 }
 
 // Open opens the data directory c.Dir. Errors: history.ErrLocked if another
@@ -97,11 +113,12 @@ func Open(c Config) (*Store, error) {
 func open(c Config) (_ *Store, err error) {
 	s := &Store{
 		conf:      c,
-		fault:     newFault(c.Log),
 		queue:     make(chan *request, queueSize),
 		grouping:  make(chan struct{}, 1),
 		recording: make(chan struct{}, 1),
+		ending:    make(chan struct{}),
 		closing:   make(chan struct{}),
+		reopening: make(chan chan<- error),
 		stopped:   make(chan struct{}),
 		presence:  newPresence(),
 		events:    eventlog.New(c.Now, c.Events),
@@ -109,16 +126,19 @@ func open(c Config) (_ *Store, err error) {
 	if s.lock, err = lockDir(c); err != nil {
 		return nil, err
 	}
-	if err = s.openDB(); err == nil {
-		if err = s.load(); err == nil {
-			s.metrics, err = newMetrics(c.Metrics, s)
-		}
+	if s.born, err = c.FS.Stat(lockFile(c)); err != nil {
+		return nil, errors.Join(err, s.lock.Close())
+	}
+	s.commit.Store = s
+	if err = s.openData(); err == nil {
+		s.metrics, err = newMetrics(c.Metrics, s)
 	}
 	if err != nil {
-		close(s.fault.released)
-		return nil, errors.Join(err, s.closeDB())
+		return nil, errors.Join(err, s.closeDB(), s.lock.Close())
 	}
 	go s.commit.run()
+	s.healer.Go(s.heal)
+	s.healer.Go(s.trimAged)
 	if c.Sync == SyncInterval {
 		s.helpers.Go(s.syncEvery)
 	}
@@ -157,19 +177,45 @@ func lockDir(c Config) (*pebble.Lock, error) {
 	return nil, fmt.Errorf("%w (%w)", history.ErrLocked, err)
 }
 
-func (s *Store) openDB() error {
-	s.files = newFaultFS(s.conf.FS, s.fault, slowDiskLog(s.conf.Log))
-	o := options(s.conf, s.fault)
-	o.FS = s.files
-	o.Lock = s.lock
-	db, err := pebble.Open(s.conf.Dir, o)
-	if err == nil && s.fault.isBlown() {
-		err = errors.Join(s.fault.cause, db.Close())
+// openData opens the database and loads it. If it cannot be written to, it is
+// opened for reading, with the fault that says why.
+func (s *Store) openData() error {
+	f := newFault(s.conf.Log)
+	err := s.openDB(f, false)
+	if err == nil || !f.isBlown() {
+		return err
 	}
+	err = errors.Join(err, s.closeDB())
+	readable := newFault(s.conf.Log)
+	readable.blowQuietly(f.cause)
+	if s.openDB(readable, true) != nil {
+		return err
+	}
+	return nil
+}
+
+// openDB opens the database under f and loads it.
+func (s *Store) openDB(f *fault, readOnly bool) error {
+	f.opening.Store(!readOnly)
+	s.fault.Store(f)
+	s.files = newFaultFS(s.conf.FS, f, slowDiskLog(s.conf.Log))
+	o := options(s.conf, f)
+	o.FS, o.Lock, o.ReadOnly = s.files, s.lock, readOnly
+	db, err := pebble.Open(s.conf.Dir, o)
 	if err != nil {
 		return err
 	}
 	s.db = db
+	if !readOnly && f.isBlown() {
+		return f.cause
+	}
+	f.opening.Store(false)
+	if err := s.load(); err != nil {
+		return err
+	}
+	if !readOnly && f.isBlown() {
+		return f.cause
+	}
 	return nil
 }
 
@@ -183,12 +229,18 @@ func (s *Store) load() error {
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
-	s.commit.init(s)
+	s.commit.reset()
 	if err := s.commit.load(); err != nil {
 		return err
 	}
+	s.mu.Lock()
 	s.visible = s.commit.heads
-	return s.commit.maintain(s.conf.Now())
+	s.mu.Unlock()
+	if s.fault.Load().isBlown() {
+		return nil // opened for reading
+	}
+	s.commit.readClock()
+	return s.commit.maintain()
 }
 
 func (s *Store) checkFormat() error {
@@ -211,7 +263,7 @@ func (s *Store) Ready() error {
 	if s.closed.Load() {
 		return history.ErrClosed
 	}
-	return s.fault.err()
+	return s.fault.Load().err()
 }
 
 // Close implements history.Store. On a store that has become read-only it
@@ -222,21 +274,23 @@ func (s *Store) Close() error {
 	}
 	s.metrics.unregister()
 	s.events.Close()
+	close(s.ending)
+	s.healer.Wait()
 	s.life.Lock() // no call runs any more, nor will
 	defer s.life.Unlock()
 	close(s.closing)
 	<-s.stopped
 	s.helpers.Wait()
-	close(s.fault.released)
-	if err := errors.Join(s.closeDB(), s.fault.err()); err != nil {
+	if err := errors.Join(s.closeDB(), s.lock.Close(), s.fault.Load().err()); err != nil {
 		return fmt.Errorf("closing history in %s: %w", s.conf.Dir, err)
 	}
 	return nil
 }
 
-// closeDB closes what of the database is open, syncing the log, and releases
-// the directory.
+// closeDB closes what of the database is open, syncing the log. The directory
+// stays locked.
 func (s *Store) closeDB() error {
+	s.fault.Load().release()
 	var err error
 	// After a panic inside Pebble its locks are as they are: Close may hang.
 	if s.db != nil && !s.commit.panicked {
@@ -245,7 +299,8 @@ func (s *Store) closeDB() error {
 	if s.files != nil {
 		err = errors.Join(err, s.files.close())
 	}
-	return errors.Join(err, s.lock.Close())
+	s.db, s.files = nil, nil
+	return err
 }
 
 // enter begins a call; unless there was an error the caller ends it with
@@ -258,9 +313,20 @@ func (s *Store) enter(ctx context.Context) error {
 		return err
 	}
 	s.life.RLock()
-	if s.closed.Load() {
+	if err := s.usable(); err != nil {
 		s.life.RUnlock()
+		return err
+	}
+	return nil
+}
+
+// usable says why no call can run; its caller holds life.
+func (s *Store) usable() error {
+	if s.closed.Load() {
 		return history.ErrClosed
+	}
+	if s.db == nil {
+		return fmt.Errorf("%w: %w", history.ErrUnavailable, s.fault.Load().cause)
 	}
 	return nil
 }
@@ -286,12 +352,21 @@ func (s *Store) syncEvery() {
 		case <-s.closing:
 			return
 		case <-tick.C:
-			if s.dirty.Swap(false) && !s.fault.isBlown() {
-				// An empty record that waits for a sync of all before it.
-				if err := s.db.LogData(nil, pebble.Sync); err != nil {
-					s.fault.blow(fmt.Errorf("syncing the log: %w", err))
-				}
+			// Close and the healer, who close the database, sync it themselves.
+			if s.life.TryRLock() {
+				s.syncNow()
+				s.life.RUnlock()
 			}
+		}
+	}
+}
+
+func (s *Store) syncNow() {
+	f := s.fault.Load()
+	if s.dirty.Swap(false) && !f.isBlown() {
+		// An empty record that waits for a sync of all before it.
+		if err := s.db.LogData(nil, pebble.Sync); err != nil {
+			f.blow(fmt.Errorf("syncing the log: %w", err))
 		}
 	}
 }

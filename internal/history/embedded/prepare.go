@@ -113,9 +113,15 @@ func (s *Store) read(ctx context.Context, p *preparation) error {
 	if err != nil {
 		return err
 	}
+	return s.trimDue(ctx, due, false)
+}
+
+// trimDue has the inboxes of due trimmed, some at a time. Lax trims need not be
+// synced on their own.
+func (s *Store) trimDue(ctx context.Context, due []target, lax bool) error {
 	for some := range slices.Chunk(due, trimmedAtOnce) {
 		r := s.newRequest(opTrim)
-		r.targets = append(r.targets, some...)
+		r.targets, r.lax = append(r.targets, some...), lax
 		if err := s.submit(ctx, r); err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"encoding/binary"
+	"errors"
 	"hash/maphash"
 	"maps"
 	"time"
@@ -11,9 +13,10 @@ import (
 )
 
 // Reads filter what retention no longer shows, exactly. Deleting it from the disk
-// comes later and in chunks: an append trims the inboxes that it goes to, and range
-// deletions remove what lies in order of time (bodies, broadcasts, keys), on Open
-// and then hourly. No sweep ever visits all users.
+// comes later and in chunks: an append trims the inboxes that it goes to, a
+// goroutine trims those that get nothing more (see aged.go), and range deletions
+// remove what lies in order of time (bodies, broadcasts, keys), on Open and then
+// hourly.
 
 const (
 	maintainEvery = time.Hour
@@ -31,6 +34,41 @@ const (
 // finds what it shows, and a clock that is set back a little loses nothing.
 func spared(now time.Time, age time.Duration) history.ID {
 	return history.FirstIDAt(now.Add(-age).Add(-age / 16)) // the sum may overflow
+}
+
+// readClock takes a reading of the clock for ages. What is deleted from the disk is
+// old by this reading and by the one before it, which was taken an hour before or
+// when the directory was opened before: a clock that is wrong once hides messages,
+// and shows them again when it is right.
+func (c *committer) readClock() {
+	now := millisOf(c.conf.Now())
+	c.trusted.Store(uint64(min(now, c.reading)))
+	c.reading = now
+}
+
+// trustedNow returns the time by which ages delete at now.
+func (s *Store) trustedNow(now time.Time) time.Time {
+	if trusted := millis(s.trusted.Load()).time(); trusted.Before(now) {
+		return trusted
+	}
+	return now
+}
+
+func (c *committer) loadReading() error {
+	c.reading = 0
+	value, closer, err := c.db.Get([]byte{tagReading})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	r := fieldReader{rest: value}
+	if c.reading = millis(r.number()); r.damaged {
+		return errDamaged
+	}
+	return nil
 }
 
 // trim deletes entries that were hidden already before the group: readers of
@@ -81,7 +119,7 @@ func (s *Store) dueToTrim(m *member, now time.Time) (hidden uint64, cutoff histo
 	if n := uint64(keep.InboxCount); m.last.seq > n {
 		hidden = m.last.seq - n
 	}
-	cutoff = spared(now, keep.InboxAge)
+	cutoff = spared(s.trustedNow(now), keep.InboxAge)
 	aged := m.oldest != 0 && m.oldest < cutoff
 	return hidden, cutoff, aged || s.enoughToTrim(m, hidden)
 }
@@ -97,11 +135,11 @@ func (s *Store) enoughToTrim(m *member, hidden uint64) bool {
 //
 // If we die after its commit, Open finds the log without what was removed; it
 // was not shown any more.
-func (c *committer) maintain(now time.Time) error {
-	if err := c.fault.err(); err != nil {
+func (c *committer) maintain() error {
+	if err := c.fault.Load().err(); err != nil {
 		return err
 	}
-	c.now = now
+	now := c.trustedNow(c.conf.Now())
 	b := c.db.NewBatch()
 	keep := c.conf.Retention
 	log := c.heads.broadcasts
@@ -124,12 +162,10 @@ func (c *committer) maintain(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := c.dropBuckets(b); err != nil {
+	if err := c.dropBuckets(b, now); err != nil {
 		return err
 	}
-	if b.Empty() {
-		return b.Close()
-	}
+	_ = b.Set([]byte{tagReading}, binary.AppendUvarint(nil, uint64(c.reading)), nil) // errors only on a closed batch
 	c.heads.broadcasts = log
 	maps.DeleteFunc(c.newestBroadcast, func(_ string, id history.ID) bool { return id <= log.dropped })
 	c.writeHeads(b)
@@ -145,7 +181,7 @@ func (c *committer) maintain(now time.Time) error {
 }
 
 func (c *committer) maintainOrWarn() {
-	if err := c.maintain(c.conf.Now()); err != nil && !c.fault.isBlown() {
+	if err := c.maintain(); err != nil && !c.fault.Load().isBlown() {
 		c.conf.Log.Warn("history could not remove what is past its retention", "error", err)
 	}
 }

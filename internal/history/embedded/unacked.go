@@ -48,19 +48,22 @@ func parseDue(key, value []byte) (d due, err error) {
 // schedule adds the line of r, which was given id.
 func (c *committer) schedule(r *request, id history.ID) {
 	op := c.batch.SetDeferred(dueKeySize, 0)
-	appendDueKey(op.Key[:0], expiry(id, r.UnackedAfter), id)
+	appendDueKey(op.Key[:0], expiry(millisOf(c.now), r.UnackedAfter), id)
 	_ = op.Finish() // errors only on an indexed batch
 }
 
 // recordUnacked implements eventlog.Unacked.
 func (s *Store) recordUnacked(most int) (n int, next time.Time, err error) {
-	// The reader may have left, and Close may hold the lock.
+	// The reader may have left, and Close or the healer may hold the lock.
 	if !s.life.TryRLock() {
-		return 0, next, history.ErrClosed
+		if s.closed.Load() {
+			return 0, next, history.ErrClosed
+		}
+		return 0, s.conf.Now().Add(healPause), nil
 	}
 	defer s.life.RUnlock()
-	if s.closed.Load() {
-		return 0, next, history.ErrClosed
+	if err := s.usable(); err != nil {
+		return 0, next, err
 	}
 	w := sweep{Store: s, most: most}
 	err = w.run()
@@ -89,7 +92,7 @@ const (
 // run does the sweep. A read-only store skips it: it could not store how far it
 // came, and would record the same events again.
 func (w *sweep) run() error {
-	if w.fault.isBlown() {
+	if w.fault.Load().isBlown() {
 		return nil
 	}
 	var failed error
@@ -108,7 +111,11 @@ func (w *sweep) run() error {
 
 // checkAll checks the lines that are due, and puts their changes into b.
 func (w *sweep) checkAll(b *pebble.Batch) error {
-	w.last, w.now = w.headsNow().last, millisOf(w.conf.Now())
+	at := w.headsNow()
+	w.last, w.now = at.last, millisOf(w.conf.Now())
+	if at.setBack != w.sweptBack { // lines before dueFrom may have come
+		w.dueFrom, w.sweptBack = 0, at.setBack
+	}
 	it, err := w.db.NewIter(&pebble.IterOptions{
 		LowerBound: appendDueKey(nil, w.dueFrom, 0),
 		UpperBound: []byte{tagDue + 1},
@@ -117,8 +124,9 @@ func (w *sweep) checkAll(b *pebble.Batch) error {
 		return err
 	}
 	defer it.Close()
-	// A push that is not yet visible is due later than this.
-	from := expiry(w.last, history.MinUnackedAfter)
+	// A push that is not yet visible is due later than this, unless the clock was
+	// set back before it.
+	from := expiry(at.at, history.MinUnackedAfter)
 	for ok := it.First(); ok; ok = it.Next() {
 		d, err := parseDue(it.Key(), it.Value())
 		if err != nil {

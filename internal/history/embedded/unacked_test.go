@@ -179,7 +179,7 @@ func TestUnackedOnABrokenDisk(t *testing.T) {
 		if n := o.read(20); n != want {
 			t.Errorf("%d events, want %d", n, want)
 		}
-		strike()
+		strike(true)
 	}
 	if err := o.store.Ready(); !errors.Is(err, history.ErrReadOnly) {
 		t.Errorf("Ready says %v, want ErrReadOnly", err)

@@ -18,6 +18,7 @@ func retentionPromises() []promise {
 	return []promise{
 		{name: "TTLEndsOnItsMillisecond", check: ttlEnds},
 		{name: "TTLIsRoundedUpToMilliseconds", check: ttlIsRoundedUp},
+		{name: "TTLCountsFromTheClock", of: oneProcess, check: ttlCountsFromTheClock},
 		{name: "BoundsMayBeTheGreatestNumbers", retention: huge, check: boundsMayBeHuge},
 		{name: "TTLTruncatesNothing", check: ttlTruncatesNothing},
 		{name: "CountHidesTheOldest", retention: five, check: countHides},
@@ -67,6 +68,25 @@ func ttlIsRoundedUp(r *rig) {
 	r.wantHistory("ann", m)
 	r.clock.Advance(1)
 	r.wantHistory("ann")
+}
+
+// ttlCountsFromTheClock has ids that are two hours ahead of the clock.
+func ttlCountsFromTheClock(r *rig) {
+	r.clock.Advance(2 * time.Hour)
+	ahead := r.unicast("ann")
+	r.clock.Advance(-2 * time.Hour)
+	m := r.send(history.Push{Kind: history.Unicast, Users: []string{"ann"}, TTL: time.Minute})
+	ends := r.clock.Now().Add(time.Minute)
+	r.clock.Advance(ends.Sub(r.clock.Now()) - time.Millisecond)
+	r.wantHistory("ann", ahead, m)
+	r.clock.Advance(time.Millisecond)
+	r.wantHistory("ann", ahead)
+	b := r.send(history.Push{Kind: history.Broadcast, TTL: time.Minute})
+	ends = r.clock.Now().Add(time.Minute)
+	r.clock.Advance(ends.Sub(r.clock.Now()) - time.Millisecond)
+	r.wantHistory("ann", ahead, b)
+	r.clock.Advance(time.Millisecond)
+	r.wantHistory("ann", ahead)
 }
 
 func boundsMayBeHuge(r *rig) {

@@ -14,10 +14,10 @@ type entry struct {
 	replaced bool // another has taken its place
 }
 
-func newEntry(id history.ID, p history.Push, data []byte) entry {
+func newEntry(id history.ID, now time.Time, p history.Push, data []byte) entry {
 	e := entry{Message: history.Message{ID: id, Kind: p.Kind, Data: data, CollapseKey: p.CollapseKey, Ephemeral: p.Ephemeral}}
 	if p.TTL > 0 {
-		e.expires = roundUp(id.Time().Add(p.TTL))
+		e.expires = roundUp(now.Truncate(time.Millisecond).Add(p.TTL))
 	}
 	return e
 }

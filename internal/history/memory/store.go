@@ -159,7 +159,7 @@ func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 	if p.IdempotencyKey != "" {
 		s.keys[p.IdempotencyKey] = s.last
 	}
-	e := newEntry(s.last, p, bytes.Clone(p.Data))
+	e := newEntry(s.last, now, p, bytes.Clone(p.Data))
 	d, result := history.Delivery{Message: e.Message, ExcludeConnection: p.ExcludeConnection}, history.AppendResult{ID: e.ID}
 	switch {
 	case p.Ephemeral:
@@ -168,7 +168,7 @@ func (s *Store) store(p history.Push) (history.AppendResult, func(), error) {
 		s.broadcastLocked(e, &d, &result)
 	default:
 		s.inboxLocked(e, p.Users, &d, &result)
-		s.askLocked(e.ID, p)
+		s.askLocked(e.ID, now, p)
 	}
 	if s.deliver == nil || result.Online == 0 {
 		return result, nil, nil

@@ -14,13 +14,13 @@ type asked struct {
 	users []string
 }
 
-func (s *Store) askLocked(id history.ID, p history.Push) {
+func (s *Store) askLocked(id history.ID, now time.Time, p history.Push) {
 	if p.UnackedAfter == 0 {
 		return
 	}
 	users := slices.Clone(p.Users)
 	slices.Sort(users)
-	s.asked = append(s.asked, asked{id, roundUp(id.Time().Add(p.UnackedAfter)), slices.Compact(users)})
+	s.asked = append(s.asked, asked{id, roundUp(now.Truncate(time.Millisecond).Add(p.UnackedAfter)), slices.Compact(users)})
 }
 
 // recordUnacked implements eventlog.Unacked.
