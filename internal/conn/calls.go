@@ -23,7 +23,7 @@ type call struct {
 
 	attachment history.Attachment
 	page       history.Page
-	unread     int
+	mark       history.ReadMark
 	err        error
 }
 
@@ -34,12 +34,13 @@ const (
 	attach callKind = iota
 	page
 	ack
-	detach // has no result
+	readMark // of a session that was attaching when the mark moved: at most one each
+	detach   // has no result
 )
 
 // calls makes calls of the store off the loops, with a fixed number of
-// workers. The queue is bounded, but for detaches: there can be no more of them
-// than connections.
+// workers. The queue is bounded, but for detaches and readMarks: there can be no more
+// of them than connections.
 type calls struct {
 	store   history.Store
 	workers int
@@ -74,7 +75,7 @@ func (c *calls) start() {
 func (c *calls) submit(k *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting)-c.first >= c.limit && k.kind != detach {
+	if len(c.waiting)-c.first >= c.limit && k.kind < readMark {
 		return false
 	}
 	c.waiting = append(c.waiting, k)
@@ -151,6 +152,8 @@ func (c *calls) do(k *call) {
 		k.page, k.err = c.store.Page(ctx, k.user, history.Query{
 			Direction: history.Forward, After: k.cursor, Limit: pageMessages, MaxBytes: pageBytes})
 	case ack:
-		k.unread, k.err = c.store.Ack(ctx, k.user, k.cursor)
+		k.mark, k.err = c.store.Ack(ctx, k.user, k.cursor, k.shard.server.connectionID(k.h))
+	case readMark:
+		k.mark, k.err = c.store.Ack(ctx, k.user, history.Cursor{}, "") // moves nothing
 	}
 }

@@ -101,6 +101,9 @@ func (d *deliver) toSession(ses *session, offer feed.Delivery, excluded reactor.
 	action, ended := ses.reader.Offer(offer, ses.handle == excluded)
 	switch action {
 	case feed.Skip:
+		if offer.Kind == feed.Acked && ses.attaching() {
+			ses.acked = true
+		}
 		d.ledger.Hold(ses.key(), &ses.reader, ended)
 	case feed.Send:
 		d.sendLive(ses, offer, f)
@@ -122,7 +125,7 @@ func (d *deliver) toSession(ses *session, offer feed.Delivery, excluded reactor.
 
 func (d *deliver) sendLive(ses *session, offer feed.Delivery, f *reactor.Frame) {
 	switch {
-	case offer.Kind != feed.Message: // a recall
+	case offer.Kind != feed.Message: // a recall or an ack
 		d.loop.Send(ses.handle, f)
 		return
 	case offer.Log == feed.Inbox:

@@ -26,6 +26,10 @@
 // page that was read before it and is sent after it is sent without the message:
 // each shard remembers recent recalls.
 //
+// An ack goes to every session of its user but the one that acked, which has the
+// answer. A session that is attaching meanwhile may have read the mark before: when
+// it is open, the store is asked for the mark.
+//
 // # The rooms
 //
 //	Server        takes clients in, follows the store, answers for who is connected

@@ -100,11 +100,11 @@ func (f *faulty) Page(ctx context.Context, user string, q history.Query) (histor
 	return p, err
 }
 
-func (f *faulty) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+func (f *faulty) Ack(ctx context.Context, user string, c history.Cursor, exclude string) (history.ReadMark, error) {
 	if err := f.wait(ctx); err != nil {
-		return 0, err
+		return history.ReadMark{}, err
 	}
-	return f.Store.Ack(ctx, user, c)
+	return f.Store.Ack(ctx, user, c, exclude)
 }
 
 func (f *faulty) Follow(deliver func([]history.Delivery)) (stop func()) {

@@ -63,6 +63,10 @@ func (r *replay) begin(ses *session, k *call) {
 	r.fill(ses, f, p)
 	r.loop.Open(h, f, k.handshake.deflate)
 	r.loop.Drop(f)
+	if ses.acked { // the unread of hello may be from before the ack
+		ses.acked = false
+		r.server.calls.submit(&call{kind: readMark, shard: r.shard, h: h, user: k.user})
+	}
 	r.next(h, len(p.Messages) > 0)
 }
 

@@ -1,8 +1,6 @@
 package conn
 
 import (
-	"strconv"
-
 	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
 )
@@ -51,7 +49,7 @@ func (s *shard) Message(h reactor.Handle, op proto.Op, payload []byte) {
 	}
 }
 
-// acked tells the client how many messages are unread now.
+// acked tells the client where the read mark lies now.
 func (s *shard) acked(k *call) {
 	if k.err != nil {
 		e := complaint(k.err)
@@ -59,10 +57,12 @@ func (s *shard) acked(k *call) {
 		return
 	}
 	s.count.Acks++
-	f := s.loop.NewFrame(64)
-	var b [64]byte
-	text := append(b[:0], `{"type":"acked","unread":`...)
-	text = strconv.AppendInt(text, int64(k.unread), 10)
-	f.B = proto.AppendFrame(f.B, proto.Text, append(text, '}'))
+	s.sendMark(k)
+}
+
+// sendMark sends the client the read mark that the store has told.
+func (s *shard) sendMark(k *call) {
+	f := s.loop.NewFrame(proto.AckedSize)
+	f.B = proto.AppendAcked(f.B, k.mark)
 	s.reply(k.h, f)
 }

@@ -26,6 +26,7 @@ type session struct {
 	place   uint32 // in sessions.list
 	name    offheap.Ref
 	nameLen uint8
+	acked   bool // the read mark moved while the session was attaching
 }
 
 // key is what the ledger of receipts knows a session by.

@@ -194,6 +194,8 @@ func (s *shard) finish(k *call) {
 		s.paged(ses, k)
 	case k.kind == ack:
 		s.acked(k)
+	case k.kind == readMark && k.err == nil:
+		s.sendMark(k)
 	}
 }
 

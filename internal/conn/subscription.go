@@ -55,6 +55,10 @@ type Batch struct {
 	Recalls []history.Message
 	// Messages, oldest first.
 	Messages []history.Message
+	// Acked, unless nil, is where the user's read mark lies since an ack. It comes
+	// after the first Before of Messages, and before the others.
+	Acked  *history.ReadMark
+	Before int
 }
 
 // Subscription is a connection that does not live on a loop: its owner calls
@@ -79,6 +83,10 @@ type Subscription struct {
 	reader  feed.Reader
 	queue   []history.Message // the reader was moved past them
 	recalls []history.Message
+	// acked is the newest read mark that the owner does not know, nil if it knows
+	// it. It comes after so many of queue.
+	acked      *history.ReadMark
+	ackedAfter int
 	// excluded are messages that pages would bring although this connection
 	// was excluded from them; the last few.
 	excluded []history.ID
@@ -133,17 +141,37 @@ func (s *Server) Subscribe(ctx context.Context, c Subscriber) (*Subscription, er
 		return nil, ErrCrowd
 	}
 	sub.attached.Store(true)
-	sub.begin()
+	if sub.begin() {
+		// The unread of hello may be from before the ack.
+		mark, err := s.cfg.Store.Ack(ctx, c.User, history.Cursor{}, "") // moves nothing
+		if err != nil {
+			sub.Close()
+			return nil, err
+		}
+		sub.readMark(mark)
+	}
 	return sub, nil
 }
 
-// begin takes what came with Attach.
-func (s *Subscription) begin() {
+// begin takes what came with Attach. It reports whether the read mark moved
+// meanwhile.
+func (s *Subscription) begin() (acked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	acked, s.acked = s.acked != nil, nil
 	s.reader.Begin(s.start.From)
 	s.handed = s.start.From
 	s.takePageLocked(&s.start.Page)
+	return acked
+}
+
+// readMark takes a read mark that was asked for, unless a newer one came meanwhile.
+func (s *Subscription) readMark(mark history.ReadMark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.acked == nil {
+		s.acked, s.ackedAfter = &mark, len(s.queue)
+	}
 }
 
 // Hello returns the connection's id and where the subscription begins; the
@@ -156,7 +184,7 @@ func (s *Subscription) Hello() (id string, begin history.Attachment) { return s.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 	s.taken()
 	for {
-		if batch := s.next(); len(batch.Recalls) > 0 || len(batch.Messages) > 0 {
+		if batch := s.next(); len(batch.Recalls) > 0 || len(batch.Messages) > 0 || batch.Acked != nil {
 			return batch, nil
 		}
 		select {
@@ -192,10 +220,12 @@ func (s *Subscription) taken() {
 func (s *Subscription) next() Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batch := Batch{Recalls: s.recalls, Messages: s.queue}
-	s.recalls, s.queue, s.handed = nil, nil, s.reader.At()
+	batch := Batch{Recalls: s.recalls, Messages: s.queue, Acked: s.acked, Before: s.ackedAfter}
+	s.recalls, s.queue, s.acked, s.ackedAfter, s.handed = nil, nil, nil, 0, s.reader.At()
 	if len(batch.Recalls) > 0 {
-		batch.Messages = s.leaveOutLocked(batch.Messages, batch.Recalls)
+		before := s.leaveOutLocked(batch.Messages[:batch.Before], batch.Recalls)
+		after := s.leaveOutLocked(batch.Messages[batch.Before:], batch.Recalls)
+		batch.Messages, batch.Before = append(before, after...), len(before)
 	}
 	s.sent.HandOut(batch.Messages)
 	return batch
@@ -293,6 +323,10 @@ func (s *Subscription) offer(d *history.Delivery, prev history.ID) {
 	switch {
 	case o.Kind == feed.Recall: // also while attaching: its page may have been read before
 		s.recallLocked(d.Message)
+	case o.Kind == feed.Acked: // also while attaching
+		if !excluded {
+			s.acked, s.ackedAfter = d.Acked, len(s.queue)
+		}
 	case action == feed.Send:
 		s.queue = append(s.queue, d.Message)
 	case action == feed.SendIfIdle:

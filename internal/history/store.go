@@ -233,7 +233,14 @@ type Recipient struct {
 	Prev ID
 }
 
-// Delivery is one append, as followers get it. They may keep it, but must not
+// ReadMark is where a user's read mark lies, and what it leaves unread.
+type ReadMark struct {
+	Cursor Cursor
+	// Unread counts the messages after Cursor that pages would list.
+	Unread int
+}
+
+// Delivery is one append, recall or ack, as followers get it. They may keep it, but must not
 // change what it refers to.
 type Delivery struct {
 	Message Message
@@ -243,11 +250,15 @@ type Delivery struct {
 	// Prev of a broadcast: the id of the broadcast before it, whether or not it
 	// is still kept; 0 if there never was one, and of an ephemeral one.
 	Prev ID
-	// ExcludeConnection is the Push's.
+	// ExcludeConnection is the Push's, or that of Ack.
 	ExcludeConnection string
 	// Recall: the message was taken back (Messages.Recall). Data and all Prev are
 	// zero.
 	Recall bool
+	// Acked, unless nil: the read mark of a user, the one recipient, has moved here.
+	// Of Message only ID is set: the newest message that Unread takes into account
+	// has this id. Prev is zero.
+	Acked *ReadMark
 	// Resync: earlier deliveries may be missing, in all logs. Every connection
 	// reads the page after its cursor. Nothing else is set.
 	Resync bool
@@ -295,15 +306,21 @@ type Store interface {
 	Page(ctx context.Context, user string, q Query) (Page, error)
 
 	// Ack moves user's read mark to c, in each log only ever forward and at
-	// most to the head, and returns how many messages are unread now. Durable
-	// like an Append. Errors: ErrUser, ErrCursor, ErrReadOnly.
-	Ack(ctx context.Context, user string, c Cursor) (unread int, err error)
+	// most to the head, and returns where it lies now. Durable like an Append. If
+	// the mark moves, followers get a Delivery with Acked, under the same promises
+	// as that of an append. exclude names a connection that need not get it, since
+	// it acks and has the answer; empty means none. Errors: ErrUser, ErrCursor,
+	// ErrReadOnly.
+	//
+	// Acks of one user that run at the same time may be delivered with the mark
+	// that the last of them reached.
+	Ack(ctx context.Context, user string, c Cursor, exclude string) (ReadMark, error)
 
-	// Follow calls deliver with every later append that concerns an attached
+	// Follow calls deliver with every later append, recall and ack that concerns an attached
 	// connection: in id order, one call at a time, never two for the same append,
 	// and before Append returns. deliver must not keep the slice, nor call the
 	// store. While deliver blocks, appends wait, so that a slow node slows its
-	// publishers down; reads do not wait. There is one follower at a time: Follow
+	// publishers down; so do recalls and acks, and reads do not. There is one follower at a time: Follow
 	// panics on a second. stop returns when deliver will not be called any more;
 	// then another may follow. Broadcasts concern every connection; while none is
 	// attached, deliver is not called.

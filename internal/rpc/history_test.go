@@ -125,7 +125,7 @@ func TestHistoryFilters(t *testing.T) {
 	// The marks of the two logs differ: read are inbox messages up to index 9,
 	// broadcasts up to index 5.
 	mark := history.Cursor{Inbox: parseID(t, all[9].id), Broadcast: parseID(t, all[5].id)}
-	_, err := r.store.Ack(t.Context(), "42", mark)
+	_, err := r.store.Ack(t.Context(), "42", mark, "")
 	testkit.Must(t, err)
 	unread := func(i int, s sent) bool {
 		return i > 9 || s.kind == history.Broadcast && i > 5

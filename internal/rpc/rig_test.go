@@ -315,11 +315,11 @@ func (b *broken) Page(ctx context.Context, user string, q history.Query) (histor
 	return b.Store.Page(ctx, user, q)
 }
 
-func (b *broken) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+func (b *broken) Ack(ctx context.Context, user string, c history.Cursor, exclude string) (history.ReadMark, error) {
 	if err := b.fail(); err != nil {
-		return 0, err
+		return history.ReadMark{}, err
 	}
-	return b.Store.Ack(ctx, user, c)
+	return b.Store.Ack(ctx, user, c, exclude)
 }
 
 // breaking returns options whose store fails with what fail says.

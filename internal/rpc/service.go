@@ -155,11 +155,11 @@ func (s *service) Ack(ctx context.Context, req *pushv1.AckRequest) (*pushv1.AckR
 	if err != nil {
 		return nil, fieldError("cursor", err)
 	}
-	unread, err := s.store.Ack(ctx, req.GetUser(), cursor)
+	mark, err := s.store.Ack(ctx, req.GetUser(), cursor, "")
 	if err != nil {
 		return nil, fmt.Errorf("acking: %w", fieldError("cursor", err))
 	}
-	return &pushv1.AckResponse{Unread: count(unread)}, nil
+	return &pushv1.AckResponse{Unread: count(mark.Unread)}, nil
 }
 
 // fieldError makes an error of a cursor, a position or an id one of the field that

@@ -53,7 +53,13 @@ func (s *service) Subscribe(req *pushv1.SubscribeRequest, stream grpc.ServerStre
 			return err
 		}
 		if err = sendRecalls(stream, cursor, batch.Recalls); err == nil {
-			cursor, err = sendBatch(stream, cursor, batch.Messages)
+			cursor, err = sendBatch(stream, cursor, batch.Messages[:batch.Before])
+		}
+		if err == nil && batch.Acked != nil {
+			err = sendReadMark(stream, cursor, *batch.Acked)
+		}
+		if err == nil {
+			cursor, err = sendBatch(stream, cursor, batch.Messages[batch.Before:])
 		}
 	}
 	return err
@@ -67,6 +73,11 @@ func sendRecalls(stream grpc.ServerStreamingServer[pushv1.SubscribeResponse], cu
 		}
 	}
 	return nil
+}
+
+func sendReadMark(stream grpc.ServerStreamingServer[pushv1.SubscribeResponse], cursor history.Cursor, mark history.ReadMark) error {
+	return stream.Send(&pushv1.SubscribeResponse{Cursor: cursor.String(), Event: &pushv1.SubscribeResponse_ReadMark{
+		ReadMark: &pushv1.ReadMark{Cursor: mark.Cursor.String(), Unread: count(mark.Unread)}}})
 }
 
 // sendBatch sends messages, each with the cursor after it, and returns the last

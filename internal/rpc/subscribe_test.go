@@ -79,14 +79,23 @@ func TestSubscribe(t *testing.T) {
 
 	// The cursor resumes, acks, and is that of history.
 	r.send("42", "5")
+	next := c.cursor
 	resumed := r.subscribe(token, "42", c.cursor)
 	equal(t, "cursor", resumed.cursor, c.cursor)
 	resumed.expect("5")
 	ack, err := r.push.Ack(r.as(token), &pushv1.AckRequest{User: "42", Cursor: c.cursor})
 	testkit.Must(t, err)
 	equal(t, "unread after the ack", ack.GetUnread(), 1)
+	c.expect("5")
+	for _, one := range []*subscriberClient{c, resumed} {
+		resp, err := one.Recv()
+		testkit.Must(t, err)
+		equal(t, "read mark", resp.GetReadMark().GetCursor(), next)
+		equal(t, "unread by it", resp.GetReadMark().GetUnread(), 1)
+		equal(t, "cursor with it", resp.GetCursor(), resumed.cursor)
+	}
 	r.subscribe(token, "42", "ack").expect("5")
-	page, err := r.push.History(r.as(token), &pushv1.HistoryRequest{User: "42", After: c.cursor})
+	page, err := r.push.History(r.as(token), &pushv1.HistoryRequest{User: "42", After: next})
 	testkit.Must(t, err)
 	equal(t, "page after it", len(page.GetMessages()), 1)
 	equal(t, "cursor of the page", page.GetCursor(), resumed.cursor)
@@ -101,7 +110,6 @@ func TestSubscribe(t *testing.T) {
 	}
 	_, err = r.connections.Disconnect(r.as(keyAll), &pushv1.DisconnectRequest{User: "42", Connection: c.hello.GetConnection(), Reason: "enough"})
 	testkit.Must(t, err)
-	c.expect("5")
 	c.expectEnd(codes.Aborted, "disconnected by the backend: enough")
 }
 

@@ -1716,6 +1716,7 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_Hello
 	//	*SubscribeResponse_Message
 	//	*SubscribeResponse_Recall
+	//	*SubscribeResponse_ReadMark
 	Event isSubscribeResponse_Event `protobuf_oneof:"event"`
 	// The position after this response, to subscribe with again and to ack.
 	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
@@ -1787,6 +1788,15 @@ func (x *SubscribeResponse) GetRecall() *Recall {
 	return nil
 }
 
+func (x *SubscribeResponse) GetReadMark() *ReadMark {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_ReadMark); ok {
+			return x.ReadMark
+		}
+	}
+	return nil
+}
+
 func (x *SubscribeResponse) GetCursor() string {
 	if x != nil {
 		return x.Cursor
@@ -1812,11 +1822,18 @@ type SubscribeResponse_Recall struct {
 	Recall *Recall `protobuf:"bytes,4,opt,name=recall,proto3,oneof"`
 }
 
+type SubscribeResponse_ReadMark struct {
+	// The user's read mark moved: an ack was made on any connection or by a call.
+	ReadMark *ReadMark `protobuf:"bytes,5,opt,name=read_mark,json=readMark,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Hello) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Message) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Recall) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_ReadMark) isSubscribeResponse_Event() {}
 
 // Recall says that a message was recalled: it is deleted from the history.
 type Recall struct {
@@ -1873,6 +1890,63 @@ func (x *Recall) GetLog() string {
 	return ""
 }
 
+// ReadMark says where the user's read mark lies now.
+type ReadMark struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Messages up to this cursor are acked. Ignore a read mark whose cursor lies
+	// behind one that came before it.
+	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Messages in the history after the cursor. Messages that follow are not counted,
+	// except, with several nodes, broadcasts of the same moment.
+	Unread        int32 `protobuf:"varint,2,opt,name=unread,proto3" json:"unread,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadMark) Reset() {
+	*x = ReadMark{}
+	mi := &file_push_v1_push_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadMark) ProtoMessage() {}
+
+func (x *ReadMark) ProtoReflect() protoreflect.Message {
+	mi := &file_push_v1_push_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadMark.ProtoReflect.Descriptor instead.
+func (*ReadMark) Descriptor() ([]byte, []int) {
+	return file_push_v1_push_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReadMark) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *ReadMark) GetUnread() int32 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
 // Hello is the first response of a subscription.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1889,7 +1963,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_push_v1_push_proto_msgTypes[22]
+	mi := &file_push_v1_push_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +1975,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_push_v1_push_proto_msgTypes[22]
+	mi := &file_push_v1_push_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +1988,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_push_v1_push_proto_rawDescGZIP(), []int{22}
+	return file_push_v1_push_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Hello) GetConnection() string {
@@ -2072,16 +2146,20 @@ const file_push_v1_push_proto_rawDesc = "" +
 	"\backed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aackedAt\">\n" +
 	"\x10SubscribeRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xb5\x01\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xe7\x01\n" +
 	"\x11SubscribeResponse\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.push.v1.HelloH\x00R\x05hello\x12,\n" +
 	"\amessage\x18\x02 \x01(\v2\x10.push.v1.MessageH\x00R\amessage\x12)\n" +
-	"\x06recall\x18\x04 \x01(\v2\x0f.push.v1.RecallH\x00R\x06recall\x12\x16\n" +
+	"\x06recall\x18\x04 \x01(\v2\x0f.push.v1.RecallH\x00R\x06recall\x120\n" +
+	"\tread_mark\x18\x05 \x01(\v2\x11.push.v1.ReadMarkH\x00R\breadMark\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursorB\a\n" +
 	"\x05event\"*\n" +
 	"\x06Recall\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03log\x18\x02 \x01(\tR\x03log\"]\n" +
+	"\x03log\x18\x02 \x01(\tR\x03log\":\n" +
+	"\bReadMark\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x16\n" +
+	"\x06unread\x18\x02 \x01(\x05R\x06unread\"]\n" +
 	"\x05Hello\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -2112,7 +2190,7 @@ func file_push_v1_push_proto_rawDescGZIP() []byte {
 	return file_push_v1_push_proto_rawDescData
 }
 
-var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_push_v1_push_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_push_v1_push_proto_goTypes = []any{
 	(*UnicastRequest)(nil),        // 0: push.v1.UnicastRequest
 	(*UnicastResponse)(nil),       // 1: push.v1.UnicastResponse
@@ -2136,17 +2214,18 @@ var file_push_v1_push_proto_goTypes = []any{
 	(*SubscribeRequest)(nil),      // 19: push.v1.SubscribeRequest
 	(*SubscribeResponse)(nil),     // 20: push.v1.SubscribeResponse
 	(*Recall)(nil),                // 21: push.v1.Recall
-	(*Hello)(nil),                 // 22: push.v1.Hello
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
-	(*anypb.Any)(nil),             // 24: google.protobuf.Any
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*ReadMark)(nil),              // 22: push.v1.ReadMark
+	(*Hello)(nil),                 // 23: push.v1.Hello
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*anypb.Any)(nil),             // 25: google.protobuf.Any
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
 }
 var file_push_v1_push_proto_depIdxs = []int32{
-	23, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
-	23, // 1: push.v1.UnicastRequest.notify_unacked_after:type_name -> google.protobuf.Duration
-	23, // 2: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
-	23, // 3: push.v1.MulticastRequest.notify_unacked_after:type_name -> google.protobuf.Duration
-	23, // 4: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 0: push.v1.UnicastRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 1: push.v1.UnicastRequest.notify_unacked_after:type_name -> google.protobuf.Duration
+	24, // 2: push.v1.MulticastRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 3: push.v1.MulticastRequest.notify_unacked_after:type_name -> google.protobuf.Duration
+	24, // 4: push.v1.BroadcastRequest.ttl:type_name -> google.protobuf.Duration
 	0,  // 5: push.v1.PublishRequest.unicast:type_name -> push.v1.UnicastRequest
 	2,  // 6: push.v1.PublishRequest.multicast:type_name -> push.v1.MulticastRequest
 	4,  // 7: push.v1.PublishRequest.broadcast:type_name -> push.v1.BroadcastRequest
@@ -2154,39 +2233,40 @@ var file_push_v1_push_proto_depIdxs = []int32{
 	3,  // 9: push.v1.PublishResponse.multicast:type_name -> push.v1.MulticastResponse
 	5,  // 10: push.v1.PublishResponse.broadcast:type_name -> push.v1.BroadcastResponse
 	8,  // 11: push.v1.PublishResponse.error:type_name -> push.v1.Error
-	24, // 12: push.v1.Error.details:type_name -> google.protobuf.Any
-	25, // 13: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	25, // 12: push.v1.Error.details:type_name -> google.protobuf.Any
+	26, // 13: push.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
 	11, // 14: push.v1.HistoryResponse.messages:type_name -> push.v1.Message
-	25, // 15: push.v1.Message.time:type_name -> google.protobuf.Timestamp
+	26, // 15: push.v1.Message.time:type_name -> google.protobuf.Timestamp
 	18, // 16: push.v1.GetReceiptResponse.users:type_name -> push.v1.UserReceipt
-	25, // 17: push.v1.UserReceipt.delivered_at:type_name -> google.protobuf.Timestamp
-	25, // 18: push.v1.UserReceipt.acked_at:type_name -> google.protobuf.Timestamp
-	22, // 19: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
+	26, // 17: push.v1.UserReceipt.delivered_at:type_name -> google.protobuf.Timestamp
+	26, // 18: push.v1.UserReceipt.acked_at:type_name -> google.protobuf.Timestamp
+	23, // 19: push.v1.SubscribeResponse.hello:type_name -> push.v1.Hello
 	11, // 20: push.v1.SubscribeResponse.message:type_name -> push.v1.Message
 	21, // 21: push.v1.SubscribeResponse.recall:type_name -> push.v1.Recall
-	0,  // 22: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
-	2,  // 23: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
-	4,  // 24: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
-	6,  // 25: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
-	9,  // 26: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
-	12, // 27: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
-	14, // 28: push.v1.PushService.Recall:input_type -> push.v1.RecallRequest
-	16, // 29: push.v1.PushService.GetReceipt:input_type -> push.v1.GetReceiptRequest
-	19, // 30: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
-	1,  // 31: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
-	3,  // 32: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
-	5,  // 33: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
-	7,  // 34: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
-	10, // 35: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
-	13, // 36: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
-	15, // 37: push.v1.PushService.Recall:output_type -> push.v1.RecallResponse
-	17, // 38: push.v1.PushService.GetReceipt:output_type -> push.v1.GetReceiptResponse
-	20, // 39: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
-	31, // [31:40] is the sub-list for method output_type
-	22, // [22:31] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	22, // 22: push.v1.SubscribeResponse.read_mark:type_name -> push.v1.ReadMark
+	0,  // 23: push.v1.PushService.Unicast:input_type -> push.v1.UnicastRequest
+	2,  // 24: push.v1.PushService.Multicast:input_type -> push.v1.MulticastRequest
+	4,  // 25: push.v1.PushService.Broadcast:input_type -> push.v1.BroadcastRequest
+	6,  // 26: push.v1.PushService.Publish:input_type -> push.v1.PublishRequest
+	9,  // 27: push.v1.PushService.History:input_type -> push.v1.HistoryRequest
+	12, // 28: push.v1.PushService.Ack:input_type -> push.v1.AckRequest
+	14, // 29: push.v1.PushService.Recall:input_type -> push.v1.RecallRequest
+	16, // 30: push.v1.PushService.GetReceipt:input_type -> push.v1.GetReceiptRequest
+	19, // 31: push.v1.PushService.Subscribe:input_type -> push.v1.SubscribeRequest
+	1,  // 32: push.v1.PushService.Unicast:output_type -> push.v1.UnicastResponse
+	3,  // 33: push.v1.PushService.Multicast:output_type -> push.v1.MulticastResponse
+	5,  // 34: push.v1.PushService.Broadcast:output_type -> push.v1.BroadcastResponse
+	7,  // 35: push.v1.PushService.Publish:output_type -> push.v1.PublishResponse
+	10, // 36: push.v1.PushService.History:output_type -> push.v1.HistoryResponse
+	13, // 37: push.v1.PushService.Ack:output_type -> push.v1.AckResponse
+	15, // 38: push.v1.PushService.Recall:output_type -> push.v1.RecallResponse
+	17, // 39: push.v1.PushService.GetReceipt:output_type -> push.v1.GetReceiptResponse
+	20, // 40: push.v1.PushService.Subscribe:output_type -> push.v1.SubscribeResponse
+	32, // [32:41] is the sub-list for method output_type
+	23, // [23:32] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_push_v1_push_proto_init() }
@@ -2211,6 +2291,7 @@ func file_push_v1_push_proto_init() {
 		(*SubscribeResponse_Hello)(nil),
 		(*SubscribeResponse_Message)(nil),
 		(*SubscribeResponse_Recall)(nil),
+		(*SubscribeResponse_ReadMark)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2218,7 +2299,7 @@ func file_push_v1_push_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_push_v1_push_proto_rawDesc), len(file_push_v1_push_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -84,7 +84,8 @@ type PushServiceClient interface {
 	// merged by id, the oldest first within the page.
 	// Needs an API key with scope "read", or the user's own client token.
 	History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error)
-	// Ack moves a user's read mark forward; it never moves back.
+	// Ack moves a user's read mark forward; it never moves back. When it moves, all
+	// connections of the user are told where it lies and how many messages are unread.
 	// Needs an API key with scope "send", or the user's own client token.
 	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
 	// Recall deletes a message from every history, and tells connected clients. It is
@@ -269,7 +270,8 @@ type PushServiceServer interface {
 	// merged by id, the oldest first within the page.
 	// Needs an API key with scope "read", or the user's own client token.
 	History(context.Context, *HistoryRequest) (*HistoryResponse, error)
-	// Ack moves a user's read mark forward; it never moves back.
+	// Ack moves a user's read mark forward; it never moves back. When it moves, all
+	// connections of the user are told where it lies and how many messages are unread.
 	// Needs an API key with scope "send", or the user's own client token.
 	Ack(context.Context, *AckRequest) (*AckResponse, error)
 	// Recall deletes a message from every history, and tells connected clients. It is

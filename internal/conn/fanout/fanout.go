@@ -42,7 +42,7 @@ func New(cfg Config) *Fanout {
 func (f *Fanout) Deliver(batch []history.Delivery) {
 	for i := range batch {
 		d := &batch[i]
-		if !d.Resync && !d.Recall && f.recalls.Has(d.Message.ID) {
+		if !d.Resync && !d.Recall && d.Acked == nil && f.recalls.Has(d.Message.ID) {
 			continue // the next message shows the hole
 		}
 		f.cfg.Others(d)
@@ -96,6 +96,11 @@ func (f *Fanout) address(d *history.Delivery) {
 }
 
 func (f *Fanout) frame(d *history.Delivery) *reactor.Frame {
+	if d.Acked != nil {
+		frame := f.cfg.NewFrame(proto.AckedSize)
+		frame.B = proto.AppendAcked(frame.B, *d.Acked)
+		return frame
+	}
 	frame := f.cfg.NewFrame(proto.MessageSize(&d.Message))
 	if d.Recall {
 		frame.B = proto.AppendRecall(frame.B, d.Message.ID, d.Message.Kind)
@@ -113,6 +118,8 @@ func Offer(d *history.Delivery) feed.Delivery {
 	switch {
 	case d.Recall:
 		o.Kind = feed.Recall
+	case d.Acked != nil:
+		o.Kind = feed.Acked
 	case d.Message.Ephemeral:
 		o.Kind = feed.Ephemeral
 	}

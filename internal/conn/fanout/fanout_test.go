@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -66,7 +67,7 @@ func TestFanoutAgainstNaive(t *testing.T) {
 			d := history.Delivery{Message: history.Message{ID: last, Kind: history.Broadcast}}
 			d.Message.Data = []byte(strings.Repeat("1", rapid.SampledFrom([]int{1, 10, 7000}).Draw(t, "bytes")))
 			d.ExcludeConnection = rapid.SampledFrom([]string{"", "", "", "9"}).Draw(t, "exclude")
-			switch rapid.SampledFrom([]string{"broadcast", "broadcast", "broadcast", "users", "ephemeral", "recall", "lost"}).Draw(t, "what") {
+			switch rapid.SampledFrom([]string{"broadcast", "broadcast", "broadcast", "users", "ephemeral", "recall", "ack", "lost"}).Draw(t, "what") {
 			case "broadcast":
 				d.Prev, head = head, last
 			case "users":
@@ -81,6 +82,11 @@ func TestFanoutAgainstNaive(t *testing.T) {
 				d.Message.Ephemeral = true
 			case "recall":
 				d.Recall, d.Message.Data, d.Message.ID = true, nil, head
+			case "ack":
+				d.Message = history.Message{ID: last}
+				d.Acked = &history.ReadMark{Cursor: history.Cursor{Inbox: head}, Unread: int(last)}
+				d.Recipients = []history.Recipient{{User: "b", Prev: last - 1}}
+				want[1] = append(want[1], fmt.Sprint("b", last, *d.Acked))
 			case "lost": // the next broadcast has it before it
 				head = last
 				continue
@@ -115,7 +121,11 @@ func drain(t *rapid.T, q *Queue) (got []string) {
 		one, all := q.Next()
 		switch {
 		case one != nil:
-			if got = append(got, fmt.Sprint(one.User, one.First)); one.Prev != one.First-1 || one.Hash != 7 {
+			text := fmt.Sprint(one.User, one.First)
+			if one.Kind == feed.Acked {
+				text = fmt.Sprint(one.User, one.First, markOf(t, one.Frame.B))
+			}
+			if got = append(got, text); one.Prev != one.First-1 || one.Hash != 7 {
 				t.Fatalf("a user is offered %+v", one)
 			}
 			q.Done(one, nil)
@@ -149,6 +159,22 @@ func drain(t *rapid.T, q *Queue) (got []string) {
 		before = &Group{Deliveries: slices.Clone(all.Deliveries)}
 		q.Done(nil, all)
 	}
+}
+
+// markOf reads a frame that tells of an ack.
+func markOf(t *rapid.T, frame []byte) history.ReadMark {
+	var m struct {
+		Type, Cursor string
+		Unread       int
+	}
+	if err := json.Unmarshal(frame[2:], &m); err != nil || m.Type != "acked" {
+		t.Fatalf("the frame of an ack is %q: %v", frame, err)
+	}
+	cursor, err := history.ParseCursor(m.Cursor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return history.ReadMark{Cursor: cursor, Unread: m.Unread}
 }
 
 // fits reports whether the first of b could have gone with a.

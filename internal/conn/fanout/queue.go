@@ -7,7 +7,7 @@ import (
 	"pushd.example/internal/conn/reactor"
 )
 
-// Delivery is a message or a recall on its way to one user of a shard, or to
+// Delivery is a message, a recall or an ack on its way to one user of a shard, or to
 // everybody.
 type Delivery struct {
 	feed.Delivery

@@ -64,10 +64,12 @@ const (
 	Ephemeral
 	// Recall takes a message back.
 	Recall
+	// Acked tells where the user's read mark lies now.
+	Acked
 )
 
-// Delivery is what was appended: one message or recall, or several broadcasts
-// that follow one another in their log.
+// Delivery is what is offered: one message, recall or ack, or several broadcasts that
+// follow one another in their log.
 type Delivery struct {
 	Kind Kind
 	Log  Log
@@ -118,6 +120,11 @@ func (r *Reader) Offer(d Delivery, excluded bool) (Action, Run) {
 	case d.Kind == Recall:
 		if r.state == Attaching {
 			return Skip, Run{} // its first page is without the message
+		}
+		return Send, Run{}
+	case d.Kind == Acked:
+		if excluded || r.state == Attaching {
+			return Skip, Run{} // the owner of one that attaches asks for the mark
 		}
 		return Send, Run{}
 	case d.Kind == Ephemeral:

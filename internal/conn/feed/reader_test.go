@@ -285,17 +285,19 @@ func (n *naive) check(from history.Cursor) {
 }
 
 func TestOffersOutsideTheLogs(t *testing.T) {
-	for state, want := range map[State][3]Action{ // ephemeral, excluded from it, recall
-		Attaching: {Miss, Skip, Skip},
-		Replaying: {Miss, Skip, Send},
-		Live:      {SendIfIdle, Skip, Send},
+	for state, want := range map[State][5]Action{ // ephemeral, excluded from it, recall, ack, excluded from it
+		Attaching: {Miss, Skip, Skip, Skip, Skip},
+		Replaying: {Miss, Skip, Send, Send, Skip},
+		Live:      {SendIfIdle, Skip, Send, Send, Skip},
 	} {
 		r := Reader{state: state, at: history.Cursor{Inbox: 5}}
 		before := r
-		var got [3]Action
+		var got [5]Action
 		got[0], _ = r.Offer(Delivery{Kind: Ephemeral, First: 9, Last: 9}, false)
 		got[1], _ = r.Offer(Delivery{Kind: Ephemeral, First: 9, Last: 9}, true)
 		got[2], _ = r.Offer(Delivery{Kind: Recall, First: 3, Last: 3}, false)
+		got[3], _ = r.Offer(Delivery{Kind: Acked, First: 9, Last: 9}, false)
+		got[4], _ = r.Offer(Delivery{Kind: Acked, First: 9, Last: 9}, true)
 		if got != want || r != before {
 			t.Errorf("in state %d: %v, want %v; the reader is %+v", state, got, want, r)
 		}

@@ -89,6 +89,20 @@ func AppendRecall(dst []byte, id history.ID, kind history.Kind) []byte {
 	return endFrame(dst, start)
 }
 
+// AckedSize is room for the frame of AppendAcked.
+const AckedSize = 96
+
+// AppendAcked appends the frame that says where the user's read mark lies.
+func AppendAcked(dst []byte, mark history.ReadMark) []byte {
+	dst, start := beginFrame(dst)
+	dst = append(dst, `{"type":"acked","cursor":"`...)
+	dst = append(dst, mark.Cursor.String()...)
+	dst = append(dst, `","unread":`...)
+	dst = strconv.AppendInt(dst, int64(mark.Unread), 10)
+	dst = append(dst, '}')
+	return endFrame(dst, start)
+}
+
 // AppendPong appends the frame that answers a client's ping message. The pong
 // of a ping frame is [AppendPongFrame]; browsers can send no ping frames.
 func AppendPong(dst []byte) []byte {

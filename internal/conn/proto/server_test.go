@@ -58,6 +58,8 @@ func TestServerMessages(t *testing.T) {
 		{"multicast", AppendMessage(nil, history.Message{ID: 1, Kind: history.Multicast, Data: []byte(`null`)}),
 			`{"type":"message","id":"1","log":"inbox","kind":"multicast","time":"2024-01-01T00:00:00.000Z","data":null}`},
 		{"recall", AppendRecall(nil, 7, history.Multicast), `{"type":"recall","id":"7","log":"inbox"}`},
+		{"read mark", AppendAcked(nil, history.ReadMark{Cursor: history.Cursor{Inbox: 7, Broadcast: history.MaxID}, Unread: 3}),
+			`{"type":"acked","cursor":"000000000072gosa7pa2gv","unread":3}`},
 		{"recall of a broadcast", AppendRecall(nil, history.MaxID, history.Broadcast), `{"type":"recall","id":"9007199254740991","log":"broadcast"}`},
 		{"broadcast", AppendMessage(nil, history.Message{ID: history.MaxID, Kind: history.Broadcast, Data: []byte(`[]`)}),
 			`{"type":"message","id":"9007199254740991","log":"broadcast","kind":"broadcast","time":"2093-09-06T15:47:35.551Z","data":[]}`},

@@ -27,9 +27,12 @@ type request struct {
 	targets []target
 	cursor  history.Cursor // opAck: where to; from the committer, where the read mark lies
 	moved   bool           // opAck: the read mark was not there before
-	changes *pebble.Batch  // opChanges: copied into the group's batch
-	lax     bool           // opChanges, opTrim: need not be synced
-	prep    *preparation   // opPrepare, and the opAppend that it is for
+	// acked is what followers get of an opAck: nil if nothing, zero if it could not
+	// be read.
+	acked   *history.ReadMark
+	changes *pebble.Batch // opChanges: copied into the group's batch
+	lax     bool          // opChanges, opTrim: need not be synced
+	prep    *preparation  // opPrepare, and the opAppend that it is for
 
 	// The answer.
 	result  history.AppendResult
@@ -48,11 +51,11 @@ type operation uint8
 // In the order in which a group does them.
 const (
 	opMaintain operation = iota
-	opAck
 	opChanges
 	opPrepare
 	opTrim
 	opRecall
+	opAck
 	opAppend
 )
 
@@ -127,23 +130,30 @@ func appendTargets(dst []target, users []string) []target {
 }
 
 // Ack implements history.Store.
-func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+func (s *Store) Ack(ctx context.Context, user string, c history.Cursor, exclude string) (mark history.ReadMark, err error) {
 	if err := s.enterFor(ctx, user); err != nil {
-		return 0, err
+		return mark, err
 	}
 	defer s.life.RUnlock()
 	r := s.newRequest(opAck)
 	r.targets = append(r.targets, target{user: user})
-	r.cursor = c
+	r.cursor, r.ExcludeConnection = c, exclude
 	if err := s.submit(ctx, r); err != nil {
-		return 0, err
+		return mark, err
 	}
-	err := r.err
+	cursor, acked, err := r.cursor, r.acked, r.err
 	s.recycle(r)
 	if err != nil {
-		return 0, err
+		return mark, err
 	}
-	return s.unread(user)
+	if acked != nil && *acked != (history.ReadMark{}) {
+		return *acked, nil
+	}
+	unread, err := s.unread(user)
+	if err != nil {
+		return mark, err
+	}
+	return history.ReadMark{Cursor: cursor, Unread: unread}, nil
 }
 
 // submit hands r to the committer and waits for the answer. After an error r

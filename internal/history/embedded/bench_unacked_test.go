@@ -70,7 +70,7 @@ func askAll(b *testing.B, s *Store, kind history.Kind, users int) {
 		})
 	}
 	for i := 0; i < users; i += 4 {
-		if _, err := s.Ack(b.Context(), all[i], history.Cursor{Inbox: s.headsNow().last}); err != nil {
+		if _, err := s.Ack(b.Context(), all[i], history.Cursor{Inbox: s.headsNow().last}, ""); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -366,7 +366,7 @@ func checkReadOnly(t *testing.T, s history.Store, d disaster) {
 	if err := s.Ready(); !errors.Is(err, history.ErrReadOnly) || !strings.Contains(err.Error(), d.cause) {
 		t.Errorf("Ready says %v, want ErrReadOnly because of %q", err, d.cause)
 	}
-	if _, err := s.Ack(t.Context(), victim, history.Cursor{Inbox: 1}); !errors.Is(err, history.ErrReadOnly) {
+	if _, err := s.Ack(t.Context(), victim, history.Cursor{Inbox: 1}, ""); !errors.Is(err, history.ErrReadOnly) {
 		t.Errorf("acked with %v, want ErrReadOnly", err)
 	}
 	if err := s.(history.Messages).RecordDelivered(t.Context(), deliveries(victim, 0, 1)); !errors.Is(err, history.ErrReadOnly) {

@@ -17,7 +17,9 @@ type publisher struct {
 func (c *committer) publish() {
 	c.delivering.Lock()
 	defer c.delivering.Unlock()
+	before := c.visible
 	deliver := c.makeVisible()
+	c.countUnread(before)
 	if len(c.out.deliveries) > 0 {
 		deliver(c.out.deliveries)
 	}
@@ -42,10 +44,22 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.visible = c.heads
-	for _, r := range c.group {
-		if r.op != opAppend && r.op != opRecall || r.err != nil || r.result.Duplicate {
-			continue
+	for op := opRecall; op <= opAppend; op++ {
+		for _, r := range c.group {
+			if r.op == op && r.err == nil {
+				c.makeVisibleLocked(r)
+			}
 		}
+	}
+	return c.deliver
+}
+
+func (c *committer) makeVisibleLocked(r *request) {
+	switch {
+	case r.result.Duplicate:
+	case r.op == opAck:
+		c.ackedLocked(r)
+	default:
 		d := history.Delivery{
 			Message:           history.Message{ID: r.result.ID, Kind: r.Kind, Data: r.Data, CollapseKey: r.CollapseKey, Ephemeral: r.Ephemeral},
 			Prev:              r.prev,
@@ -62,7 +76,57 @@ func (c *committer) makeVisible() (deliver func([]history.Delivery)) {
 			c.out.deliveries = append(c.out.deliveries, d)
 		}
 	}
-	return c.deliver
+}
+
+// ackedLocked makes a delivery of an ack that has moved a read mark; countUnread
+// completes it.
+func (c *committer) ackedLocked(r *request) {
+	if !r.moved || c.deliver == nil {
+		return
+	}
+	if n, to := c.findLocked(r); n > 0 {
+		r.acked = &history.ReadMark{}
+		c.out.deliveries = append(c.out.deliveries, history.Delivery{
+			Recipients: to, ExcludeConnection: r.ExcludeConnection, Acked: r.acked})
+	}
+}
+
+// countUnread completes the deliveries of acks. The group's appends are delivered
+// after them, so unread is counted up to the heads before the group.
+func (c *committer) countUnread(before heads) {
+	complete := c.out.deliveries[:0]
+	for _, d := range c.out.deliveries {
+		if d.Acked != nil {
+			if err := c.complete(&d, before); err != nil {
+				c.conf.Log.Error("history: telling connections of an ack", "error", err)
+				continue
+			}
+		}
+		complete = append(complete, d)
+	}
+	clear(c.out.deliveries[len(complete):])
+	c.out.deliveries = complete
+}
+
+// complete sets the read mark of a delivery of an ack. A later ack of the group may
+// have moved the mark further.
+func (c *committer) complete(d *history.Delivery, at heads) error {
+	v, err := c.openView(d.Recipients[0].User, at)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	if err := v.limit(at); err != nil {
+		return err
+	}
+	unread, err := v.unread()
+	if err != nil {
+		return err
+	}
+	head := v.head()
+	d.Message.ID = max(head.Inbox, head.Broadcast)
+	*d.Acked = history.ReadMark{Cursor: v.meta.markCursor(), Unread: unread}
+	return nil
 }
 
 // findLocked counts the connections of r's targets and lists those who have

@@ -112,7 +112,7 @@ func TestUnackedGoesOnWhereItWas(t *testing.T) {
 	const users = 3000
 	o := newOverdue(t, embedded.Config{})
 	id := o.ask(users)
-	if _, err := o.store.Ack(t.Context(), "user-2999", history.Cursor{Inbox: id}); err != nil {
+	if _, err := o.store.Ack(t.Context(), "user-2999", history.Cursor{Inbox: id}, ""); err != nil {
 		t.Fatal(err)
 	}
 	o.clock.Advance(time.Minute)
@@ -276,7 +276,7 @@ func TestUnackedIsNoLaterThanAcks(t *testing.T) {
 		var acking sync.WaitGroup
 		acking.Go(func() {
 			for i := range acks {
-				if _, err := o.store.Ack(t.Context(), fmt.Sprint("user-", i), history.Cursor{Inbox: id}); err != nil {
+				if _, err := o.store.Ack(t.Context(), fmt.Sprint("user-", i), history.Cursor{Inbox: id}, ""); err != nil {
 					t.Error(err)
 				}
 			}
@@ -314,7 +314,7 @@ func TestOtherEventsDoNotWaitForTheDisk(t *testing.T) {
 	}
 	q.After, q.Wait = p.Next, time.Hour
 	id := o.ask(1)
-	if _, err := o.store.Ack(t.Context(), "user-0", history.Cursor{Inbox: id}); err != nil {
+	if _, err := o.store.Ack(t.Context(), "user-0", history.Cursor{Inbox: id}, ""); err != nil {
 		t.Fatal(err)
 	}
 	if p, err = o.store.ReadEvents(t.Context(), q); err != nil || len(p.Events) != 1 {

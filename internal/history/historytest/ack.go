@@ -1,6 +1,8 @@
 package historytest
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"pushd.example/internal/history"
@@ -14,6 +16,10 @@ func ackPromises() []promise {
 		{name: "IsOfOneUserOnly", check: ackIsPrivate},
 		{name: "CountsWhatIsShown", check: ackCountsShown},
 		{name: "OfAUserWithoutInbox", check: ackOfNewUser},
+		{name: "ReturnsWhereTheMarkLies", check: ackReturnsMark},
+		{name: "TellsFollowersWhenTheMarkMoves", check: ackTells},
+		{name: "TellsNobodyWhoIsNotAttached", check: ackTellsOnlyAttached},
+		{name: "IsDeliveredInItsTurn", check: ackInTurn},
 	}
 }
 
@@ -104,4 +110,128 @@ func ackOfNewUser(r *rig) {
 	}
 	a := r.attach("new", history.Start{At: history.StartUnread, Limit: 10})
 	r.wantMessages("unread of a new user", a.Page.Messages, later)
+}
+
+func (r *rig) ackFrom(connection, user string, c history.Cursor) history.ReadMark {
+	r.Helper()
+	mark, err := r.store.Ack(r.ctx, user, c, connection)
+	if err != nil {
+		r.Fatalf("acking %+v of %q: %v", c, user, err)
+	}
+	return mark
+}
+
+func ackReturnsMark(r *rig) {
+	one, b, two := r.unicast("ann"), r.broadcast(), r.unicast("ann")
+	for _, c := range []struct{ to, mark history.Cursor }{
+		{history.Cursor{}, history.Cursor{}},
+		{history.Cursor{Inbox: one.ID}, history.Cursor{Inbox: one.ID}},
+		{history.Cursor{Broadcast: b.ID}, history.Cursor{Inbox: one.ID, Broadcast: b.ID}},
+		{near(r), history.Cursor{Inbox: two.ID, Broadcast: b.ID}},
+		{history.Cursor{}, history.Cursor{Inbox: two.ID, Broadcast: b.ID}},
+	} {
+		if got := r.ackFrom("", "ann", c.to); got.Cursor != c.mark {
+			r.Errorf("an ack of %+v returned %+v, want %+v", c.to, got, c.mark)
+		}
+	}
+}
+
+func ackTells(r *rig) {
+	for _, user := range []string{"ann", "ann", "bob"} {
+		r.attach(user, history.Start{})
+	}
+	one, b, two := r.multicast("ann", "bob"), r.broadcast(), r.unicast("ann")
+	f := r.follow()
+	want := func(newest history.Message, user, exclude string, mark history.ReadMark) {
+		r.Helper()
+		r.wantDeliveries(f.take(), history.Delivery{
+			Message: history.Message{ID: newest.ID}, Recipients: to(user, none), ExcludeConnection: exclude, Acked: &mark})
+	}
+	r.ack("ann", history.Cursor{Inbox: one.ID})
+	want(two, "ann", "", history.ReadMark{Cursor: history.Cursor{Inbox: one.ID}, Unread: 2})
+	r.ackFrom("c1", "bob", history.Cursor{Broadcast: b.ID})
+	want(b, "bob", "c1", history.ReadMark{Cursor: history.Cursor{Broadcast: b.ID}, Unread: 1})
+	r.ackFrom("c2", "ann", near(r))
+	want(two, "ann", "c2", history.ReadMark{Cursor: history.Cursor{Inbox: two.ID, Broadcast: b.ID}})
+
+	// The mark does not move.
+	r.ack("ann", near(r))
+	r.ack("ann", history.Cursor{})
+	r.ack("bob", history.Cursor{Broadcast: b.ID})
+	if _, err := r.store.Ack(r.ctx, "ann", history.Cursor{Inbox: history.MaxID}, ""); err == nil {
+		r.Error("an ack in the far future was taken")
+	}
+	r.wantDeliveries(f.take())
+}
+
+func ackTellsOnlyAttached(r *rig) {
+	r.attach("bob", history.Start{})
+	r.attach("ann", history.Start{})
+	r.store.Detach("ann")
+	f := r.follow()
+	m := r.unicast("ann")
+	r.ack("ann", history.Cursor{Inbox: m.ID})
+	r.wantDeliveries(f.take())
+}
+
+// ackInTurn: one who counts what is delivered knows what is unread.
+func ackInTurn(r *rig) {
+	r.attach("ann", history.Start{})
+	f := r.follow()
+	var wg sync.WaitGroup
+	for range 4 {
+		sent := make(chan history.ID, 100)
+		wg.Go(func() {
+			defer close(sent)
+			for range cap(sent) {
+				result, err := r.store.Append(r.ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}, Data: []byte("1")})
+				if err != nil {
+					r.Errorf("appending: %v", err)
+				}
+				sent <- result.ID
+			}
+		})
+		wg.Go(func() {
+			for id := range sent {
+				var err error
+				switch id % 3 {
+				case 0:
+					err = r.messages().Recall(r.ctx, id)
+				case 1:
+					_, err = r.store.Ack(r.ctx, "ann", history.Cursor{Inbox: id}, "")
+				}
+				if err != nil {
+					r.Errorf("recalling or acking: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r.engine.settle()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var shown []history.ID
+	acks := 0
+	for _, d := range f.got {
+		switch {
+		case d.Recall:
+			shown = slices.DeleteFunc(shown, func(id history.ID) bool { return id == d.Message.ID })
+		case d.Acked != nil:
+			acks++
+			unread := 0
+			for _, id := range shown {
+				if id > d.Acked.Cursor.Inbox {
+					unread++
+				}
+			}
+			if unread != d.Acked.Unread {
+				r.Fatalf("ack %d, to %+v, comes after %d messages that are unread", acks, *d.Acked, unread)
+			}
+		default:
+			shown = append(shown, d.Message.ID)
+		}
+	}
+	if acks == 0 {
+		r.Error("no ack was delivered")
+	}
 }

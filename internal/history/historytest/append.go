@@ -310,7 +310,7 @@ func endedContext(r *rig) {
 			return err
 		},
 		"Ack": func() error {
-			_, err := r.store.Ack(ctx, "ann", history.Cursor{Inbox: kept.ID})
+			_, err := r.store.Ack(ctx, "ann", history.Cursor{Inbox: kept.ID}, "")
 			return err
 		},
 	}

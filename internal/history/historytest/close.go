@@ -36,7 +36,7 @@ func closedStore(r *rig) {
 	_, push := r.store.Append(r.ctx, history.Push{Kind: history.Unicast, Users: []string{"ann"}})
 	_, attach := r.store.Attach(r.ctx, "ann", history.Start{})
 	_, page := r.store.Page(r.ctx, "ann", history.Query{Limit: 1})
-	_, ack := r.store.Ack(r.ctx, "ann", history.Cursor{})
+	_, ack := r.store.Ack(r.ctx, "ann", history.Cursor{}, "")
 	for method, err := range map[string]error{
 		"Append": push, "Attach": attach, "Page": page, "Ack": ack, "Ready": r.store.Ready(),
 	} {

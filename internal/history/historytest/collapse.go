@@ -213,7 +213,7 @@ func collapseManyAtOnce(r *rig) {
 	running.Go(func() {
 		for range 100 {
 			push(on("a", history.Unicast, busy))
-			if _, err := r.store.Ack(r.ctx, acks, r.heads(acks)); err != nil {
+			if _, err := r.store.Ack(r.ctx, acks, r.heads(acks), ""); err != nil {
 				r.Error(err)
 			}
 		}

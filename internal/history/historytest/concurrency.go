@@ -249,11 +249,11 @@ func concurrentAcks(r *rig) {
 			for range 30 {
 				// All but the last two: what remains is known.
 				c := cursorOf(history.Cursor{}, sent[:1+rnd.IntN(len(sent)-2)]...)
-				n, err := r.store.Ack(r.ctx, "ann", c)
-				if err != nil || n > least {
-					r.Errorf("an ack raised unread from %d to %d: %v", least, n, err)
+				mark, err := r.store.Ack(r.ctx, "ann", c, "")
+				if err != nil || mark.Unread > least {
+					r.Errorf("an ack raised unread from %d to %d: %v", least, mark.Unread, err)
 				}
-				least = n
+				least = mark.Unread
 			}
 		})
 	}

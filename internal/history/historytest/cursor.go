@@ -123,14 +123,14 @@ func cursorFromFuture(r *rig) {
 	} {
 		_, page := r.store.Page(r.ctx, "ann", history.Query{Direction: history.Forward, After: c, Limit: 1})
 		_, attach := r.store.Attach(r.ctx, "ann", history.Start{At: history.StartAfter, Cursor: c, Limit: 1})
-		unread, ack := r.store.Ack(r.ctx, "ann", c)
+		mark, ack := r.store.Ack(r.ctx, "ann", c, "")
 		for method, err := range map[string]error{"Page": page, "Attach": attach, "Ack": ack} {
 			if !errors.Is(err, history.ErrCursor) {
 				r.Errorf("%s with %+v: %v, want ErrCursor", method, c, err)
 			}
 		}
-		if unread != 0 {
-			r.Errorf("a refused ack says %d unread", unread)
+		if mark != (history.ReadMark{}) {
+			r.Errorf("a refused ack returns %+v", mark)
 		}
 	}
 	if n := r.unread("ann"); n != 4 {

@@ -213,7 +213,7 @@ func ackedEvents(r *rig) {
 	r.ack("ann", history.Cursor{Broadcast: b.ID}) // forward in one log, back in the other
 	w.want(r.acked("ann", both))
 	r.unicast("ann")
-	if _, err := r.store.Ack(r.ctx, "ann", history.Cursor{Inbox: history.MaxID}); !errors.Is(err, history.ErrCursor) {
+	if _, err := r.store.Ack(r.ctx, "ann", history.Cursor{Inbox: history.MaxID}, ""); !errors.Is(err, history.ErrCursor) {
 		r.Errorf("acking what is to come: %v, want ErrCursor", err)
 	}
 	w.want()

@@ -42,11 +42,14 @@ func deliveryText(d history.Delivery) string {
 	to := slices.SortedFunc(slices.Values(d.Recipients), func(a, b history.Recipient) int {
 		return cmp.Compare(a.User, b.User)
 	})
-	recall := ""
-	if d.Recall {
-		recall = "recall of "
+	what := ""
+	switch {
+	case d.Recall:
+		what = "recall of "
+	case d.Acked != nil:
+		what = fmt.Sprintf("ack to %+v ", *d.Acked)
 	}
-	return fmt.Sprintf("%s%s prev %d to %+v but %q", recall, list([]history.Message{d.Message}), d.Prev, to, d.ExcludeConnection)
+	return fmt.Sprintf("%s%s prev %d to %+v but %q", what, list([]history.Message{d.Message}), d.Prev, to, d.ExcludeConnection)
 }
 
 func deliveryTexts(all []history.Delivery) []string {

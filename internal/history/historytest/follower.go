@@ -63,7 +63,7 @@ func (f *follower) deliver(batch []history.Delivery) {
 func (f *follower) record(d history.Delivery) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if d.Recall {
+	if d.Recall || d.Acked != nil {
 		f.got = append(f.got, d)
 		return
 	}

@@ -118,12 +118,12 @@ func (m *machine) comparePages(rt *rapid.T, user string, q history.Query) (histo
 
 func (m *machine) ack(rt *rapid.T) {
 	user, c := drawUser(rt), m.drawCursor(rt)
-	want, wantErr := m.oracle.Ack(context.Background(), user, c)
-	got, err := m.store.Ack(context.Background(), user, c)
+	want, wantErr := m.oracle.Ack(context.Background(), user, c, "")
+	got, err := m.store.Ack(context.Background(), user, c, "")
 	what := fmt.Sprintf("ack of %+v by %q", c, user)
 	m.compareErrors(rt, what, err, wantErr)
 	if got != want {
-		rt.Fatalf("%s: %d unread, want %d", what, got, want)
+		rt.Fatalf("%s: %+v, want %+v", what, got, want)
 	}
 }
 

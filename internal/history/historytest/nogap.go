@@ -114,7 +114,7 @@ func (c *conn) replay() bool {
 	s := history.Start{At: history.StartAfter, Cursor: c.at, Limit: 3}
 	if c.acks {
 		s = history.Start{At: history.StartUnread, Limit: 3}
-		if _, err := c.store.Ack(c.ctx, c.user, c.at); err != nil {
+		if _, err := c.store.Ack(c.ctx, c.user, c.at, ""); err != nil {
 			c.Errorf("acking: %v", err)
 			return false
 		}
@@ -142,6 +142,9 @@ func (c *conn) replay() bool {
 // chain of Prev leads on from it.
 func (c *conn) live(queue []history.Delivery) {
 	for _, d := range queue {
+		if d.Acked != nil {
+			continue
+		}
 		last, prev := c.at.Inbox, d.Prev
 		if d.Message.Kind == history.Broadcast {
 			last = c.at.Broadcast

@@ -261,7 +261,7 @@ func badQuery(r *rig) {
 func badUser(r *rig) {
 	for _, user := range []string{"", strings.Repeat("u", history.MaxUser+1), "a\xc3", "\xed\xa0\x80"} {
 		_, page := r.store.Page(r.ctx, user, history.Query{Limit: 1})
-		_, ack := r.store.Ack(r.ctx, user, history.Cursor{})
+		_, ack := r.store.Ack(r.ctx, user, history.Cursor{}, "")
 		_, attach := r.store.Attach(r.ctx, user, history.Start{})
 		_, push := r.store.Append(r.ctx, history.Push{Kind: history.Unicast, Users: []string{user}})
 		for method, err := range map[string]error{"Page": page, "Ack": ack, "Attach": attach, "Append": push} {

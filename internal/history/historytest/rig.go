@@ -127,11 +127,11 @@ func (r *rig) unread(user string) int {
 
 func (r *rig) ack(user string, c history.Cursor) int {
 	r.Helper()
-	n, err := r.store.Ack(r.ctx, user, c)
+	mark, err := r.store.Ack(r.ctx, user, c, "")
 	if err != nil {
 		r.Fatalf("acking %+v of %q: %v", c, user, err)
 	}
-	return n
+	return mark.Unread
 }
 
 func (r *rig) attach(user string, s history.Start) history.Attachment {

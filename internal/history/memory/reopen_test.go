@@ -73,13 +73,13 @@ func (r replayed) Append(ctx context.Context, p history.Push) (history.AppendRes
 	return result, err
 }
 
-func (r replayed) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
-	unread, err := r.Store.Ack(ctx, user, c)
+func (r replayed) Ack(ctx context.Context, user string, c history.Cursor, exclude string) (history.ReadMark, error) {
+	mark, err := r.Store.Ack(ctx, user, c, exclude)
 	r.keep(err, func(s *memory.Store) error {
-		_, err := s.Ack(context.Background(), user, c)
+		_, err := s.Ack(context.Background(), user, c, "")
 		return err
 	})
-	return unread, err
+	return mark, err
 }
 
 func (r replayed) AddMembers(ctx context.Context, group string, users []string) (int, error) {

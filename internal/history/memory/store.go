@@ -299,23 +299,50 @@ func (s *Store) Page(ctx context.Context, user string, q history.Query) (history
 }
 
 // Ack implements history.Store.
-func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+func (s *Store) Ack(ctx context.Context, user string, c history.Cursor, exclude string) (mark history.ReadMark, err error) {
+	if err := ctx.Err(); err != nil {
+		return mark, err
+	}
+	err = s.inTurn(ctx, func() (handOver func(), err error) {
+		mark, handOver, err = s.ack(ctx, user, c, exclude)
+		return handOver, err
+	})
+	if err != nil {
+		return history.ReadMark{}, err
+	}
+	return mark, nil
+}
+
+// ack moves the read mark and returns what is left to do. Its caller has the turn.
+func (s *Store) ack(ctx context.Context, user string, c history.Cursor, exclude string) (history.ReadMark, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usableLocked(ctx, user); err != nil {
-		return 0, err
+		return history.ReadMark{}, nil, err
 	}
 	v := s.viewLocked(user)
 	c, err := engine.Clamp(c, v.head, v.now)
 	if err != nil {
-		return 0, err
+		return history.ReadMark{}, nil, err
 	}
 	s.ackLocked(user, c.Inbox)
-	if to := s.marks[user].Max(c); to != s.marks[user] {
-		s.marks[user] = to
-		s.events.Record(watch.Event{Kind: watch.Acked, User: user, Cursor: to})
+	to := s.marks[user].Max(c)
+	mark := history.ReadMark{Cursor: to, Unread: len(v.after(to))}
+	if to == s.marks[user] {
+		return mark, nil, nil
 	}
-	return len(v.after(s.marks[user])), nil
+	s.marks[user] = to
+	s.events.Record(watch.Event{Kind: watch.Acked, User: user, Cursor: to})
+	if s.deliver == nil || s.attached[user] == 0 {
+		return mark, nil, nil
+	}
+	deliver, d := s.deliver, history.Delivery{
+		Message:           history.Message{ID: max(v.head.Inbox, v.head.Broadcast)},
+		Recipients:        []history.Recipient{{User: user}},
+		ExcludeConnection: exclude,
+		Acked:             &mark,
+	}
+	return mark, func() { deliver([]history.Delivery{d}) }, nil
 }
 
 func (s *Store) usableLocked(ctx context.Context, user string) error {

@@ -25,12 +25,13 @@ const (
 	maxRefresh = 5
 )
 
-// Outcomes of the scripts that append and recall.
+// Outcomes of the scripts that append, recall and ack.
 const (
 	outcomeDone      = iota
 	outcomeDuplicate // it was done before
 	outcomeNewNode   // a node lives whose stream was not given: nothing was done
 	outcomeGap       // something before it is missing: nothing was done
+	outcomeFuture    // a cursor lies in the future: nothing was done
 )
 
 // Append implements history.Store. A multicast goes to each partition in

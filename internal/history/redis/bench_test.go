@@ -235,7 +235,7 @@ func readAll(b *testing.B, s *redis.Store, users int, read history.Range) {
 	for i := range ranges {
 		ranges[i] = history.UserRange{User: "u" + strconv.Itoa(i), Range: read}
 		wg.Go(func() {
-			if _, err := s.Ack(context.Background(), ranges[i].User, history.Cursor{Inbox: read.To}); err != nil {
+			if _, err := s.Ack(context.Background(), ranges[i].User, history.Cursor{Inbox: read.To}, ""); err != nil {
 				b.Error(err)
 			}
 		})

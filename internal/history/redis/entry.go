@@ -117,8 +117,11 @@ func parseBroadcast(e streamEntry) (history.Delivery, error) {
 	return history.Delivery{Message: m, Prev: prev, ExcludeConnection: e.fields["x"]}, nil
 }
 
-// parseNode reads an entry of a node's stream.
+// parseNode reads an entry of a node's stream; lua/lib/routing.lua has the layout.
 func parseNode(e streamEntry) (history.Delivery, error) {
+	if ack, ok := e.fields["a"]; ok {
+		return parseAck(ack, e)
+	}
 	lines := e.fields["e"]
 	if len(lines) < headSize {
 		return history.Delivery{}, fmt.Errorf("%w: entry %q of a node's stream", errEntry, e.id)
@@ -147,4 +150,21 @@ func parseNode(e streamEntry) (history.Delivery, error) {
 		lines = lines[size:]
 	}
 	return d, nil
+}
+
+// parseAck reads an entry of a node's stream that tells of an ack.
+func parseAck(ack string, e streamEntry) (history.Delivery, error) {
+	const size = 3*7 + 4
+	if len(ack) <= size {
+		return history.Delivery{}, fmt.Errorf("%w: ack %q of a node's stream", errEntry, e.id)
+	}
+	return history.Delivery{
+		Message:           history.Message{ID: parseID(ack)},
+		Recipients:        []history.Recipient{{User: ack[size:]}},
+		ExcludeConnection: e.fields["x"],
+		Acked: &history.ReadMark{
+			Cursor: history.Cursor{Inbox: parseID(ack[7:]), Broadcast: parseID(ack[14:])},
+			Unread: int(binary.BigEndian.Uint32([]byte(ack[21:size]))),
+		},
+	}, nil
 }

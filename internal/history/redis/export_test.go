@@ -35,6 +35,9 @@ func Settle(ctx context.Context, s *Store) error {
 	return nil
 }
 
+// Merge puts broadcasts among the deliveries of a node's stream.
+var Merge = merge
+
 // Tag returns the hash tag of the first partition.
 func Tag(s *Store) string { return tags(len(s.partitions))[0] }
 

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,15 +88,27 @@ func (f *following) take(partition int, batch, broadcasts []history.Delivery) {
 		for n < len(f.pending) && f.pending[n].Message.ID <= all {
 			n++
 		}
-		batch = append(batch, f.pending[:n]...)
+		batch = merge(batch, f.pending[:n])
 		f.pending = slices.Delete(f.pending, 0, n)
 	}
-	// Each log is in order; this puts the two logs in order.
-	slices.SortStableFunc(batch, func(a, b history.Delivery) int { return cmp.Compare(a.Message.ID, b.Message.ID) })
 	f.deliverLocked(batch)
 	if partition != 0 && len(broadcasts) > 0 && broadcasts[0].Message.ID <= f.from {
 		f.deliverLocked([]history.Delivery{{Resync: true}})
 	}
+}
+
+// merge puts broadcasts among the deliveries of a node's stream, by their ids. The
+// stream keeps its order, in which recalls and acks have their turn.
+func merge(stream, broadcasts []history.Delivery) []history.Delivery {
+	all := make([]history.Delivery, 0, len(stream)+len(broadcasts))
+	for _, d := range stream {
+		n := 0
+		for n < len(broadcasts) && broadcasts[n].Message.ID <= d.Message.ID {
+			n++
+		}
+		all, broadcasts = append(append(all, broadcasts[:n]...), d), broadcasts[n:]
+	}
+	return append(all, broadcasts...)
 }
 
 // tail reads what a partition has for the node: the node's stream and the

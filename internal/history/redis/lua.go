@@ -38,7 +38,7 @@ var constants = map[string]int64{
 	"MAX_AHEAD": engine.CursorSkew.Milliseconds(),
 
 	// Replies.
-	"DONE": outcomeDone, "DUPLICATE": outcomeDuplicate, "NEW_NODE": outcomeNewNode, "GAP": outcomeGap,
+	"DONE": outcomeDone, "DUPLICATE": outcomeDuplicate, "NEW_NODE": outcomeNewNode, "GAP": outcomeGap, "FUTURE": outcomeFuture,
 	"NOT_FOUND": notFound, "TO_USERS": toUsers, "TO_ALL": toAll, "OWN_ID": ownID,
 
 	// Directions of pages, and starts of connections.

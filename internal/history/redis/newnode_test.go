@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 	"pushd.example/internal/history/redis"
 )
 
-// TestNewNodesGetWhatIsPushedElsewhere: a node gets pushes and recalls from a node
+// TestNewNodesGetWhatIsPushedElsewhere: a node gets pushes, recalls and acks from a node
 // that has not had a beat since it joined.
 func TestNewNodesGetWhatIsPushedElsewhere(t *testing.T) {
 	c := redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Lease: time.Hour} // no beats
@@ -68,5 +69,53 @@ func TestNewNodesGetWhatIsPushedElsewhere(t *testing.T) {
 				t.Errorf("the new node got the recalls %v, not %d", recalled, id)
 			}
 		})
+	}
+	t.Run("ack", func(t *testing.T) {
+		id := appended(t, old, history.Push{Kind: history.Unicast, Users: []string{"ann"}})
+		joined := openStore(t, c)
+		var got []history.Delivery
+		defer joined.Follow(func(batch []history.Delivery) { got = append(got, batch...) })()
+		attach(t, joined, "ann")
+		mark, err := old.Ack(t.Context(), "ann", history.Cursor{Inbox: id}, "a socket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := redis.Settle(t.Context(), joined); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 || got[0].Acked == nil || *got[0].Acked != mark || mark.Cursor.Inbox != id || got[0].ExcludeConnection != "a socket" {
+			t.Errorf("the new node got %+v, not the ack to %+v", got, mark)
+		}
+	})
+}
+
+// TestMergeKeepsTheOrderOfTheStream: a recall has an older id than what came before
+// it, and an ack has the id of a broadcast that it counts.
+func TestMergeKeepsTheOrderOfTheStream(t *testing.T) {
+	deliveries := func(kind history.Kind, ids ...history.ID) (all []history.Delivery) {
+		for _, id := range ids {
+			all = append(all, history.Delivery{Message: history.Message{ID: id, Kind: kind}})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		stream, broadcasts []history.ID
+		want               string
+	}{
+		{nil, []history.ID{1, 2}, "b1 b2"},
+		{[]history.ID{1, 2}, nil, "1 2"},
+		{[]history.ID{2, 5, 3, 8}, []history.ID{1, 4, 8, 9}, "b1 2 b4 5 3 b8 8 b9"},
+	} {
+		var got []string
+		for _, d := range redis.Merge(deliveries(history.Unicast, c.stream...), deliveries(history.Broadcast, c.broadcasts...)) {
+			name := d.Message.ID.String()
+			if d.Message.Kind == history.Broadcast {
+				name = "b" + name
+			}
+			got = append(got, name)
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%v and %v are merged to %q, want %q", c.stream, c.broadcasts, text, c.want)
+		}
 	}
 }

@@ -114,7 +114,9 @@ func futureCursor(c history.Cursor) error {
 // ackCall is what ack.lua is called with.
 type ackCall struct {
 	view
-	to history.Cursor
+	nodeStreams
+	to      history.Cursor
+	exclude string // the connection that acks
 }
 
 func (c ackCall) declare(w *wire, k *keys) {
@@ -122,29 +124,42 @@ func (c ackCall) declare(w *wire, k *keys) {
 	declareEvents(w, k)
 	w.key("MARK_MOVES", k.markMoves(c.user))
 	w.key("BROADCAST_MARKS", k.broadcastMarks)
+	w.key("PRESENCE", k.presence)
 	w.cursor("to", c.to)
 	w.text("user", c.user)
+	w.text("exclude", c.exclude)
+	c.nodeStreams.declareSingle(w, k)
+	c.nodeStreams.declare(w, k)
 }
 
 // Ack implements history.Store.
-func (s *Store) Ack(ctx context.Context, user string, c history.Cursor) (int, error) {
+func (s *Store) Ack(ctx context.Context, user string, c history.Cursor, exclude string) (history.ReadMark, error) {
 	if err := s.enterFor(ctx, user); err != nil {
-		return 0, err
+		return history.ReadMark{}, err
 	}
 	defer s.life.RUnlock()
 	p := s.partitionOf(user)
-	reply, err := p.writes.do(ctx, ackScript.call(&p.keys, ackCall{p.view(user), c}), s.conf.Durability == history.Replicated)
-	if err != nil {
-		return 0, harmless(err)
+	for range maxRefresh {
+		cmd := ackScript.call(&p.keys, ackCall{p.view(user), p.nodeStreams(), c, exclude})
+		reply, err := p.writes.do(ctx, cmd, s.conf.Durability == history.Replicated)
+		if err != nil {
+			return history.ReadMark{}, harmless(err)
+		}
+		r := reader{reply: reply}
+		switch outcome := r.int(); {
+		case r.err == nil && outcome == outcomeNewNode:
+			if err := p.refreshNodes(ctx); err != nil {
+				return history.ReadMark{}, err
+			}
+			continue
+		case r.err == nil && outcome == outcomeFuture:
+			return history.ReadMark{}, futureCursor(c)
+		}
+		mark := history.ReadMark{Unread: r.int()}
+		mark.Cursor = r.cursor()
+		return mark, r.err
 	}
-	unread, ok := reply.(int64)
-	if !ok {
-		return 0, fmt.Errorf("asking Redis: reply %T to an ack", reply)
-	}
-	if unread < 0 {
-		return 0, futureCursor(c)
-	}
-	return int(unread), nil
+	return history.ReadMark{}, fmt.Errorf("%w: acking: new nodes joined during each of %d tries; ack again", history.ErrUnavailable, maxRefresh)
 }
 
 // reader reads a reply that is a list, value by value. After an error it gives

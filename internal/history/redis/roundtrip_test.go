@@ -20,6 +20,7 @@ func TestOneRoundTrip(t *testing.T) {
 	// Beats and probes come six times in a lease: none during the test.
 	s := openStore(t, redis.Config{URL: shared.URL(), Node: "n", Prefix: rand.Text() + ":", Lease: time.Hour, Metrics: registry})
 	connect(t, s, "ann")
+	unread := appended(t, s, history.Push{Kind: history.Unicast, Users: []string{"ann"}})
 	var many []string
 	for i := range 200 {
 		many = append(many, fmt.Sprint("u", i))
@@ -42,6 +43,13 @@ func TestOneRoundTrip(t *testing.T) {
 		},
 		"a page": func() error {
 			_, err := s.Page(t.Context(), "u0", history.Query{Direction: history.Newest, Limit: 50})
+			return err
+		},
+		"an ack that others are told of": func() error {
+			mark, err := s.Ack(t.Context(), "ann", history.Cursor{Inbox: unread}, "")
+			if err == nil && mark.Cursor.Inbox != unread {
+				err = fmt.Errorf("the mark lies at %v, want %d", mark.Cursor, unread)
+			}
 			return err
 		},
 		"attach": func() error {

@@ -99,7 +99,7 @@ func TestUnackedOfOvertakenIDs(t *testing.T) {
 				continue
 			}
 			acked = append(acked, user)
-			if _, err := s.Ack(t.Context(), user, history.Cursor{Inbox: own}); err != nil {
+			if _, err := s.Ack(t.Context(), user, history.Cursor{Inbox: own}, ""); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,6 +1,8 @@
 -- What goes to the streams of nodes. An entry there is a head, then for each
 -- recipient 7 bytes id of the entry before it in the user's inbox, 1 byte length,
--- and the user.
+-- and the user. An ack has an entry of another kind: 7 bytes id of the newest message
+-- that was there, 7 bytes each of the two ids of the read mark, 4 bytes number of
+-- unread messages, and the user.
 
 -- streams_by_node returns the streams that the caller knows of.
 local function streams_by_node()
@@ -44,4 +46,10 @@ local function deliver(entries, streams, data, exclude, collapse)
     redis.call('XADD', streams[node], 'MAXLEN', '~', backlog, '*',
       message_fields('e', table.concat(entry), data, exclude, collapse))
   end
+end
+
+-- deliver_ack appends an ack to the stream of a node.
+local function deliver_ack(stream, head, mark, log_mark, unread, user, exclude)
+  redis.call('XADD', stream, 'MAXLEN', '~', backlog, '*',
+    'a', struct.pack('>I7I7I7I4', head, mark, log_mark, unread) .. user, 'x', exclude)
 end
