@@ -2,6 +2,7 @@ package proto
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -16,11 +17,14 @@ func assemble(t *testing.T, b []byte) (first ws.Header, payload []byte, frames i
 	t.Helper()
 	at := 0
 	for in := bytes.NewReader(b); in.Len() > 0; frames++ {
-		f, err := ws.ReadFrame(in)
+		h, err := ws.ReadHeader(in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := f.Header
+		part := make([]byte, h.Length)
+		if _, err := io.ReadFull(in, part); err != nil {
+			t.Fatal(err)
+		}
 		end := len(b) - in.Len()
 		switch {
 		case frames == 0:
@@ -36,7 +40,7 @@ func assemble(t *testing.T, b []byte) (first ws.Header, payload []byte, frames i
 				t.Fatalf("FrameEnd(%d) is %d, want %d", inside, got, end)
 			}
 		}
-		payload = append(payload, f.Payload...)
+		payload = append(payload, part...)
 		at = end
 	}
 	return first, payload, frames

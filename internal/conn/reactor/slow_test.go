@@ -53,8 +53,12 @@ func (c *raw) order(r *reactor.Reactor, messages ...string) {
 // anyFrame reads the next frame of any kind.
 func (c *raw) anyFrame() ws.Frame {
 	c.t.Helper()
-	f, err := ws.ReadFrame(c.in)
+	h, err := ws.ReadHeader(c.in)
 	if err != nil {
+		c.t.Fatal(err)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	if _, err := io.ReadFull(c.in, f.Payload); err != nil {
 		c.t.Fatal(err)
 	}
 	return f
