@@ -6,6 +6,7 @@ import (
 
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // ack makes user ack message m by a call.
@@ -85,7 +86,7 @@ func TestAckWhileConnecting(t *testing.T) {
 	connected, subscribed := make(chan *client), make(chan *conn.Subscription)
 	go func() { connected <- r.connect("a") }()
 	go func() { subscribed <- r.subscribe("a", history.Start{At: history.StartNow}) }()
-	waitFor(t, "both to be attached", func() bool { return f.waiting.Load() == 2 })
+	testkit.WaitFor(t, "both to be attached", func() bool { return f.waiting.Load() == 2 })
 	r.ack("a", one)
 	witness.wantAcked(cursorAt(one), 1)
 	f.set(func() { f.late = nil })

@@ -61,6 +61,8 @@ func crowd(tb testing.TB, clients int, lines string) (*Server, []net.Conn) {
 	return s, conns
 }
 
+// await waits until cond holds. It looks more often than testkit.WaitFor, since
+// benchmarks wait with it, and allocates nothing.
 func await(tb testing.TB, cond func() bool) {
 	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(20 * time.Microsecond) {
 		if time.Now().After(deadline) {

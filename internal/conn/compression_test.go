@@ -8,6 +8,7 @@ import (
 	"github.com/coder/websocket"
 
 	"pushd.example/internal/conn"
+	"pushd.example/internal/testkit"
 )
 
 // connectAs connects user with a library's way of compressing.
@@ -56,7 +57,7 @@ func TestCompression(t *testing.T) {
 			t.Fatalf("want pong, got %+v", m)
 		}
 	}
-	waitFor(t, "what was done to be counted", func() bool {
+	testkit.WaitFor(t, "what was done to be counted", func() bool {
 		return metric(t, r.metrics, `pushd_conn_messages_deflated_total`) == 4*38 &&
 			metric(t, r.metrics, `pushd_conn_messages_inflated_total`) == 4 &&
 			metric(t, r.metrics, `pushd_conn_deflations_total`) == 38

@@ -7,23 +7,21 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"pushd.example/internal/auth"
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
 	"pushd.example/internal/history/memory"
+	"pushd.example/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // patience bounds every wait for something that should happen at once.
 const patience = 20 * time.Second
@@ -40,7 +38,6 @@ type rig struct {
 // serve runs a server for the test; change, if not nil, changes its Config.
 func serve(t testing.TB, change func(*conn.Config)) *rig {
 	t.Helper()
-	before := openFiles(t)
 	store, err := memory.New(memory.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -76,32 +73,8 @@ func serve(t testing.TB, change func(*conn.Config)) *rig {
 			t.Errorf("closing the store: %v", err)
 		}
 		http.DefaultClient.CloseIdleConnections()
-		waitFor(t, "the server's files to be closed", func() bool { return openFiles(t) <= before })
 	})
 	return &rig{t, ctx, cfg.Store, server, metrics}
-}
-
-// openFiles counts the process's open files, where that can be told.
-func openFiles(t testing.TB) int {
-	if runtime.GOOS != "linux" {
-		return 0
-	}
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
-}
-
-// waitFor waits until cond holds.
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(time.Millisecond) // between two looks
-	}
 }
 
 // url returns where user connects, with further query values as pairs.

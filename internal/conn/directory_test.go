@@ -16,6 +16,7 @@ import (
 
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 func (r *rig) connections(user string) []conn.Connection {
@@ -140,7 +141,7 @@ func TestDisconnect(t *testing.T) {
 		t.Errorf("closed with %+v", end)
 	}
 	disconnect(conn.Departure{User: "42"}, 0)
-	waitFor(t, "the closes to be counted", func() bool { return r.closes(`reason="disconnected"`) == 2 })
+	testkit.WaitFor(t, "the closes to be counted", func() bool { return r.closes(`reason="disconnected"`) == 2 })
 	r.unicast("43", `"still here"`)
 	c.wantData(`"still here"`)
 	r.connect("42") // nothing was said against it
@@ -159,7 +160,7 @@ func TestRefusedForATime(t *testing.T) {
 		t.Errorf("Retry-After %q, want about an hour", res.Header.Get("Retry-After"))
 	}
 	r.connect("other")
-	waitFor(t, "the short refusal to end", func() bool {
+	testkit.WaitFor(t, "the short refusal to end", func() bool {
 		ws, _, err := websocket.Dial(r.ctx, r.url("short"), nil)
 		if err == nil {
 			ws.CloseNow()
@@ -196,13 +197,13 @@ func TestConnectionsPerUser(t *testing.T) {
 		t.Errorf("a third subscription: %v", err)
 	}
 	r.connect("43")
-	waitFor(t, "the refused to be detached", func() bool {
+	testkit.WaitFor(t, "the refused to be detached", func() bool {
 		return r.append(history.Push{Kind: history.Unicast, Users: []string{"42"}, Data: []byte("1")}).Online == 2
 	})
 	sub.Close()
 	r.connect("42")
 	first.ws.CloseNow()
-	waitFor(t, "room", func() bool {
+	testkit.WaitFor(t, "room", func() bool {
 		ws, _, err := websocket.Dial(r.ctx, r.url("42"), nil)
 		if err == nil {
 			ws.CloseNow()

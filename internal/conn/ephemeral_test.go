@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 func (r *rig) ephemeral(kind history.Kind, data string, users ...string) {
@@ -63,9 +64,9 @@ func TestEphemeralToSlowClient(t *testing.T) {
 		r.ephemeral(history.Broadcast, fmt.Sprint(i))
 	}
 	good.wantData(numbers(0, 4)...)
-	waitFor(t, "five to be dropped", func() bool { return r.dropped("slow") == 5 })
+	testkit.WaitFor(t, "five to be dropped", func() bool { return r.dropped("slow") == 5 })
 	slow.wantData(data...)
-	waitFor(t, "the backlog to be gone", func() bool { return metric(t, r.metrics, "pushd_conn_backlogged_connections") == 0 })
+	testkit.WaitFor(t, "the backlog to be gone", func() bool { return metric(t, r.metrics, "pushd_conn_backlogged_connections") == 0 })
 	r.ephemeral(history.Unicast, "5", "a")
 	slow.wantData("5")
 }
@@ -80,9 +81,9 @@ func TestEphemeralToWhoCatchesUp(t *testing.T) {
 	gate := make(chan struct{})
 	f.set(func() { f.deliver, f.gate = nil, gate })
 	r.unicast("a", "2") // finds 1 missing
-	waitFor(t, "the page to be asked for", func() bool { return f.waiting.Load() > 0 })
+	testkit.WaitFor(t, "the page to be asked for", func() bool { return f.waiting.Load() > 0 })
 	r.ephemeral(history.Unicast, "3", "a")
-	waitFor(t, "it to be dropped", func() bool { return r.dropped("catching_up") == 1 })
+	testkit.WaitFor(t, "it to be dropped", func() bool { return r.dropped("catching_up") == 1 })
 	f.set(func() { f.gate = nil })
 	close(gate)
 	c.wantData("1", "2")

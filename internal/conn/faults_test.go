@@ -14,6 +14,7 @@ import (
 
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // faulty is a store that can be made to fail, to wait, and to lose or repeat
@@ -240,7 +241,7 @@ func TestPageIsRetried(t *testing.T) {
 	c := r.connect("a", "cursor", "0") // 100 of them
 	f.set(func() { f.err = errors.New("not now") })
 	c.wantData(numbers(1, 100)...)
-	waitFor(t, "a page to fail", func() bool { return f.pages.Load() > 0 })
+	testkit.WaitFor(t, "a page to fail", func() bool { return f.pages.Load() > 0 })
 	f.set(func() { f.err = nil })
 	c.wantData(numbers(101, 150)...)
 }
@@ -252,7 +253,7 @@ func TestStoreQueueIsBounded(t *testing.T) {
 	gate := make(chan struct{})
 	f.set(func() { f.gate = gate })
 	c.say(`{"type":"ack","cursor":"0"}`) // for the worker
-	waitFor(t, "the worker to take it", func() bool { return f.waiting.Load() == 1 })
+	testkit.WaitFor(t, "the worker to take it", func() bool { return f.waiting.Load() == 1 })
 	c.say(`{"type":"ack","cursor":"0"}`) // for the queue
 	c.say(`{"type":"ack","cursor":"0"}`)
 	if m := c.read(); m.Code != "unavailable" {
@@ -280,11 +281,11 @@ func TestGoneWhileAttaching(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "the store to be asked", func() bool { return f.attaches.Load() == clients })
+	testkit.WaitFor(t, "the store to be asked", func() bool { return f.attaches.Load() == clients })
 	cancel()
 	wg.Wait()
 	close(gate)
-	waitFor(t, "all to be detached", func() bool { return f.attached.Load() == 0 })
+	testkit.WaitFor(t, "all to be detached", func() bool { return f.attached.Load() == 0 })
 	r.unicast("a", "1")
 	r.connect("a", "cursor", "0").wantData("1")
 }
@@ -303,7 +304,7 @@ func TestShutdownWhileAttaching(t *testing.T) {
 			t.Error("let in by a store that does not answer")
 		}
 	}()
-	waitFor(t, "the store to be asked", func() bool { return f.attaches.Load() == 2 })
+	testkit.WaitFor(t, "the store to be asked", func() bool { return f.attaches.Load() == 2 })
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := r.server.Shutdown(ctx); err != nil {

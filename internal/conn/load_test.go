@@ -16,6 +16,7 @@ import (
 
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // reader is one device of a user: it reads, drops its connection now and then,
@@ -319,7 +320,7 @@ func TestMetrics(t *testing.T) {
 	r.wantStatus(http.StatusBadRequest, r.url(""))
 	c.ws.Close(websocket.StatusNormalClosure, "")
 	// Loops publish what they counted at the end of the turn, each its own.
-	waitFor(t, "the close and the refusal to be counted", func() bool {
+	testkit.WaitFor(t, "the close and the refusal to be counted", func() bool {
 		return r.closes(`reason="client"`) == 1 &&
 			metric(t, r.metrics, `pushd_conn_handshakes_total{status="400"}`) == 1
 	})

@@ -6,6 +6,7 @@ import (
 
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // send appends a message and returns it without its data, as a recall has it.
@@ -101,7 +102,7 @@ func TestRecallOvertakesAPage(t *testing.T) {
 	f.set(func() { f.late = late })
 	connected := make(chan *client)
 	go func() { connected <- r.connect("a", "cursor", "0") }()
-	waitFor(t, "the first page to be read", func() bool { return f.waiting.Load() == 1 })
+	testkit.WaitFor(t, "the first page to be read", func() bool { return f.waiting.Load() == 1 })
 	r.recall(one)
 	r.recall(two)
 	witness.wantRecall(one)
@@ -111,7 +112,7 @@ func TestRecallOvertakesAPage(t *testing.T) {
 	c := <-connected
 	c.wantData("3")
 	witness.ws.CloseNow()
-	waitFor(t, "the witness to go", func() bool { return f.attached.Load() == 1 })
+	testkit.WaitFor(t, "the witness to go", func() bool { return f.attached.Load() == 1 })
 
 	// The same of a later page, all of which is gone.
 	late = make(chan struct{})
@@ -122,7 +123,7 @@ func TestRecallOvertakesAPage(t *testing.T) {
 	r.unicast("a", `"lost"`)
 	f.set(func() { f.deliver = nil })
 	four := r.send(history.Multicast, "4", "a", "b") // shows the hole
-	waitFor(t, "the page to be read", func() bool { return f.waiting.Load() == 1 })
+	testkit.WaitFor(t, "the page to be read", func() bool { return f.waiting.Load() == 1 })
 	lost := r.lastOf("a", 1)
 	r.recall(lost)
 	r.recall(four)

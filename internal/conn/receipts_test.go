@@ -12,6 +12,7 @@ import (
 
 	"pushd.example/internal/conn"
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 func (r *rig) outcome(id history.ID) history.Receipt {
@@ -27,7 +28,7 @@ func (r *rig) outcome(id history.ID) history.Receipt {
 // and returns to whom.
 func (r *rig) delivered(id history.ID, n int) (users string) {
 	r.t.Helper()
-	waitFor(r.t, fmt.Sprintf("%d deliveries to be noted", n), func() bool { return r.outcome(id).Delivered >= n })
+	testkit.WaitFor(r.t, fmt.Sprintf("%d deliveries to be noted", n), func() bool { return r.outcome(id).Delivered >= n })
 	o := r.outcome(id)
 	if o.Delivered != n {
 		r.t.Errorf("delivered to %d, want %d", o.Delivered, n)
@@ -80,7 +81,7 @@ func TestReceiptsOfPagesWithGaps(t *testing.T) {
 	four := r.append(topic)
 	recalled := r.send(history.Unicast, "5", "a")
 	r.recall(recalled)
-	waitFor(t, "a TTL to end", func() bool { return time.Since(brief.ID.Time()) > 2*time.Millisecond })
+	testkit.WaitFor(t, "a TTL to end", func() bool { return time.Since(brief.ID.Time()) > 2*time.Millisecond })
 	r.connect("a", "cursor", "0").wantData("1", "3")
 	six := r.send(history.Unicast, "6", "a")
 	r.wantDelivered(six.ID, "a")
@@ -100,7 +101,7 @@ func TestReceiptsOfRecalledMeanwhile(t *testing.T) {
 	f.set(func() { f.late = late })
 	connected := make(chan *client)
 	go func() { connected <- r.connect("a", "cursor", "0") }()
-	waitFor(t, "the page to be read", func() bool { return f.waiting.Load() > 0 })
+	testkit.WaitFor(t, "the page to be read", func() bool { return f.waiting.Load() > 0 })
 	r.recall(two)
 	other.wantRecall(two)
 	f.set(func() { f.late = nil })
@@ -154,7 +155,7 @@ func (r *rig) fillUp(user string, other *client) (ids []history.ID, data []strin
 		before := metric(r.t, r.metrics, `pushd_conn_deliveries_total{log="inbox"}`)
 		data = append(data, fmt.Sprintf(`"%d%s"`, len(ids), filler))
 		ids = append(ids, r.send(history.Unicast, data[len(ids)], user).ID)
-		waitFor(r.t, "the message to be sent", func() bool {
+		testkit.WaitFor(r.t, "the message to be sent", func() bool {
 			return metric(r.t, r.metrics, `pushd_conn_deliveries_total{log="inbox"}`) > before
 		})
 		if backlogged() {
@@ -210,7 +211,7 @@ func TestReceiptsOfWhoWentAway(t *testing.T) {
 	b := r.send(history.Broadcast, "2")
 	other.wantData("2")
 	slow.ws.CloseNow()
-	waitFor(t, "it to be gone", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
+	testkit.WaitFor(t, "it to be gone", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
 	r.told(other)
 	r.wantDelivered(ids[len(ids)-1])
 	r.wantDelivered(last.ID)
@@ -247,7 +248,7 @@ func TestReceiptsOfPagesNotTaken(t *testing.T) {
 	}
 	other := r.connect("other")
 	c := r.deaf("a")
-	waitFor(t, "a backlog", func() bool { return metric(t, r.metrics, "pushd_conn_backlogged_connections") > 0 })
+	testkit.WaitFor(t, "a backlog", func() bool { return metric(t, r.metrics, "pushd_conn_backlogged_connections") > 0 })
 	r.told(other)
 	most := metric(t, r.metrics, "pushd_conn_bytes_sent_total")
 	known := 0
@@ -261,7 +262,7 @@ func TestReceiptsOfPagesNotTaken(t *testing.T) {
 		t.Errorf("the last broadcast was delivered to %d", n)
 	}
 	_ = c.Close()
-	waitFor(t, "it to be gone", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
+	testkit.WaitFor(t, "it to be gone", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
 	r.told(other)
 	after := 0
 	for _, id := range ids {
@@ -306,9 +307,9 @@ func TestReceiptsOfExcludedAmongOthers(t *testing.T) {
 func TestReceiptsOfWhoSaysGoodbye(t *testing.T) {
 	r := serve(t, nil)
 	c := r.deaf("a")
-	waitFor(t, "it to be open", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
+	testkit.WaitFor(t, "it to be open", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == 1 })
 	m := r.send(history.Unicast, "1", "a")
-	waitFor(t, "it to be sent", func() bool { return metric(t, r.metrics, `pushd_conn_deliveries_total{log="inbox"}`) == 1 })
+	testkit.WaitFor(t, "it to be sent", func() bool { return metric(t, r.metrics, `pushd_conn_deliveries_total{log="inbox"}`) == 1 })
 	if _, err := io.WriteString(c, "\x81\x8f\x00\x00\x00\x00"+`{"type":"ping"}`+"\x88\x82\x00\x00\x00\x00\x03\xe8"); err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +396,7 @@ func TestReceiptsOfAStoreThatTakesNone(t *testing.T) {
 	a := r.connect("a")
 	m := r.send(history.Unicast, "1", "a")
 	a.wantData("1")
-	waitFor(t, "the failure to be counted", func() bool { return metric(t, r.metrics, "pushd_conn_deliveries_unrecorded_total") == 1 })
+	testkit.WaitFor(t, "the failure to be counted", func() bool { return metric(t, r.metrics, "pushd_conn_deliveries_unrecorded_total") == 1 })
 	r.wantDelivered(m.ID)
 }
 
@@ -412,11 +413,11 @@ func TestReceiptsOfACrowd(t *testing.T) {
 		users[i] = fmt.Sprintf("u%04d", i)
 		r.deaf(users[i])
 	}
-	waitFor(t, "all to be there", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == clients })
+	testkit.WaitFor(t, "all to be there", func() bool { return metric(t, r.metrics, `pushd_conn_connections{state="open"}`) == clients })
 	m := r.send(history.Multicast, `"m"`, users...)
 	b := r.send(history.Broadcast, `"b"`)
 	r.delivered(b.ID, clients)
-	waitFor(t, "all deliveries to be noted", func() bool { return r.outcome(m.ID).Delivered == clients })
+	testkit.WaitFor(t, "all deliveries to be noted", func() bool { return r.outcome(m.ID).Delivered == clients })
 	if n := metric(t, r.metrics, "pushd_conn_deliveries_unrecorded_total"); n != 0 {
 		t.Errorf("%v were not noted", n)
 	}

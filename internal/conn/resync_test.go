@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"pushd.example/internal/history"
+	"pushd.example/internal/testkit"
 )
 
 // When the store says that deliveries may have been missed, every connection
@@ -57,7 +58,7 @@ func TestResyncWithComingsAndGoings(t *testing.T) {
 	})
 	r.unicast("nobody", "0")
 	r.broadcast("2")
-	waitFor(t, "pages to be asked for", func() bool { return f.waiting.Load() > 0 })
+	testkit.WaitFor(t, "pages to be asked for", func() bool { return f.waiting.Load() > 0 })
 	for _, c := range leave {
 		c.ws.CloseNow()
 	}

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"pushd.example/internal/redistest"
+	"pushd.example/internal/testkit"
 )
 
 // childEnv makes the test binary start a server, tell its pid and wait to be
@@ -31,7 +30,7 @@ func TestMain(m *testing.M) {
 		os.Stdout.WriteString(strconv.Itoa(s.PID()) + "\n")
 		select {}
 	}
-	goleak.VerifyTestMain(m)
+	testkit.Main(m)
 }
 
 func do(t *testing.T, s *redistest.Server, args ...any) any {

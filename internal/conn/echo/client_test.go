@@ -16,37 +16,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // patience bounds every wait for something that should happen at once.
 const patience = 30 * time.Second
 
-// TestMain looks for goroutines and descriptors that tests left behind.
-func TestMain(m *testing.M) {
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		l.Close() // what the runtime opens for its first socket stays
-	}
-	before := openFiles()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if now := openFiles(); now > before && code == 0 {
-			fmt.Printf("%d descriptors are left open\n", now-before)
-			code = 1
-		}
-		os.Exit(code)
-	}))
-}
-
-// openFiles returns how many descriptors the process has.
-func openFiles() int {
-	names, err := os.ReadDir("/dev/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(names)
-}
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 // serve runs a server for the test, which at the end must have let go of
 // everything.
@@ -268,14 +245,3 @@ func (c *wire) reset() {
 
 // timedOut reports whether nothing happened until the deadline.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
-
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for deadline := time.Now().Add(patience); !cond(); <-look.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}

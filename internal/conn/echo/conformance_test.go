@@ -7,6 +7,7 @@ import (
 
 	"pushd.example/internal/conn/echo/handler"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // autobahn is the counterpart of one case of the Autobahn test suite for
@@ -122,7 +123,7 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "all connections to end", func() bool {
+	testkit.WaitFor(t, "all connections to end", func() bool {
 		s, r, p := strict.Stats(), roomy.Stats(), packing.Stats()
 		return s.Open+s.Closing+r.Open+r.Closing+p.Open+p.Closing == 0
 	})

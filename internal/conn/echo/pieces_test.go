@@ -12,6 +12,7 @@ import (
 
 	"pushd.example/internal/conn/echo/handler"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // Any stream of valid frames is heard the same whatever it is cut into, and
@@ -30,7 +31,7 @@ func TestStreamsInPieces(t *testing.T) {
 			}
 		}
 	})
-	waitFor(t, "the buffers to be given back", func() bool { return r.Stats().InputBytes == 0 })
+	testkit.WaitFor(t, "the buffers to be given back", func() bool { return r.Stats().InputBytes == 0 })
 }
 
 // converse sends said, cut at these places, and reports how the answers differ

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"pushd.example/internal/testkit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testkit.Main(m) }
 
 const patience = 20 * time.Second
 
@@ -165,6 +165,7 @@ func TestWritability(t *testing.T) {
 	r := newRig(t, Options{SendBuffer: 32 << 10, NotSentLowat: 16 << 10})
 	r.add()
 	flusher, _ := r.net.NewFlusher(false)
+	defer flusher.Close()
 	chunk := make([]byte, 10000)
 	sent := 0
 	for {

@@ -11,6 +11,7 @@ import (
 
 	"pushd.example/internal/conn/netpoll"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // Neither a request nor its upgrade allocates anything, from the first byte to
@@ -30,7 +31,7 @@ func TestUpgradesDoNotAllocate(t *testing.T) {
 		for range 1 + runs {
 			silent = append(silent, dialRaw(t, r))
 		}
-		waitFor(t, "all to be there", func() bool { return r.Stats().Connecting == len(silent) })
+		testkit.WaitFor(t, "all to be there", func() bool { return r.Stats().Connecting == len(silent) })
 		buf := make([]byte, 1024)
 		if n := testing.AllocsPerRun(runs, func() {
 			c := silent[0].Conn
@@ -47,6 +48,6 @@ func TestUpgradesDoNotAllocate(t *testing.T) {
 		}); n > 0 {
 			t.Errorf("%v allocations an upgrade", n)
 		}
-		waitFor(t, "all to be open", func() bool { return r.Stats().Open == before.Open+1+runs })
+		testkit.WaitFor(t, "all to be open", func() bool { return r.Stats().Open == before.Open+1+runs })
 	}
 }

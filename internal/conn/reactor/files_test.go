@@ -12,11 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"pushd.example/internal/conn/echo/handler"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // fewFiles, set, makes the test's binary a server that may open so few files
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		serveWithFewFiles()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testkit.Main(m)
 }
 
 func serveWithFewFiles() {
@@ -98,7 +98,7 @@ func TestOutOfFiles(t *testing.T) {
 	for _, c := range in[:5] {
 		c.Close()
 	}
-	waitFor(t, "a client to be let in again", func() bool {
+	testkit.WaitFor(t, "a client to be let in again", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			return false

@@ -9,6 +9,7 @@ import (
 
 	"pushd.example/internal/conn/netpoll"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 func TestBadFrames(t *testing.T) {
@@ -72,7 +73,7 @@ func TestFramesInPieces(t *testing.T) {
 		c.wantText("")
 		c.Close()
 	}
-	waitFor(t, "the buffers to be given back", func() bool { return r.Stats().InputBytes == 0 })
+	testkit.WaitFor(t, "the buffers to be given back", func() bool { return r.Stats().InputBytes == 0 })
 }
 
 func TestClosingHandshake(t *testing.T) {
@@ -101,13 +102,13 @@ func TestClosingHandshake(t *testing.T) {
 		c.write(frame(ws.NewCloseFrame(nil)))
 		c.next(ws.OpClose)
 		c.wantEOF()
-		waitFor(t, "the connection to be dropped", func() bool { return r.Stats().Closing == 0 })
+		testkit.WaitFor(t, "the connection to be dropped", func() bool { return r.Stats().Closing == 0 })
 	})
 	t.Run("a client that is just gone", func(t *testing.T) {
 		dialRaw(t, r).upgrade().Close()
 		// Not until Open is 0: it is that, too, before the loop has published
 		// that there was a connection.
-		waitFor(t, "the connection to be dropped", func() bool { return r.Stats().Closes[reactor.Lost] == 1 })
+		testkit.WaitFor(t, "the connection to be dropped", func() bool { return r.Stats().Closes[reactor.Lost] == 1 })
 	})
 	s := r.Stats()
 	if s.Closes[reactor.ByClient] != 4 || s.Closes[reactor.Lost] != 1 || s.Open != 0 {
@@ -154,7 +155,7 @@ func TestPartialInputIsBounded(t *testing.T) {
 		c.write(half)
 		held = append(held, c)
 	}
-	waitFor(t, "clients to be cut off", func() bool { return r.Stats().Closes[reactor.Input] > 0 })
+	testkit.WaitFor(t, "clients to be cut off", func() bool { return r.Stats().Closes[reactor.Input] > 0 })
 	if n := r.Stats().InputBytes; n > limit {
 		t.Errorf("%d bytes are kept, limit %d", n, limit)
 	}
@@ -164,7 +165,7 @@ func TestPartialInputIsBounded(t *testing.T) {
 	for _, c := range held {
 		c.Close()
 	}
-	waitFor(t, "the buffers to be given back", func() bool { return r.Stats().InputBytes == 0 })
+	testkit.WaitFor(t, "the buffers to be given back", func() bool { return r.Stats().InputBytes == 0 })
 }
 
 // stuck returns a client that sends what comes back to it, and never reads.
@@ -186,12 +187,12 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	r := serve(t, reactor.Config{Limits: reactor.Limits{Loops: 1, MessageRate: -1, CloseTimeout: 50 * time.Millisecond}})
 	good := dialRaw(t, r).upgrade()
 	stuck(t, r, 1000)
-	waitFor(t, "the slow client to be cut off", func() bool {
+	testkit.WaitFor(t, "the slow client to be cut off", func() bool {
 		good.write(text("x"))
 		good.wantText("x")
 		return r.Stats().Closes[reactor.Slow] == 1
 	})
-	waitFor(t, "its backlog to be gone", func() bool { return r.Stats().BacklogBytes == 0 })
+	testkit.WaitFor(t, "its backlog to be gone", func() bool { return r.Stats().BacklogBytes == 0 })
 }
 
 // A slow client that begins to read again in time is told why it is closed,
@@ -199,7 +200,7 @@ func TestSlowClientIsCutOff(t *testing.T) {
 func TestSlowClientLearnsWhy(t *testing.T) {
 	r := serve(t, reactor.Config{Limits: reactor.Limits{MessageRate: -1, CloseTimeout: patience}})
 	c := stuck(t, r, 1000)
-	waitFor(t, "the slow client to be cut off", func() bool { return r.Stats().Closes[reactor.Slow] == 1 })
+	testkit.WaitFor(t, "the slow client to be cut off", func() bool { return r.Stats().Closes[reactor.Slow] == 1 })
 	c.wantClose(4100)
 }
 
@@ -212,8 +213,8 @@ func TestStandingBacklogIsCutOff(t *testing.T) {
 		CloseTimeout: 50 * time.Millisecond,
 	}})
 	c := stuck(t, r, 300)
-	waitFor(t, "a backlog", func() bool { return r.Stats().Backlogged == 1 })
-	waitFor(t, "the slow client to be cut off", func() bool {
+	testkit.WaitFor(t, "a backlog", func() bool { return r.Stats().Backlogged == 1 })
+	testkit.WaitFor(t, "the slow client to be cut off", func() bool {
 		c.Conn.Write([]byte(frame(ws.NewPongFrame(nil)))) // an error means: it was
 		return r.Stats().Closes[reactor.Slow]+r.Stats().Closes[reactor.Idle] == 1
 	})
@@ -230,7 +231,7 @@ func TestLargestBacklogsAreShed(t *testing.T) {
 	for range 4 {
 		stuck(t, r, 400)
 	}
-	waitFor(t, "clients to be shed", func() bool {
+	testkit.WaitFor(t, "clients to be shed", func() bool {
 		good.write(text("x"))
 		good.wantText("x")
 		if n := r.Stats().BacklogBytes; n > most {

@@ -16,6 +16,7 @@ import (
 	"pushd.example/internal/conn/netpoll"
 	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 func TestRefusals(t *testing.T) {
@@ -50,7 +51,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	dialRaw(t, r).upgrade()
-	waitFor(t, "the handshakes to be counted", func() bool {
+	testkit.WaitFor(t, "the handshakes to be counted", func() bool {
 		n := map[int]uint64{}
 		for i, k := range r.Stats().Handshakes {
 			n[reactor.Outcome(i).Status()] = k
@@ -128,7 +129,7 @@ func TestTooManyHeads(t *testing.T) {
 		c := dialRaw(t, r)
 		c.write("GET / HTTP/1.1\r\n")
 		slow = append(slow, c)
-		waitFor(t, "the head to be kept", func() bool { return r.Stats().HeadBytes >= 256*min(i+1, 2) })
+		testkit.WaitFor(t, "the head to be kept", func() bool { return r.Stats().HeadBytes >= 256*min(i+1, 2) })
 	}
 	for _, c := range slow[:2] {
 		c.want(http.StatusServiceUnavailable)
@@ -165,7 +166,7 @@ func TestConnectionBudget(t *testing.T) {
 		t.Errorf("%d refusals were counted, want 5", n)
 	}
 	held[0].Close()
-	waitFor(t, "a place", func() bool { return r.Stats().Open < 3 })
+	testkit.WaitFor(t, "a place", func() bool { return r.Stats().Open < 3 })
 	c := dialRaw(t, r).upgrade()
 	c.write(text("in"))
 	c.wantText("in")
@@ -178,7 +179,7 @@ func TestPerIP(t *testing.T) {
 	a, _ := dialRaw(t, r).upgrade(), dialRaw(t, r).upgrade()
 	wantRefused(t, dialRaw(t, r))
 	a.Close()
-	waitFor(t, "a place", func() bool { return r.Stats().Open < 2 })
+	testkit.WaitFor(t, "a place", func() bool { return r.Stats().Open < 2 })
 	dialRaw(t, r).upgrade()
 	if n := r.Refused()[reactor.OverPerIP]; n != 1 {
 		t.Errorf("%d refusals were counted, want 1", n)
@@ -190,7 +191,7 @@ func TestUpgradeRate(t *testing.T) {
 	dialRaw(t, r).upgrade()
 	waits := dialRaw(t, r)
 	waits.write(request)
-	waitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == 1 })
+	testkit.WaitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == 1 })
 	wantRefused(t, dialRaw(t, r))
 	if n := r.Refused()[reactor.OverRate]; n != 1 {
 		t.Errorf("%d refusals were counted, want 1", n)
@@ -211,7 +212,7 @@ func TestOnlyAdmittedRequestsCount(t *testing.T) {
 		wrong.Close()
 		dialFrom(t, r, "127.0.0.4").Close()
 	}
-	waitFor(t, "them to be gone", func() bool {
+	testkit.WaitFor(t, "them to be gone", func() bool {
 		s := r.Stats()
 		return s.Connecting+s.Closing == 0
 	})
@@ -315,7 +316,7 @@ func TestShutdownAmongWaiting(t *testing.T) {
 		c := dialRaw(t, r)
 		c.write(request)
 		waiting = append(waiting, c)
-		waitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == i+1 })
+		testkit.WaitFor(t, "it to wait for its turn", func() bool { return r.Stats().Waiting == i+1 })
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -13,6 +13,7 @@ import (
 	"pushd.example/internal/conn/netpoll"
 	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // A panic costs the connection that it was about, wherever in its life it
@@ -44,7 +45,7 @@ func TestPanicsAreIsolated(t *testing.T) {
 	inMessage.wantClose(1011)
 	good.write(text("still here"))
 	good.wantText("still here")
-	waitFor(t, "the panics to be counted", func() bool {
+	testkit.WaitFor(t, "the panics to be counted", func() bool {
 		s := r.Stats()
 		return s.Panics == 4 && s.Closes[reactor.Panicked] == 1
 	})
@@ -79,7 +80,7 @@ func TestShutdownSendsClientsAway(t *testing.T) {
 	}
 	half := dialRaw(t, r) // its request is not complete
 	half.write("GET / HTTP/1.1\r\n")
-	waitFor(t, "the head to come", func() bool { return r.Stats().Connecting == 1 })
+	testkit.WaitFor(t, "the head to come", func() bool { return r.Stats().Connecting == 1 })
 	done := make(chan error, 1)
 	go func() { done <- r.Shutdown(context.Background()) }()
 	for _, c := range clients {
@@ -100,7 +101,7 @@ func TestShutdownSendsClientsAway(t *testing.T) {
 func TestShutdownDoesNotWaitForTheStuck(t *testing.T) {
 	r := serve(t, reactor.Config{Limits: reactor.Limits{CloseTimeout: patience, MessageRate: -1}})
 	stuck(t, r, 10)
-	waitFor(t, "it to be there", func() bool { return r.Stats().Open == 1 })
+	testkit.WaitFor(t, "it to be there", func() bool { return r.Stats().Open == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if err := r.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -149,7 +150,7 @@ func TestSocketsUsedAgain(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	waitFor(t, "all to be gone", func() bool {
+	testkit.WaitFor(t, "all to be gone", func() bool {
 		s := r.Stats()
 		return s.Connecting+s.Open+s.Closing == 0
 	})
@@ -227,7 +228,7 @@ func TestMovedWhilePending(t *testing.T) {
 		c := dialRaw(t, r)
 		if i%2 == 0 { // the request in two pieces, so that it is watched before it moves
 			c.write(request[:50])
-			waitFor(t, "the first piece", func() bool { return r.Stats().HeadBytes > 0 })
+			testkit.WaitFor(t, "the first piece", func() bool { return r.Stats().HeadBytes > 0 })
 			c.write(request[50:] + text("early"))
 		} else {
 			c.write(request + text("early"))

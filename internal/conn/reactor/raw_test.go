@@ -156,13 +156,3 @@ func (c *raw) wantGone() {
 		c.t.Fatal("the connection is still there")
 	}
 }
-
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(time.Millisecond) // between two looks
-	}
-}

@@ -13,6 +13,7 @@ import (
 
 	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // lines is a log that a test reads.
@@ -70,7 +71,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 	c.want(400)
 	first, second := dialRaw(t, r), dialRaw(t, r)
 	first.write("GET")
-	waitFor(t, "the first to be kept", func() bool { return r.Stats().HeadBytes > 0 })
+	testkit.WaitFor(t, "the first to be kept", func() bool { return r.Stats().HeadBytes > 0 })
 	second.write("GET")
 	first.want(503) // Config.MaxHeads
 	want := []refusal{
@@ -112,7 +113,7 @@ func TestRefusedPagesAreBounded(t *testing.T) {
 	c.wantEOF()
 	told[0].wantClose(4003)
 	told[0].Close()
-	waitFor(t, "one to be gone", func() bool { return r.Stats().Closing < most })
+	testkit.WaitFor(t, "one to be gone", func() bool { return r.Stats().Closing < most })
 	c = dialRaw(t, r)
 	c.write(page)
 	c.want(http.StatusSwitchingProtocols)

@@ -10,6 +10,7 @@ import (
 
 	"pushd.example/internal/conn/proto"
 	"pushd.example/internal/conn/reactor"
+	"pushd.example/internal/testkit"
 )
 
 // long is a message that goes out in fragments, and that no system's buffers
@@ -47,7 +48,7 @@ func (c *raw) order(r *reactor.Reactor, messages ...string) {
 	c.t.Helper()
 	before := r.Stats().Messages
 	c.write(strings.Join(messages, ""))
-	waitFor(c.t, "the messages to be read", func() bool { return r.Stats().Messages == before+uint64(len(messages)) })
+	testkit.WaitFor(c.t, "the messages to be read", func() bool { return r.Stats().Messages == before+uint64(len(messages)) })
 }
 
 // anyFrame reads the next frame of any kind.
@@ -77,7 +78,7 @@ func TestAnswersToASlowClient(t *testing.T) {
 	r := serveOrders(t, reactor.Limits{})
 	c := dialRaw(t, r).upgrade()
 	c.order(r, text("long"))
-	waitFor(t, "the message to wait", func() bool { return r.Stats().Backlogged == 1 })
+	testkit.WaitFor(t, "the message to wait", func() bool { return r.Stats().Backlogged == 1 })
 	ping := frame(ws.NewPingFrame([]byte("p")))
 	c.order(r, ping, text("ask"), ping, text("ask"), text("long"))
 	for n := range 2 {
@@ -105,7 +106,7 @@ func TestCloseBetweenFragments(t *testing.T) {
 	r := serveOrders(t, reactor.Limits{CloseTimeout: patience})
 	c := dialRaw(t, r).upgrade()
 	c.order(r, text("long"))
-	waitFor(t, "the message to wait", func() bool { return r.Stats().Backlogged == 1 })
+	testkit.WaitFor(t, "the message to wait", func() bool { return r.Stats().Backlogged == 1 })
 	c.order(r, text("bye"))
 	f := c.anyFrame()
 	size := 0
@@ -126,7 +127,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	r := serveOrders(t, reactor.Limits{})
 	c := dialRaw(t, r).upgrade()
 	c.order(r, text("long"))
-	waitFor(t, "the message to wait", func() bool { return r.Stats().Backlogged == 1 })
+	testkit.WaitFor(t, "the message to wait", func() bool { return r.Stats().Backlogged == 1 })
 	go func() {
 		some := strings.Repeat(frame(ws.NewPingFrame([]byte(strings.Repeat("p", 100)))), 100)
 		for range pings / 100 {
@@ -157,6 +158,6 @@ func TestClientThatNeverReadsIsClosed(t *testing.T) {
 	r := serveOrders(t, reactor.Limits{PingInterval: 60 * time.Millisecond, CloseTimeout: 50 * time.Millisecond})
 	c := dialRaw(t, r).upgrade()
 	c.order(r, text("long"))
-	waitFor(t, "the client to be closed", func() bool { return r.Stats().Closes[reactor.Slow] == 1 })
-	waitFor(t, "its backlog to be gone", func() bool { return r.Stats().BacklogBytes == 0 })
+	testkit.WaitFor(t, "the client to be closed", func() bool { return r.Stats().Closes[reactor.Slow] == 1 })
+	testkit.WaitFor(t, "its backlog to be gone", func() bool { return r.Stats().BacklogBytes == 0 })
 }
