@@ -116,7 +116,7 @@ func samples(t *testing.T) map[string]string {
 		"redis-prefix": "p:", "redis-partitions": "17", "durability": "replicated",
 		"data": filepath.Join(t.TempDir(), "d"), "fsync": "interval", "fsync-interval": "1m", "inbox-count": "7",
 		"inbox-age": "1d12h", "broadcast-count": "8", "broadcast-age": "1m30s", "keys-age": "2h30m",
-		"max-data": "500B", "data-rules": "any", "max-users": "9", "max-recipients": "90", "max-token-ttl": "2h", "max-connections": "10", "max-connections-per-ip": "11", "max-connections-per-user": "12",
+		"max-data": "500B", "data-rules": "any", "max-users": "9", "max-recipients": "90", "max-token-ttl": "2h", "max-connections": "10", "max-backend-connections": "13", "max-connections-per-ip": "11", "max-connections-per-user": "12",
 		"upgrade-rate": "12", "upgrade-rate-per-ip": "3", "max-backlog": "1MiB", "ping-interval": "25s", "handshake-timeout": "1.5s",
 		"compression": "off", "compression-min": "2KiB",
 		"io-uring": "off", "node": "n-1", "drain-timeout": "0s", "ready-file": "no", "log-level": "debug", "log-format": "json",

@@ -166,8 +166,10 @@ type front struct {
 	log func() string
 }
 
-// dial connects a client as a page of the same site does; query is what follows
-// the path in the URL. It gives the response also with an error.
+// dial connects a client. With protocols it is a page of the same site, which
+// sends its token there; else it is a program, which learns from a status why it
+// is refused. query is what follows the path in the URL. It gives the response also
+// with an error.
 func (f front) dial(t *testing.T, query string, protocols ...string) (*client, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -182,10 +184,14 @@ func (f front) dial(t *testing.T, query string, protocols ...string) (*client, *
 	if f.tls {
 		s = "s"
 	}
+	header := http.Header{}
+	if len(protocols) > 0 {
+		header.Set("Origin", "http"+s+"://"+host)
+	}
 	ws, resp, err := websocket.Dial(ctx, "ws"+s+"://"+host+"/push"+query, &websocket.DialOptions{
 		HTTPClient:   &http.Client{Transport: transport},
 		Subprotocols: append([]string{"pushd.v1.json"}, protocols...),
-		HTTPHeader:   http.Header{"Origin": {"http" + s + "://" + host}},
+		HTTPHeader:   header,
 	})
 	if err != nil {
 		return nil, resp, err

@@ -169,7 +169,7 @@ func TestE2EPushctlListenAndWatch(t *testing.T) {
 	})
 	heard := sh.listen(step{
 		command: "pushctl listen -user 42 -cursor-file none\n",
-		want:    "connected as 42, connection …, 0 unread\n… … unicast … 1\nrecalled …\n",
+		want:    "connected as 42, connection …, 0 unread\n… … unicast … 1\nacked, 0 unread\nrecalled …\n",
 	})
 	id := s.push("unicast", `{"user":"42","data":1}`).ID
 	s.ctl("ack", "-user", "42")

@@ -1,8 +1,7 @@
 package embedded
 
 import (
-	"cmp"
-	"slices"
+	"sort"
 	"sync/atomic"
 
 	"pushd.example/internal/history"
@@ -78,10 +77,9 @@ func (l *broadcastLog) head() history.ID {
 
 // from returns the index of the first broadcast with at least this id.
 func (l *broadcastLog) from(id history.ID) int {
-	i, _ := slices.BinarySearchFunc(l.live, id, func(b broadcast, id history.ID) int {
-		return cmp.Compare(b.id, id)
-	})
-	return i
+	// By index: a copy of a broadcast would read by, which the committer may be
+	// setting.
+	return sort.Search(len(l.live), func(i int) bool { return l.live[i].id >= id })
 }
 
 // has says whether id is in live.
