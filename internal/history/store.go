@@ -256,7 +256,7 @@ type Delivery struct {
 	// zero.
 	Recall bool
 	// Acked, unless nil: the read mark of a user, the one recipient, has moved here.
-	// Of Message only ID is set: the newest message that Unread takes into account
+	// Message has only its ID: the newest message that Unread takes into account
 	// has this id. Prev is zero.
 	Acked *ReadMark
 	// Resync: earlier deliveries may be missing, in all logs. Every connection

@@ -48,9 +48,9 @@
 //
 // # Slow clients
 //
-// What may wait for a client is bounded by the messages behind the one that is
+// The bounds of what may wait for a client count the messages behind the one that is
 // being sent. Answers and control frames are bounded by not reading the client.
-// Where much waits, control frames pass it, at the end of a WebSocket frame; so
+// If much waits, control frames pass it, at the end of a WebSocket frame; so
 // messages over 1 MiB are sent in fragments (package proto). The loop's clock
 // leaves out the time for which the loop stood still.
 //

@@ -1,4 +1,4 @@
--- Where users are connected: PRESENCE has "node=connections,…" for each user who
+-- Presence of users: PRESENCE has "node=connections,…" for each user who
 -- has a connection. COUNTS has each node's connections in this partition, and its
 -- users.
 

@@ -1,4 +1,4 @@
--- What goes to the streams of nodes. An entry there is a head, then for each
+-- The streams of nodes. An entry there is a head, then for each
 -- recipient 7 bytes id of the entry before it in the user's inbox, 1 byte length,
 -- and the user. An ack has an entry of another kind: 7 bytes id of the newest message
 -- that was there, 7 bytes each of the two ids of the read mark, 4 bytes number of
